@@ -7,57 +7,41 @@ binding of the Rust ``object_store``; S3 credentials come from boto3, so profile
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import hashlib
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
+from obstore.exceptions import (
+    AlreadyExistsError,
+    BaseError,
+    PermissionDeniedError,
+    PreconditionError,
+    UnauthenticatedError,
+)
 from obstore.store import LocalStore, S3Store, from_url
 
 from tlnlp.errors import NotFoundError, StorageError, UsageError
+from tlnlp.uri import join_uri, local_path, resolve_uri
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
-_SCHEMES = ("file", "s3", "gs", "az")
+__all__ = ["Entry", "Storage", "Tagged", "join_uri", "local_path", "resolve_uri"]
 
+_CHUNK_BYTES = 8 << 20
+_NO_ACCESS = (PermissionError, PermissionDeniedError, UnauthenticatedError)
 
-def resolve_uri(uri: str) -> str:
-    """The URI in the one form used everywhere: a scheme, an absolute path, no trailing slash.
-
-    Relative paths are resolved against the current folder.
-
-    Raises:
-        UsageError: the scheme is not one of file, s3, gs, az, or the bucket is missing.
-    """
-    scheme, separator, rest = uri.partition("://")
-    if not separator:
-        return "file://" + str(Path(uri).expanduser().absolute())
-    if scheme == "s3a":
-        scheme = "s3"
-    if scheme not in _SCHEMES:
-        raise UsageError(f"{uri!r}: unknown scheme {scheme!r}; use a path, file://, s3://, gs:// or az://")
-    if scheme == "file" and not rest.startswith("/"):
-        raise UsageError(f"{uri!r}: file:// takes an absolute path, as in file:///data/labels.parquet")
-    if not rest.strip("/"):
-        raise UsageError(f"{uri!r}: names no bucket or folder")
-    return f"{scheme}://{rest.rstrip('/')}"
-
-
-def local_path(uri: str) -> Path | None:
-    """The path on this machine of a ``file://`` URI or a plain path; None for an object store."""
-    resolved = resolve_uri(uri)
-    return Path(resolved.removeprefix("file://")) if resolved.startswith("file://") else None
-
-
-def join_uri(uri: str, key: str) -> str:
-    return f"{uri.rstrip('/')}/{key.lstrip('/')}"
+# Inside Storage the name `list` is the method, so annotations there say this.
+_Names = list[str]
 
 
 @dataclass(frozen=True)
@@ -79,13 +63,34 @@ class Tagged:
 
 @contextmanager
 def _translated(what: str, uri: str) -> Iterator[None]:
+    """Errors of the library, in our words. Its own messages are left out: a server's answer may quote a header."""
     try:
         yield
     except FileNotFoundError as error:
         raise NotFoundError(f"{uri}: nothing is stored there") from error
+    except ValueError as error:
+        raise UsageError(f"{uri}: not a usable name (an empty part, '.' or '..'?); nothing was touched") from error
     except (BaseError, OSError) as error:
-        kind = type(error).__name__
-        raise StorageError(f"{uri}: cannot {what} ({kind}); check the address, the permissions and the network") from error
+        raise StorageError(f"{uri}: cannot {what} ({_reason(error)}); {_next_step(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    number = _os_error_number(error)
+    return os.strerror(number) if number else type(error).__name__
+
+
+def _next_step(error: Exception) -> str:
+    if isinstance(error, _NO_ACCESS) or _os_error_number(error) in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "this user, or these credentials, may not: ask for access or choose another address"
+    return "check the address, the permissions and the network"
+
+
+def _os_error_number(error: Exception) -> int | None:
+    # For a local folder the library gives most failures as one generic class, with the system's number in the text.
+    if isinstance(error, OSError):
+        return error.errno
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return int(found[1]) if found else None
 
 
 class Storage:
@@ -109,76 +114,98 @@ class Storage:
         """The storage rooted one or more folders down."""
         return Storage(self.url(prefix))
 
-    @property
-    def _store(self) -> ObjectStore:
+    def _store(self, *, make: bool = False) -> ObjectStore:
+        if self._path is not None and not make and not self._path.is_dir():
+            # Opening a local store makes its folder; looking into one that is missing must not.
+            raise FileNotFoundError(self._path)
         if self._opened is None:
-            with _translated("open the store", self.uri):
-                self._opened = _open(self.uri, self._path)
+            self._opened = _open(self.uri, self._path)
         return self._opened
+
+    def _is_missing(self) -> bool:
+        return self._path is not None and not self._path.exists()
 
     def read(self, key: str) -> bytes:
         """Raises NotFoundError, StorageError."""
         with _translated("read", self.url(key)):
-            return bytes(obstore.get(self._store, key).bytes())
+            return bytes(obstore.get(self._store(), key).bytes())
 
     def read_tagged(self, key: str) -> Tagged:
         """Raises NotFoundError, StorageError."""
         with _translated("read", self.url(key)):
-            result = obstore.get(self._store, key)
-            return Tagged(bytes(result.bytes()), str(result.meta["e_tag"]))
+            result = obstore.get(self._store(), key)
+            data = bytes(result.bytes())
+        # A local e-tag is inode, time and size, and a replaced file's inode is soon used again: within one tick of a
+        # coarse clock a third state can carry the tag of the first. A digest cannot lie.
+        tag = str(result.meta["e_tag"]) if self._path is None else hashlib.sha256(data).hexdigest()
+        return Tagged(data, tag)
 
     def exists(self, key: str) -> bool:
         try:
             with _translated("look up", self.url(key)):
-                obstore.head(self._store, key)
+                obstore.head(self._store(), key)
         except NotFoundError:
             return False
         return True
 
     def write(self, key: str, data: bytes | Path) -> None:
-        """Store ``data`` (bytes, or a file of this machine) under ``key``, replacing what is there, atomically."""
+        """Store ``data`` (bytes, or a file of this machine) under ``key``, replacing what is there, atomically.
+
+        Raises:
+            NotFoundError: ``data`` is a path where no file is.
+            StorageError: the store does not take it.
+        """
+        if isinstance(data, Path) and not data.is_file():
+            raise NotFoundError(f"{data}: no such file on this machine; nothing was written to {self.url(key)}")
         with _translated("write", self.url(key)):
-            obstore.put(self._store, key, data)
+            obstore.put(self._store(make=True), key, data)
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
         """True if this call stored ``data``; False if something was there before (it is left as it is)."""
         with _translated("write", self.url(key)):
             try:
-                obstore.put(self._store, key, data, mode="create", use_multipart=False)
+                obstore.put(self._store(make=True), key, data, mode="create", use_multipart=False)
             except AlreadyExistsError:
                 return False
             return True
 
     def compare_and_swap(self, key: str, data: bytes, tag: str) -> bool:
-        """Replace what is under ``key`` if its e-tag is still ``tag``; False if another writer was first."""
+        """Replace what is under ``key`` if its tag is still ``tag``; False if another writer was first, or it is gone.
+
+        Only writers that all use this call are kept apart: a plain ``write`` does not ask.
+        """
         with _translated("write", self.url(key)):
             if self._path is not None:
                 return self._swap_locally(key, data, tag)
             try:
-                obstore.put(self._store, key, data, mode={"e_tag": tag}, use_multipart=False)
+                obstore.put(self._store(), key, data, mode={"e_tag": tag}, use_multipart=False)
             except (PreconditionError, FileNotFoundError):
                 return False
             return True
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
-        """Every object below the folder ``prefix``, in no order."""
+        """Every object below the folder ``prefix``, in no order; none where there is no such folder."""
+        if self._is_missing():
+            return
         with _translated("list", self.url(prefix)):
-            for batch in obstore.list(self._store, prefix.strip("/") or None):
+            for batch in obstore.list(self._store(), prefix.strip("/") or None):
                 for meta in batch:
                     yield Entry(meta["path"], meta["size"], meta["last_modified"])
 
-    def folders(self, prefix: str = "") -> list[str]:
+    def folders(self, prefix: str = "") -> _Names:
         """Names of the folders directly below ``prefix``, sorted."""
+        if self._is_missing():
+            return []
         with _translated("list", self.url(prefix)):
-            found = obstore.list_with_delimiter(self._store, prefix.strip("/") or None)["common_prefixes"]
+            found = obstore.list_with_delimiter(self._store(), prefix.strip("/") or None)["common_prefixes"]
         return sorted(path.rstrip("/").rsplit("/", 1)[-1] for path in found)
 
-    def delete(self, keys: list[str]) -> None:
+    def delete(self, keys: Iterable[str]) -> None:
         """Remove the objects; one that is gone already is no error."""
         for key in keys:
             with _translated("delete", self.url(key)):
                 try:
-                    obstore.delete(self._store, key)
+                    obstore.delete(self._store(), key)
                 except FileNotFoundError:
                     continue
 
@@ -187,20 +214,39 @@ class Storage:
         keys = [entry.key for entry in self.list(prefix)]
         self.delete(keys)
         if self._path is not None:
-            _remove_empty_folders(self._path / prefix)
+            _remove_remains(self._path / prefix.strip("/"))
         return len(keys)
 
-    def download(self, keys: list[str], folder: Path) -> None:
-        """Copy objects into ``folder``, each under its own key."""
+    def download(self, keys: Iterable[str], folder: Path) -> None:
+        """Copy objects into ``folder``, each under its own key, each complete or not there at all.
+
+        Raises:
+            NotFoundError, StorageError: an object cannot be read, or the folder cannot be written.
+        """
         for key in keys:
-            target = folder / key
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(self.read(key))
+            with _translated("read", self.url(key)):
+                result = obstore.get(self._store(), key)
+            target = folder / key.strip("/")
+            partial = target.with_name(f"{target.name}.{os.getpid()}.part")
+            try:
+                with _translated("copy to this machine", str(target)):
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    with partial.open("wb") as file:
+                        for chunk in result.stream(min_chunk_size=_CHUNK_BYTES):
+                            file.write(chunk)
+                    partial.replace(target)
+            finally:
+                with suppress(OSError):
+                    partial.unlink()
 
     def _swap_locally(self, key: str, data: bytes, tag: str) -> bool:
-        # A local folder has no conditional replace: readers of the tag queue on a lock of the root folder itself.
+        # A local folder has no conditional replace: those who want one queue on a lock of the object's own folder,
+        # which is the same for every Storage that reaches the object, whatever its root.
         assert self._path is not None
-        descriptor = os.open(self._path, os.O_RDONLY)
+        folder = (self._path / key.strip("/")).parent
+        if not folder.is_dir():
+            return False
+        descriptor = os.open(folder, os.O_RDONLY)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             try:
@@ -224,25 +270,35 @@ def _open(uri: str, path: Path | None) -> ObjectStore:
 
 def _open_s3(uri: str) -> ObjectStore:
     # Imported here: a local run needs no AWS library, and boto3 takes long to load.
-    import boto3
+    import boto3  # type: ignore[import-untyped]
+    from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
     from obstore.auth.boto3 import Boto3CredentialProvider
 
-    session = boto3.Session()
-    endpoint = session.client("s3", region_name=session.region_name or "us-east-1").meta.endpoint_url
-    options: dict[str, Any] = {"region": session.region_name or "us-east-1"}
+    bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+    try:
+        session = boto3.Session()
+        region = session.region_name or "us-east-1"
+        endpoint = session.client("s3", region_name=region).meta.endpoint_url
+        credentials = Boto3CredentialProvider(session)
+    except (BotoCoreError, ValueError) as error:
+        raise StorageError(
+            f"{uri}: no usable AWS credentials ({type(error).__name__}); set AWS_PROFILE or the AWS_* keys, or log in"
+        ) from error
+    options: dict[str, Any] = {"region": region}
     if "amazonaws.com" not in endpoint:
         options |= {"endpoint": endpoint, "virtual_hosted_style_request": False}
     if endpoint.startswith("http://"):
         options["client_options"] = {"allow_http": True}
-    bucket, _, prefix = uri.removeprefix("s3://").partition("/")
-    return S3Store(bucket, prefix=prefix or None, credential_provider=Boto3CredentialProvider(session), **options)
+    return S3Store(bucket, prefix=prefix or None, credential_provider=credentials, **options)
 
 
-def _remove_empty_folders(root: Path) -> None:
-    if not root.is_dir():
-        return
-    for folder, _, _ in sorted(os.walk(root), key=lambda walked: len(walked[0]), reverse=True):
+def _remove_remains(root: Path) -> None:
+    """What a listing does not show: empty folders, and the ``name#1`` that a killed writer left."""
+    for folder, _, names in os.walk(root, topdown=False):
         try:
+            for name in names:
+                if re.search(r"#\d+$", name):
+                    os.unlink(os.path.join(folder, name))
             os.rmdir(folder)
         except OSError:
             continue

@@ -1,0 +1,1 @@
+"""The two input contracts, labelled examples and documents, and the text functions they share."""
