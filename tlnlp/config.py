@@ -74,9 +74,10 @@ class RaySettings(Settings):
 
     address: str | None = None
     workers: int = Field(1, ge=1)
-    use_gpu: bool = False
-    cpus_per_worker: int = Field(2, ge=1)
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    cpus_per_worker: int = Field(0, ge=0)
     max_failures: int = Field(3, ge=0)
+    checkpoint_every_s: float = Field(60.0, ge=0)
     storage: Uri | None = None
 
 
@@ -128,6 +129,7 @@ class CsvSettings(Settings):
 
 class ScoreSettings(Settings):
     documents: Uri = Field(min_length=1)
+    source: str | None = None
     format: Literal["auto", "parquet", "json", "csv"] = "auto"
     id_column: str = "id"
     text_column: str = "text"
@@ -144,7 +146,7 @@ class ScoreSettings(Settings):
     batch_size: int = Field(32, ge=1)
     arrow_batch_rows: int = Field(2048, ge=1)
     chunk_rows: int = Field(200_000, ge=1)
-    keep_dead_runs_h: float = Field(24.0, ge=0)
+    dead_after_h: float = Field(24.0, gt=0)
     csv: CsvSettings = CsvSettings()
     spark: SparkSettings = SparkSettings()
 

@@ -20,13 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import obstore
-from obstore.exceptions import (
-    AlreadyExistsError,
-    BaseError,
-    PermissionDeniedError,
-    PreconditionError,
-    UnauthenticatedError,
-)
+from obstore import exceptions as refusals
 from obstore.store import LocalStore, S3Store, from_url
 
 from tlnlp.errors import NotFoundError, StorageError, UsageError
@@ -38,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Entry", "Storage", "Tagged", "join_uri", "local_path", "resolve_uri"]
 
 _CHUNK_BYTES = 8 << 20
-_NO_ACCESS = (PermissionError, PermissionDeniedError, UnauthenticatedError)
+_NO_ACCESS = (PermissionError, refusals.PermissionDeniedError, refusals.UnauthenticatedError)
 
 # Inside Storage the name `list` is the method, so annotations there say this.
 _Names = list[str]
@@ -70,19 +64,13 @@ def _translated(what: str, uri: str) -> Iterator[None]:
         raise NotFoundError(f"{uri}: nothing is stored there") from error
     except ValueError as error:
         raise UsageError(f"{uri}: not a usable name (an empty part, '.' or '..'?); nothing was touched") from error
-    except (BaseError, OSError) as error:
-        raise StorageError(f"{uri}: cannot {what} ({_reason(error)}); {_next_step(error)}") from error
-
-
-def _reason(error: Exception) -> str:
-    number = _os_error_number(error)
-    return os.strerror(number) if number else type(error).__name__
-
-
-def _next_step(error: Exception) -> str:
-    if isinstance(error, _NO_ACCESS) or _os_error_number(error) in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return "this user, or these credentials, may not: ask for access or choose another address"
-    return "check the address, the permissions and the network"
+    except (refusals.BaseError, OSError) as error:
+        number = _os_error_number(error)
+        reason = os.strerror(number) if number else type(error).__name__
+        step = "check the address, the permissions and the network"
+        if isinstance(error, _NO_ACCESS) or number in (errno.EACCES, errno.EPERM, errno.EROFS):
+            step = "this user, or these credentials, may not: ask for access or choose another address"
+        raise StorageError(f"{uri}: cannot {what} ({reason}); {step}") from error
 
 
 def _os_error_number(error: Exception) -> int | None:
@@ -165,7 +153,7 @@ class Storage:
         with _translated("write", self.url(key)):
             try:
                 obstore.put(self._store(make=True), key, data, mode="create", use_multipart=False)
-            except AlreadyExistsError:
+            except refusals.AlreadyExistsError:
                 return False
             return True
 
@@ -179,7 +167,7 @@ class Storage:
                 return self._swap_locally(key, data, tag)
             try:
                 obstore.put(self._store(), key, data, mode={"e_tag": tag}, use_multipart=False)
-            except (PreconditionError, FileNotFoundError):
+            except (refusals.PreconditionError, FileNotFoundError):
                 return False
             return True
 
@@ -204,6 +192,9 @@ class Storage:
         """Remove the objects; one that is gone already is no error."""
         for key in keys:
             with _translated("delete", self.url(key)):
+                # The library answers a wrong name with a TypeError here, unlike everywhere else.
+                if any(part in ("", ".", "..") for part in key.strip("/").split("/")):
+                    raise ValueError(key)
                 try:
                     obstore.delete(self._store(), key)
                 except FileNotFoundError:

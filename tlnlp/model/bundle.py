@@ -28,6 +28,8 @@ REQUIRED = frozenset(
     {SPEC, TRAINING, GRAPH, TOKENIZER, NGRAM, HEAD, ENCODER, "config.json", "tokenizer_config.json"},
 )
 OPTIONAL = frozenset({"model.onnx.data"})
+# What scoring reads. An executor gets these and the manifest, nothing else.
+SCORING = frozenset({SPEC, GRAPH, "model.onnx.data", TOKENIZER, NGRAM})
 MANIFEST_LIMIT_BYTES = 1 << 20
 
 
@@ -87,23 +89,32 @@ def seal(folder: Path) -> str:
     return hashlib.sha256(manifest).hexdigest()
 
 
-def verify(folder: Path) -> str:
+def verify(folder: Path, scoring_only: bool = False) -> str:
     """Check every file of a bundle against its manifest; returns the bundle's digest (the manifest's sha256).
+
+    With ``scoring_only`` the folder holds the files that scoring reads, and the manifest of the whole.
 
     Raises:
         BundleError: names the first file that is missing, altered or not on the list.
     """
     data, files = _read_manifest(folder)
-    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {MANIFEST}
-    if extra := sorted(found - files.keys()):
-        raise BundleError(f"{folder}: {extra[0]} is not in the manifest; fetch the bundle from the registry again")
     _check_names(folder, set(files))
-    for name, expected in files.items():
+    expected = {name: files[name] for name in files if name in SCORING or not scoring_only}
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {MANIFEST}
+    if extra := sorted(found - expected.keys()):
+        raise BundleError(f"{folder}: {extra[0]} is not in the manifest; fetch the bundle from the registry again")
+    for name, fingerprint in expected.items():
         if name not in found:
             raise BundleError(f"{folder}: {name} is missing; fetch the bundle from the registry again")
-        if _fingerprint(folder / name) != expected:
+        if _fingerprint(folder / name) != fingerprint:
             raise BundleError(f"{folder}: {name} was altered (size or sha256); fetch it from the registry again")
     return hashlib.sha256(data).hexdigest()
+
+
+def scoring_files(folder: Path) -> dict[str, bytes]:
+    """The files that scoring reads, and the manifest, by name."""
+    names = [MANIFEST, *sorted(name for name in SCORING if (folder / name).exists())]
+    return {name: (folder / name).read_bytes() for name in names}
 
 
 def read_spec(folder: Path) -> BundleSpec:

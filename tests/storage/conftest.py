@@ -1,0 +1,32 @@
+"""Every store the behaviour suite runs on. A new one is one more line in STORES."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from uuid import uuid4
+
+import pytest
+
+from tlnlp.storage import Storage
+
+Factory = Callable[[pytest.FixtureRequest], str]
+
+
+def local_folder(request: pytest.FixtureRequest) -> str:
+    tmp_path_factory: pytest.TempPathFactory = request.getfixturevalue("tmp_path_factory")
+    return str(tmp_path_factory.mktemp("store") / f"root {uuid4().hex[:6]}")
+
+
+# name -> what gives the URI of an empty root; a factory may start a server through the request's fixtures.
+STORES: dict[str, Factory] = {"local": local_folder}
+
+
+@pytest.fixture(params=list(STORES.values()), ids=list(STORES))
+def root(request: pytest.FixtureRequest) -> str:
+    factory: Factory = request.param
+    return factory(request)
+
+
+@pytest.fixture
+def storage(root: str) -> Storage:
+    return Storage(root)

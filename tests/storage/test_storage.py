@@ -1,0 +1,415 @@
+"""What every store promises, on each of them (see STORES in conftest)."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import stat
+import tempfile
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+
+import pytest
+from racing import race
+
+from tlnlp.errors import NotFoundError, StorageError, UsageError
+from tlnlp.storage import Storage, local_path
+
+RACERS = int(os.environ.get("TLNLP_RACERS", "8"))
+ROUNDS = int(os.environ.get("TLNLP_ROUNDS", "25"))
+_NOBODY = 65534
+
+ODD_KEYS = [
+    "with space/and more.json",
+    "ünï/日本語.json",
+    "percent%20kept/100%.json",
+    "score_date=2026-11-23/part=1%2F2.parquet",
+    "question?.json",
+    "hash#tag.json",
+    "plus+amp&.json",
+    "quote'\".json",
+    "[brackets]{braces}~.json",
+]
+
+
+def keys(storage: Storage, prefix: str = "") -> list[str]:
+    return sorted(entry.key for entry in storage.list(prefix))
+
+
+# --- read and write
+
+
+def test_what_is_written_is_read_and_replaced(storage: Storage) -> None:
+    storage.write("a/b.json", b"one")
+    assert storage.read("a/b.json") == b"one"
+    storage.write("a/b.json", b"another, longer")
+    assert storage.read("a/b.json") == b"another, longer"
+    storage.write("a/empty", b"")
+    assert storage.read("a/empty") == b""
+
+
+def test_a_file_of_this_machine_is_written_whole(storage: Storage, tmp_path: Path) -> None:
+    # Larger than one part of a multipart upload.
+    data = os.urandom(1 << 20) * 12 + b"tail"
+    source = tmp_path / "model.safetensors"
+    source.write_bytes(data)
+    storage.write("m/model.safetensors", source)
+    assert storage.read("m/model.safetensors") == data
+    assert source.read_bytes() == data
+
+
+def test_writing_a_file_that_is_not_there_names_the_file(storage: Storage, tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="no such file on this machine") as caught:
+        storage.write("a", tmp_path / "missing.bin")
+    assert "missing.bin" in str(caught.value)
+    assert keys(storage) == []
+
+
+def test_two_roots_reach_the_same_object(storage: Storage) -> None:
+    storage.at("x/y").write("z", b"1")
+    assert storage.read("x/y/z") == b"1"
+    assert storage.at("x").url("y/z") == storage.url("x/y/z")
+
+
+def test_a_storage_travels_to_another_process(storage: Storage) -> None:
+    storage.write("a", b"1")
+    assert pickle.loads(pickle.dumps(storage)).read("a") == b"1"
+
+
+# --- nothing there
+
+
+def test_nothing_there_is_not_found_and_names_the_uri(storage: Storage) -> None:
+    storage.write("other", b"1")
+    for missing in ("gone", "other-folder/gone"):
+        with pytest.raises(NotFoundError) as caught:
+            storage.read(missing)
+        assert storage.url(missing) in str(caught.value)
+        with pytest.raises(NotFoundError):
+            storage.read_tagged(missing)
+        assert not storage.exists(missing)
+    assert storage.exists("other")
+
+
+def test_a_folder_is_no_object(storage: Storage) -> None:
+    storage.write("folder/file", b"1")
+    assert not storage.exists("folder")
+    with pytest.raises(NotFoundError):
+        storage.read("folder")
+
+
+def test_looking_at_an_empty_root_makes_nothing(storage: Storage) -> None:
+    assert keys(storage) == []
+    assert keys(storage, "below") == []
+    assert storage.folders() == []
+    assert not storage.exists("a")
+    assert storage.delete_folder("runs") == 0
+    storage.delete(["a"])
+    assert not storage.compare_and_swap("a", b"1", "tag")
+    with pytest.raises(NotFoundError):
+        storage.read("a")
+    path = local_path(storage.uri)
+    assert path is None or not path.exists()
+
+
+# --- listing
+
+
+def test_list_gives_everything_below_with_size_and_time(storage: Storage) -> None:
+    before = datetime.now(UTC) - timedelta(seconds=5)
+    for key, size in (("runs/1/a", 1), ("runs/1/b/c", 20), ("runs/10/a", 3), ("runs-old", 4)):
+        storage.write(key, b"x" * size)
+    assert keys(storage) == ["runs-old", "runs/1/a", "runs/1/b/c", "runs/10/a"]
+    assert keys(storage, "runs/1") == keys(storage, "runs/1/") == ["runs/1/a", "runs/1/b/c"]
+    assert keys(storage.at("runs"), "1") == ["1/a", "1/b/c"]
+    assert keys(storage, "runs/2") == []
+    entry = next(entry for entry in storage.list("runs/1") if entry.key == "runs/1/b/c")
+    assert entry.size_bytes == 20
+    assert before <= entry.modified <= datetime.now(UTC) + timedelta(seconds=5)
+
+
+def test_list_holds_more_than_one_page(storage: Storage) -> None:
+    for number in range(1_050):
+        storage.write(f"many/{number:04d}", b"")
+    assert keys(storage) == [f"many/{number:04d}" for number in range(1_050)]
+
+
+def test_folders_are_the_ones_directly_below(storage: Storage) -> None:
+    for key in ("m/1/a", "m/2/b/c", "m/10/d", "m/file", "top"):
+        storage.write(key, b"1")
+    assert storage.folders() == ["m"]
+    assert storage.folders("m") == storage.folders("m/") == ["1", "10", "2"]
+    assert storage.folders("m/1") == []
+    assert storage.folders("nowhere") == []
+
+
+# --- deleting
+
+
+def test_delete_takes_objects_and_is_calm_about_missing_ones(storage: Storage) -> None:
+    for key in ("a", "b", "c/d"):
+        storage.write(key, b"1")
+    storage.delete(key for key in ("a", "never/was", "c/d"))
+    assert keys(storage) == ["b"]
+
+
+def test_delete_folder_takes_that_folder_only(storage: Storage) -> None:
+    for key in ("runs/1/a", "runs/1/b/c", "runs/10/a", "other"):
+        storage.write(key, b"1")
+    assert storage.delete_folder("/runs/1/") == 2
+    assert keys(storage) == ["other", "runs/10/a"]
+    assert storage.folders("runs") == ["10"]
+    assert storage.delete_folder("runs/1") == 0
+    storage.write("runs/1/a", b"again")
+    assert storage.read("runs/1/a") == b"again"
+
+
+@pytest.mark.parametrize("wrong", ["../escape", "a/../../b", "a//b", "./a"])
+def test_keys_cannot_leave_the_root(storage: Storage, wrong: str) -> None:
+    storage.write("a/x", b"1")
+    for call in (
+        lambda: storage.read(wrong),
+        lambda: storage.write(wrong, b"1"),
+        lambda: storage.put_if_absent(wrong, b"1"),
+        lambda: storage.compare_and_swap(wrong, b"1", "tag"),
+        lambda: storage.delete([wrong]),
+        lambda: storage.delete_folder(wrong),
+        lambda: list(storage.list(wrong)),
+    ):
+        with pytest.raises(UsageError, match="not a usable name"):
+            call()
+    assert keys(storage) == ["a/x"]
+
+
+# --- odd keys
+
+
+@pytest.mark.parametrize("key", ODD_KEYS)
+def test_odd_keys_are_kept_as_they_are(storage: Storage, tmp_path: Path, key: str) -> None:
+    assert storage.put_if_absent(key, b"1")
+    assert not storage.put_if_absent(key, b"2")
+    tagged = storage.read_tagged(key)
+    assert storage.compare_and_swap(key, b"3", tagged.tag)
+    assert keys(storage) == [key]
+    assert [storage.read(entry.key) for entry in storage.list()] == [b"3"]
+    if "/" in key:
+        assert storage.folders() == [key.split("/")[0]]
+        assert keys(storage, key.split("/")[0]) == [key]
+        assert storage.at(key.split("/")[0]).read(key.split("/")[1]) == b"3"
+    storage.download([key], tmp_path / "copy")
+    assert (tmp_path / "copy" / key).read_bytes() == b"3"
+    storage.delete([key])
+    assert keys(storage) == []
+
+
+# --- download
+
+
+def test_download_copies_each_key(storage: Storage, tmp_path: Path) -> None:
+    large = os.urandom(1 << 20) * 20
+    storage.write("v/1/weights", large)
+    storage.write("v/1/manifest.json", b"{}")
+    storage.at("v/1").download(["weights", "manifest.json"], tmp_path / "new" / "bundle")
+    assert (tmp_path / "new/bundle/weights").read_bytes() == large
+    assert sorted(path.name for path in (tmp_path / "new/bundle").iterdir()) == ["manifest.json", "weights"]
+
+
+def test_download_of_a_missing_object_leaves_nothing_behind(storage: Storage, tmp_path: Path) -> None:
+    storage.write("here", b"1")
+    with pytest.raises(NotFoundError, match="gone"):
+        storage.download(["gone"], tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
+
+
+def test_download_where_a_file_is_in_the_way(storage: Storage, tmp_path: Path) -> None:
+    storage.write("here", b"1")
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(StorageError, match="cannot copy to this machine"):
+        storage.download(["here"], tmp_path / "file")
+
+
+# --- conditional writes
+
+
+def test_put_if_absent_stores_once(storage: Storage) -> None:
+    assert storage.put_if_absent("claims/1.json", b"mine")
+    assert not storage.put_if_absent("claims/1.json", b"yours")
+    assert storage.read("claims/1.json") == b"mine"
+
+
+def test_compare_and_swap_needs_the_present_tag(storage: Storage) -> None:
+    storage.write("alias", b"1")
+    first = storage.read_tagged("alias")
+    assert first.data == b"1"
+    assert storage.compare_and_swap("alias", b"2", first.tag)
+    assert not storage.compare_and_swap("alias", b"3", first.tag)
+    assert storage.read("alias") == b"2"
+    assert storage.compare_and_swap("alias", b"3", storage.read_tagged("alias").tag)
+    assert storage.read("alias") == b"3"
+
+
+def test_compare_and_swap_of_what_is_gone_stores_nothing(storage: Storage) -> None:
+    storage.write("alias", b"1")
+    tag = storage.read_tagged("alias").tag
+    storage.delete(["alias"])
+    assert not storage.compare_and_swap("alias", b"2", tag)
+    assert not storage.compare_and_swap("folder/alias", b"2", tag)
+    assert keys(storage) == []
+
+
+def test_an_old_tag_stays_old(storage: Storage) -> None:
+    # Replaced files take inodes in turn, and clocks are coarse: many quick swaps, same size, never a tag twice.
+    tags = set()
+    storage.write("alias", b"000")
+    for number in range(200):
+        tag = storage.read_tagged("alias").tag
+        assert tag not in tags
+        tags.add(tag)
+        assert storage.compare_and_swap("alias", b"%03d" % (number + 1), tag)
+
+
+def _claim(barrier: Barrier, racer: int, rounds: int, root: str) -> list[bool]:
+    storage = Storage(root)
+    wins = []
+    for number in range(rounds):
+        barrier.wait()
+        wins.append(storage.put_if_absent(f"claims/{number}.json", b"%d" % racer))
+    return wins
+
+
+def test_of_racing_claims_one_wins(root: str) -> None:
+    winners = race(_claim, RACERS, ROUNDS, root)
+    assert winners == [1] * ROUNDS
+    assert len(keys(Storage(root))) == ROUNDS
+
+
+def _swap(barrier: Barrier, racer: int, rounds: int, root: str) -> list[bool]:
+    storage = Storage(root)
+    wins = []
+    for number in range(rounds):
+        tag = storage.read_tagged(f"alias/{number}").tag
+        barrier.wait()
+        wins.append(storage.compare_and_swap(f"alias/{number}", b"%d" % racer, tag))
+    return wins
+
+
+def test_of_racing_swaps_one_wins(root: str) -> None:
+    for number in range(ROUNDS):
+        Storage(root).write(f"alias/{number}", b"start")
+    assert race(_swap, RACERS, ROUNDS, root) == [1] * ROUNDS
+    assert all(Storage(root).read(f"alias/{number}") != b"start" for number in range(ROUNDS))
+
+
+def _count_up(barrier: Barrier, racer: int, rounds: int, root: str) -> list[bool]:
+    # Half of the racers reach the object from another root.
+    storage, key = (Storage(root), "a/b/counter") if racer % 2 else (Storage(root).at("a"), "b/counter")
+    barrier.wait()
+    for _ in range(rounds):
+        swapped = False
+        while not swapped:
+            old = storage.read_tagged(key)
+            swapped = storage.compare_and_swap(key, b"%d" % (int(old.data) + 1), old.tag)
+    return [True] * rounds
+
+
+def test_no_racing_increment_is_lost_between_roots(root: str) -> None:
+    Storage(root).write("a/b/counter", b"0")
+    race(_count_up, RACERS, ROUNDS, root)
+    assert int(Storage(root).read("a/b/counter")) == RACERS * ROUNDS
+
+
+# --- a local folder alone
+
+
+def test_a_reader_never_sees_half_an_object(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    storage.write("a", b"x" * 4_000_000)
+    assert race(_replace_or_read, 2, 40, str(tmp_path)) == [2] * 40
+
+
+def _replace_or_read(barrier: Barrier, racer: int, rounds: int, root: str) -> list[bool]:
+    storage = Storage(root)
+    whole = {b"x" * 4_000_000, b"y" * 4_000_001}
+    barrier.wait()
+    if racer == 0:
+        return [storage.read("a") in whole for _ in range(rounds)]
+    for number in range(rounds):
+        storage.write("a", sorted(whole)[number % 2])
+    return [True] * rounds
+
+
+def test_what_a_killed_writer_left_is_never_listed_and_goes_with_its_folder(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    storage.write("runs/1/part.parquet", b"1")
+    (tmp_path / "runs/1/part.parquet#1").write_bytes(b"half")
+    assert keys(storage) == ["runs/1/part.parquet"]
+    assert storage.delete_folder("runs/1") == 1
+    assert not (tmp_path / "runs").joinpath("1").exists()
+
+
+def test_delete_folder_leaves_folders_outside_alone(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    storage = Storage(str(tmp_path / "root"))
+    storage.write("a", b"1")
+    assert storage.delete_folder(str(outside)) == 0
+    assert outside.is_dir()
+
+
+def _as_nobody(root: str, results: multiprocessing.SimpleQueue[tuple[str, str, str]]) -> None:
+    storage = Storage(root)
+    storage.read("open/file")
+    if os.geteuid() == 0:
+        os.seteuid(_NOBODY)
+    calls: dict[str, Callable[[], object]] = {
+        "read": lambda: storage.read("open/closed"),
+        "write": lambda: storage.write("shut/new", b"1"),
+        "claim": lambda: storage.put_if_absent("shut/new", b"1"),
+        "delete": lambda: storage.delete(["shut/kept"]),
+        "swap": lambda: storage.compare_and_swap("shut/kept", b"2", storage.read_tagged("shut/kept").tag),
+    }
+    for name, call in calls.items():
+        try:
+            call()
+        except Exception as error:
+            results.put((name, type(error).__name__, str(error)))
+        else:
+            results.put((name, "nothing", ""))
+
+
+def test_without_permission_the_message_says_so() -> None:
+    # pytest's own folders are closed to other users, and root may do anything: a folder and a process of our own.
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        for name in ("open/file", "open/closed", "shut/kept"):
+            Storage(folder).write(name, b"1")
+        root.chmod(0o755)
+        (root / "open/closed").chmod(0)
+        (root / "shut").chmod(stat.S_IRUSR | stat.S_IXUSR | stat.S_IROTH | stat.S_IXOTH)
+        context = multiprocessing.get_context("spawn")
+        results = context.SimpleQueue()
+        process = context.Process(target=_as_nobody, args=(folder, results))
+        process.start()
+        outcomes = {name: (kind, message) for name, kind, message in (results.get() for _ in range(5))}
+        process.join()
+        (root / "shut").chmod(0o755)
+        for name, (kind, message) in outcomes.items():
+            assert kind == "StorageError", (name, kind, message)
+            assert "Permission denied" in message
+            assert "ask for access" in message
+        assert (root / "shut/kept").read_bytes() == b"1"
+        assert "open/closed" in outcomes["read"][1]
+
+
+def test_a_file_where_a_folder_should_be(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("x")
+    below = Storage(str(tmp_path / "labels.csv"))
+    with pytest.raises(StorageError) as caught:
+        below.write("a", b"1")
+    assert type(caught.value) is StorageError
+    assert "labels.csv/a" in str(caught.value)
+    with pytest.raises(StorageError, match="Not a directory"):
+        Storage(str(tmp_path)).read("labels.csv/a")

@@ -1,0 +1,27 @@
+"""Defaults for the process environment. Called by jobs and the command line before anything heavy is imported."""
+
+from __future__ import annotations
+
+import os
+
+# Nothing is sent anywhere and nothing fetched unless the user says so: no usage statistics, no model-hub look-ups.
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_TRAIN_V2_ENABLED": "1",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "TRANSFORMERS_VERBOSITY": "error",
+}
+
+
+def apply_defaults() -> None:
+    """Set what the user has not set."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+
+
+def inherited() -> dict[str, str]:
+    """The same variables as they stand now, for workers on other machines."""
+    return {name: os.environ.get(name, value) for name, value in QUIET.items()}

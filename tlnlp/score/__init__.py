@@ -1,0 +1,1 @@
+"""The nightly Spark job: documents in, one published day out."""

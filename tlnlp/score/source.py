@@ -1,0 +1,178 @@
+"""Reading documents with Spark: lazily, once, and so that no malformed record goes unseen.
+
+Every reader gives the same columns: ``document_id``, ``text``, ``source`` (the file), ``fault`` (why the record is
+none, or null), then the kept columns.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import (
+    BinaryType,
+    BooleanType,
+    DataType,
+    DoubleType,
+    LongType,
+    StringType,
+    StructField,
+    StructType,
+)
+
+from tlnlp.config import CsvSettings, ScoreSettings
+from tlnlp.data.tables import format_of, is_hidden, split_uri
+from tlnlp.errors import InputDataError
+from tlnlp.score.session import spark_uri, translated
+from tlnlp.warehouse.schema import kept_column, spark_type
+from tlnlp.warehouse.schema import Column as TableColumn
+
+CORRUPT = "_tlnlp_corrupt_record"
+SAMPLE_LINES = 200
+
+
+def read_documents(spark: SparkSession, settings: ScoreSettings) -> tuple[DataFrame, tuple[TableColumn, ...]]:
+    """The documents, not read yet, and the kept columns with their types.
+
+    Raises:
+        InputDataError: nothing is there, a column is missing, or the text column holds no text.
+        UsageError: a kept column has a type that a table cannot keep.
+    """
+    kind = settings.format if settings.format != "auto" else detect_format(settings.documents)
+    path = spark_uri(settings.documents)
+    with translated(settings.documents):
+        if kind == "json":
+            frame = _json(spark, path, settings)
+        elif kind == "csv":
+            frame = _csv(spark, path, settings.csv)
+        else:
+            frame = spark.read.parquet(path).withColumn(CORRUPT, F.lit(None).cast("string"))
+            frame = frame.withColumn("_tlnlp_source", F.col("_metadata.file_path"))
+    wanted = [settings.id_column, settings.text_column, *settings.keep_columns]
+    _check_columns(settings, wanted, [name for name in frame.columns if not name.startswith("_tlnlp_")])
+    types = {field.name: field.dataType for field in frame.schema.fields}
+    if not isinstance(types[settings.text_column], StringType | BinaryType):
+        found = types[settings.text_column].simpleString()
+        raise InputDataError(
+            f"{settings.documents}: column {settings.text_column!r} holds {found}, not text; "
+            "name the right one with --set text_column="
+        )
+    kept = tuple(kept_column(name, types[name].simpleString()) for name in settings.keep_columns)
+    return _contracted(frame, settings, kept), kept
+
+
+def detect_format(uri: str) -> str:
+    """The format that the names of the files tell; all must tell the same.
+
+    Raises:
+        InputDataError: nothing is there, or the names tell no format, or several.
+    """
+    folder, name = split_uri(uri)
+    if (kind := format_of(name)) is not None and folder.exists(name):
+        return kind
+    kinds = {format_of(entry.key) for entry in folder.list(name) if not is_hidden(entry.key)} - {None}
+    if len(kinds) != 1:
+        what = "files of several formats" if kinds else "no .parquet, .jsonl or .csv file"
+        raise InputDataError(f"{uri}: {what} there; check the path, or say which with --set format=")
+    return str(kinds.pop())
+
+
+def _check_columns(settings: ScoreSettings, wanted: Sequence[str], columns: Sequence[str]) -> None:
+    if missing := [name for name in wanted if name not in columns]:
+        raise InputDataError(
+            f"{settings.documents}: has no column {', '.join(map(repr, missing))} (it has: {', '.join(columns)}); "
+            "name yours with --set id_column=, text_column= and keep_columns="
+        )
+
+
+def _contracted(frame: DataFrame, settings: ScoreSettings, kept: Sequence[TableColumn]) -> DataFrame:
+    kept_columns = [_named(column.name).cast(spark_type(column.type)).alias(column.name) for column in kept]
+    return frame.select(
+        _named(settings.id_column).cast("string").alias("document_id"),
+        _named(settings.text_column).cast("string").alias("text"),
+        F.col("_tlnlp_source").alias("source"),
+        F.when(F.col(CORRUPT).isNotNull(), F.col(CORRUPT)).alias("fault"),
+        *kept_columns,
+    )
+
+
+def _named(name: str) -> Column:
+    return F.col("`" + name.replace("`", "``") + "`")
+
+
+def _json(spark: SparkSession, path: str, settings: ScoreSettings) -> DataFrame:
+    """JSON Lines, a line at a time: a line that is no object, or whose text is no string, is a fault of its own.
+
+    The reader sees lines as text first, since Spark's own would turn a number into a text without a word.
+    """
+    lines = spark.read.text(path).withColumn("_tlnlp_source", F.col("_metadata.file_path"))
+    sample = [row["value"] for row in lines.select("value").limit(SAMPLE_LINES).collect()]
+    schema = _sampled_schema(sample, settings, partitions=set(lines.columns) - {"value", "_tlnlp_source"})
+    parsed = F.from_json("value", schema, {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": CORRUPT})
+    variant = F.try_variant_get(F.try_parse_json("value"), _json_path(settings.text_column), "variant")
+    kind = F.schema_of_variant(variant)
+    fault = (
+        F.when(F.col(f"parsed.{CORRUPT}").isNotNull(), F.lit("malformed_record"))
+        .when(kind.isNotNull() & ~kind.isin("STRING", "VOID"), F.lit("not_text"))
+        .otherwise(F.lit(None).cast("string"))
+    )
+    fields = [F.col("parsed").getField(name).alias(name) for name in schema.names if name != CORRUPT]
+    others = [name for name in lines.columns if name not in {"value", *schema.names}]
+    frame = lines.where(F.length(F.trim("value")) > 0).withColumn("parsed", parsed).withColumn("_tlnlp_fault", fault)
+    return frame.select(*fields, *others, F.col("_tlnlp_fault").alias(CORRUPT))
+
+
+def _json_path(name: str) -> str:
+    return "$['" + name.replace("'", "\\'") + "']"
+
+
+def _sampled_schema(lines: Sequence[str], settings: ScoreSettings, partitions: set[str]) -> StructType:
+    objects = [value for line in lines if isinstance(value := _parsed(line), dict)]
+    names = dict.fromkeys(name for value in objects for name in value)
+    strings = {settings.id_column, settings.text_column}
+    if objects and not any(isinstance(value.get(settings.text_column), str | None) for value in objects):
+        raise InputDataError(f"{settings.documents}: column {settings.text_column!r} holds no text in the first lines")
+    fields = [
+        StructField(name, StringType() if name in strings else _json_type([value.get(name) for value in objects]))
+        for name in names
+        if name not in partitions and (name in strings or name in settings.keep_columns)
+    ]
+    return StructType([*fields, StructField(CORRUPT, StringType())])
+
+
+def _parsed(line: str) -> object:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
+
+
+def _json_type(values: Sequence[object]) -> DataType:
+    kinds = {type(value) for value in values if value is not None}
+    if kinds == {bool}:
+        return BooleanType()
+    if kinds == {int}:
+        return LongType()
+    return DoubleType() if kinds and kinds <= {int, float} else StringType()
+
+
+def _csv(spark: SparkSession, path: str, settings: CsvSettings) -> DataFrame:
+    """CSV, every column as text; a record with too few or too many fields is a fault."""
+    options = {
+        "header": str(settings.header).lower(),
+        "sep": settings.delimiter,
+        "quote": settings.quote,
+        "escape": settings.escape,
+        "multiLine": str(settings.multiline).lower(),
+        "mode": "PERMISSIVE",
+        "columnNameOfCorruptRecord": CORRUPT,
+        # Columns are found by name: a file whose header differs stops the run instead of filling the wrong columns.
+        "enforceSchema": "false",
+    }
+    header = spark.read.options(**options).csv(path)
+    schema = StructType([StructField(name, StringType()) for name in [*header.columns, CORRUPT]])
+    frame = spark.read.options(**options).schema(schema).csv(path)
+    broken = F.when(F.col(CORRUPT).isNotNull(), F.lit("malformed_record"))
+    return frame.withColumn("_tlnlp_source", F.col("_metadata.file_path")).withColumn(CORRUPT, broken)

@@ -1,0 +1,180 @@
+"""Fits on a Ray cluster: start or join it, run one ``TorchTrainer`` a fit, resume what was cut short."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+import ray.train
+from ray.exceptions import RayError
+from ray.train.torch import TorchTrainer
+from safetensors.torch import load_file
+
+from tlnlp import environment
+from tlnlp.config import RaySettings
+from tlnlp.errors import EngineError, UsageError
+from tlnlp.model.combine import Floats, softmax
+from tlnlp.progress import meter, say
+from tlnlp.storage import Storage, local_path
+from tlnlp.train.loop import PREDICTIONS_FILE, STATE_FILE, STEP_FILE, Fit, train_worker
+
+POLL_S = 0.5
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """``weights``: tensors of the fitted model by name; ``held_out``: probabilities (texts, classes)."""
+
+    weights: dict[str, Any]
+    held_out: Floats
+    steps: int
+
+
+class _Progress:
+    """The actor that workers tell where they are."""
+
+    def __init__(self) -> None:
+        self._step, self._loss = 0, float("nan")
+
+    def update(self, step: int, loss: float) -> None:
+        self._step, self._loss = step, loss
+
+    def get(self) -> tuple[int, float]:
+        return self._step, self._loss
+
+
+@contextmanager
+def cluster(settings: RaySettings) -> Iterator[None]:
+    """A Ray cluster for the length of a job: the one at ``address`` (or around us), else one on this machine.
+
+    Raises:
+        EngineError: it cannot be reached or started.
+    """
+    environment.apply_defaults()
+    if ray.is_initialized():
+        yield
+        return
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error", "configure_logging": True}
+    address = settings.address or os.environ.get("RAY_ADDRESS")
+    if address is None:
+        options |= {"address": "local", "include_dashboard": False}
+    else:
+        options |= {"address": address}
+    try:
+        ray.init(runtime_env={"env_vars": environment.inherited()}, **options)
+    except (RayError, OSError, ConnectionError, RuntimeError, ValueError) as error:
+        where = f"the Ray cluster at {address}" if address else "Ray on this machine"
+        raise EngineError(f"cannot start or join {where} ({type(error).__name__}); check the address") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def scaling(settings: RaySettings) -> tuple[ray.train.ScalingConfig, str]:
+    """The workers that the config asks for, checked against the cluster; and the device they train on.
+
+    Raises:
+        UsageError: the cluster has not the GPUs or CPUs asked for.
+    """
+    has = ray.cluster_resources()
+    gpus, cpus = int(has.get("GPU", 0)), int(has.get("CPU", 0))
+    use_gpu = settings.device == "gpu" or (settings.device == "auto" and gpus >= settings.workers)
+    if use_gpu and gpus < settings.workers:
+        raise UsageError(f"ray.device=gpu with {settings.workers} workers, but the cluster has {gpus} GPUs")
+    per_worker = settings.cpus_per_worker or max(1, cpus // settings.workers)
+    if per_worker * settings.workers > cpus:
+        raise UsageError(
+            f"{settings.workers} workers of {per_worker} CPUs asked for, but the cluster has {cpus}; "
+            "lower ray.workers or ray.cpus_per_worker"
+        )
+    config = ray.train.ScalingConfig(
+        num_workers=settings.workers,
+        use_gpu=use_gpu,
+        resources_per_worker={"CPU": per_worker} | ({"GPU": 1} if use_gpu else {}),
+    )
+    return config, "gpu" if use_gpu else "cpu"
+
+
+def run_fit(fit: Fit, settings: RaySettings, storage: Storage, run_name: str, what: str) -> FitResult:
+    """Train one model as a Ray Train job; a job of this name that was cut short goes on from its last checkpoint.
+
+    Raises:
+        EngineError: the workers failed more often than ``max_failures`` allows, or with a fault of the program.
+    """
+    config, device = scaling(settings)
+    actor = ray.remote(num_cpus=0)(_Progress).remote()
+    path = local_path(storage.uri)
+    trainer = TorchTrainer(
+        train_worker,
+        train_loop_config={"fit": ray.put(fit), "progress": actor, "checkpoint_every_s": settings.checkpoint_every_s},
+        scaling_config=config,
+        run_config=ray.train.RunConfig(
+            name=run_name,
+            storage_path=str(path) if path is not None else storage.uri,
+            failure_config=ray.train.FailureConfig(max_failures=settings.max_failures),
+            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
+        ),
+    )
+    say(
+        f"{what}: {len(fit.encoded)} examples, {fit.steps} steps on {settings.workers} {device} worker(s), run {run_name}"
+    )
+    try:
+        with _watched(actor, what, fit.steps):
+            result = trainer.fit()
+    except Exception as error:  # Train's own failures, and what a worker raised, arrive as many classes.
+        raise EngineError(_failure(what, run_name, error)) from error
+    return _read_result(result, fit)
+
+
+def _read_result(result: ray.train.Result, fit: Fit) -> FitResult:
+    if result.checkpoint is None:
+        raise EngineError("the training job ended without a checkpoint; run the command again")
+    with result.checkpoint.as_directory() as folder:
+        step = json.loads((Path(folder) / STEP_FILE).read_text())["step"]
+        tensors = load_file(Path(folder) / STATE_FILE)
+        logits = load_file(Path(folder) / PREDICTIONS_FILE)["logits"].numpy().astype(np.float64)
+    weights = {name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")}
+    return FitResult(weights, softmax(logits) if len(logits) else np.zeros((0, fit.classes)), int(step))
+
+
+@contextmanager
+def _watched(actor: Any, what: str, steps: int) -> Iterator[None]:
+    """Show what the workers tell the actor, from a thread of the driver."""
+    done = threading.Event()
+
+    def watch() -> None:
+        with meter(what, steps) as shown:
+            while not done.wait(POLL_S):
+                try:
+                    step, loss = ray.get(actor.get.remote(), timeout=5)
+                except RayError:
+                    continue
+                if step:
+                    shown.update(step, f"loss {loss:.3f}")
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join(timeout=10)
+
+
+def _failure(what: str, run_name: str, error: Exception) -> str:
+    failures = getattr(error, "worker_failures", None) or {}
+    kinds = sorted({type(getattr(failure, "cause", None) or failure).__name__ for failure in failures.values()})
+    cause = ", ".join(kinds) or type(error).__name__
+    return (
+        f"{what}: the Ray Train job {run_name} failed ({cause}); run the same command again to go on from its last "
+        "checkpoint, or add --debug for the traceback"
+    )

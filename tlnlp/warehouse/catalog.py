@@ -1,0 +1,277 @@
+"""The catalog that lives in the warehouse: a pointer object per table, moved by put-if-absent and compare-and-swap.
+
+``catalog/tlnlp/<table>.json`` names the table's current metadata file; that object's change is the commit. So a
+warehouse needs no server and no database, and every store with conditional writes can hold one. Follows the commit
+protocol of the Iceberg table spec ("Optimistic Concurrency", https://iceberg.apache.org/spec/): write new metadata,
+then swap the pointer only if it is still the one the metadata was built on.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from pyiceberg.catalog import Catalog, MetastoreCatalog, PropertiesUpdateSummary, load_catalog
+from pyiceberg.exceptions import (
+    CommitFailedException,
+    CommitStateUnknownException,
+    NamespaceAlreadyExistsError,
+    NamespaceNotEmptyError,
+    NoSuchNamespaceError,
+    NoSuchTableError,
+    NoSuchViewError,
+    TableAlreadyExistsError,
+)
+from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC, PartitionSpec
+from pyiceberg.serializers import FromInputFile
+from pyiceberg.table import CommitTableResponse, StagedTable, Table
+from pyiceberg.table.sorting import UNSORTED_SORT_ORDER, SortOrder
+from pyiceberg.typedef import EMPTY_DICT, Identifier, Properties
+
+from tlnlp.errors import NotFoundError, StorageError, UsageError
+from tlnlp.storage import Storage, Tagged, join_uri, resolve_uri
+from tlnlp.warehouse.schema import NAMESPACE
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyiceberg.schema import Schema
+    from pyiceberg.table.metadata import TableMetadata
+    from pyiceberg.table.update import TableRequirement, TableUpdate
+    from pyiceberg.view import View
+    from pyiceberg.view.metadata import ViewVersion
+
+DEFAULT_CATALOG = "warehouse"
+
+
+def open_catalog(warehouse: str, catalog: str | None = None) -> Catalog:
+    """The catalog of a warehouse: its own (None or ``"warehouse"``), else the one PyIceberg is configured for by name.
+
+    Raises:
+        UsageError: a warehouse URI that Iceberg cannot use, or PyIceberg knows no catalog of that name.
+    """
+    if catalog is None or catalog == DEFAULT_CATALOG:
+        return WarehouseCatalog(DEFAULT_CATALOG, warehouse=warehouse)
+    try:
+        return load_catalog(catalog)
+    except Exception as error:  # every kind of catalog has its own errors, and libraries that may be missing
+        raise UsageError(
+            f"catalog {catalog!r} cannot be opened ({type(error).__name__}: {error}); configure it for PyIceberg in "
+            f"~/.pyiceberg.yaml or PYICEBERG_CATALOG__{catalog.upper()}__URI, or leave `catalog` out"
+        ) from error
+
+
+class WarehouseCatalog(MetastoreCatalog):
+    """An Iceberg catalog of one namespace, ``tlnlp``, kept in the warehouse itself. Views and renames are not offered.
+
+    ``properties`` other than ``warehouse`` go to PyIceberg's FileIO (``s3.endpoint`` and so on). Errors are PyIceberg's
+    own, as its interface promises; a store that fails raises StorageError.
+    """
+
+    def __init__(self, name: str, **properties: str) -> None:
+        super().__init__(name, **properties)
+        uri = resolve_uri(properties["warehouse"])
+        if "#" in uri or "?" in uri:
+            raise UsageError(
+                f"warehouse {uri!r}: Iceberg reads # and ? in an address as its end; choose another folder"
+            )
+        self.warehouse = uri
+        self._pointers = Storage(join_uri(uri, f"catalog/{NAMESPACE}"))
+
+    def create_table(
+        self,
+        identifier: str | Identifier,
+        schema: Schema | pa.Schema,
+        location: str | None = None,
+        partition_spec: PartitionSpec = UNPARTITIONED_PARTITION_SPEC,
+        sort_order: SortOrder = UNSORTED_SORT_ORDER,
+        properties: Properties = EMPTY_DICT,
+    ) -> Table:
+        """Raises TableAlreadyExistsError, NoSuchNamespaceError, StorageError."""
+        name = self._table_name(identifier, NoSuchNamespaceError)
+        staged = self._create_staged_table((NAMESPACE, name), schema, location, partition_spec, sort_order, properties)
+        self._write_metadata(staged.metadata, staged.io, staged.metadata_location)
+        self._claim(name, staged.metadata_location)
+        return self.load_table((NAMESPACE, name))
+
+    def register_table(self, identifier: str | Identifier, metadata_location: str, overwrite: bool = False) -> Table:
+        """Point a new name at metadata that is there already. Raises TableAlreadyExistsError, StorageError."""
+        if overwrite:
+            raise NotImplementedError("this catalog registers new names only; drop the table first")
+        name = self._table_name(identifier, NoSuchNamespaceError)
+        self._claim(name, metadata_location)
+        return self.load_table((NAMESPACE, name))
+
+    def load_table(self, identifier: str | Identifier) -> Table:
+        """Raises NoSuchTableError, StorageError."""
+        name = self._table_name(identifier, NoSuchTableError)
+        return self._load(name, self._read_pointer(name))
+
+    def commit_table(
+        self, table: Table, requirements: tuple[TableRequirement, ...], updates: tuple[TableUpdate, ...]
+    ) -> CommitTableResponse:
+        """Apply ``updates`` to the table the pointer names now, and move the pointer if it is still that one.
+
+        Raises:
+            CommitFailedException: a requirement is not met, or another commit came first; nothing has changed.
+            CommitStateUnknownException: the store failed during the move; the commit may have landed.
+        """
+        name = self._table_name(table.name(), NoSuchTableError)
+        try:
+            pointer: Tagged | None = self._read_pointer(name)
+        except NoSuchTableError:
+            pointer = None
+        current = self._load(name, pointer) if pointer else None
+        staged = self._update_and_stage_table(current, (NAMESPACE, name), requirements, updates)
+        if current and staged.metadata == current.metadata:
+            return _response(current.metadata, current.metadata_location)
+        self._write_metadata(staged.metadata, staged.io, staged.metadata_location)
+        self._move(name, pointer, staged)
+        return _response(staged.metadata, staged.metadata_location)
+
+    def drop_table(self, identifier: str | Identifier) -> None:
+        """Remove the pointer; files stay. Raises NoSuchTableError, StorageError."""
+        name = self._table_name(identifier, NoSuchTableError)
+        self._read_pointer(name)
+        self._pointers.delete([_key(name)])
+
+    def rename_table(self, from_identifier: str | Identifier, to_identifier: str | Identifier) -> Table:
+        raise NotImplementedError("this catalog renames no table: a table's name is its folder in the warehouse")
+
+    def list_tables(self, namespace: str | Identifier) -> list[Identifier]:
+        """Raises NoSuchNamespaceError, StorageError."""
+        self._check_namespace(namespace)
+        keys = (entry.key for entry in self._pointers.list())
+        return sorted((NAMESPACE, key.removesuffix(".json")) for key in keys if key.endswith(".json"))
+
+    def create_namespace(self, namespace: str | Identifier, properties: Properties = EMPTY_DICT) -> None:
+        """There is one namespace, and it is always there. Raises NamespaceAlreadyExistsError, NoSuchNamespaceError."""
+        self._check_namespace(namespace)
+        raise NamespaceAlreadyExistsError(f"Namespace {NAMESPACE} already exists")
+
+    def drop_namespace(self, namespace: str | Identifier) -> None:
+        self._check_namespace(namespace)
+        raise NamespaceNotEmptyError(f"Namespace {NAMESPACE} is part of the warehouse and cannot be dropped")
+
+    def list_namespaces(self, namespace: str | Identifier = ()) -> list[Identifier]:
+        if not self.identifier_to_tuple(namespace or ()):
+            return [(NAMESPACE,)]
+        self._check_namespace(namespace)
+        return []
+
+    def load_namespace_properties(self, namespace: str | Identifier) -> Properties:
+        self._check_namespace(namespace)
+        return {"location": join_uri(self.warehouse, "tables")}
+
+    def update_namespace_properties(
+        self, namespace: str | Identifier, removals: set[str] | None = None, updates: Properties = EMPTY_DICT
+    ) -> PropertiesUpdateSummary:
+        raise NotImplementedError("this catalog's namespace has no properties to change")
+
+    def list_views(self, namespace: str | Identifier) -> list[Identifier]:
+        self._check_namespace(namespace)
+        return []
+
+    def view_exists(self, identifier: str | Identifier) -> bool:
+        return False
+
+    def load_view(self, identifier: str | Identifier) -> View:
+        raise NoSuchViewError(f"View does not exist: {identifier}; this catalog holds no views")
+
+    def drop_view(self, identifier: str | Identifier) -> None:
+        raise NoSuchViewError(f"View does not exist: {identifier}; this catalog holds no views")
+
+    def create_view(
+        self,
+        identifier: str | Identifier,
+        schema: Schema | pa.Schema,
+        view_version: ViewVersion,
+        location: str | None = None,
+        properties: Properties = EMPTY_DICT,
+    ) -> View:
+        raise NotImplementedError("this catalog holds no views")
+
+    def register_view(self, identifier: str | Identifier, metadata_location: str) -> View:
+        raise NotImplementedError("this catalog holds no views")
+
+    def _check_namespace(self, namespace: str | Identifier) -> None:
+        if self.identifier_to_tuple(namespace) != (NAMESPACE,):
+            raise NoSuchNamespaceError(f"Namespace does not exist: {namespace}; this catalog has only {NAMESPACE}")
+
+    def _table_name(self, identifier: str | Identifier, error: type[NoSuchTableError | NoSuchNamespaceError]) -> str:
+        parts = self.identifier_to_tuple(identifier)
+        if len(parts) != 2 or parts[0] != NAMESPACE or not parts[1] or "/" in parts[1]:
+            raise error(f"Table does not exist: {identifier}; names here are {NAMESPACE}.<table>")
+        return parts[1]
+
+    def _read_pointer(self, name: str) -> Tagged:
+        try:
+            return self._pointers.read_tagged(_key(name))
+        except NotFoundError as error:
+            raise NoSuchTableError(f"Table does not exist: {NAMESPACE}.{name}") from error
+
+    def _load(self, name: str, pointer: Tagged) -> Table:
+        location = _location(self._pointers.url(_key(name)), pointer.data)
+        io = self._load_file_io(location=location)
+        try:
+            metadata = FromInputFile.table_metadata(io.new_input(location))
+        except OSError as error:
+            raise StorageError(f"{location}: the metadata of table {name} cannot be read; restore the file") from error
+        return Table((NAMESPACE, name), metadata, location, self._load_file_io(metadata.properties, location), self)
+
+    def _claim(self, name: str, metadata_location: str) -> None:
+        if not self._pointers.put_if_absent(_key(name), _pointer(metadata_location)) and not self._is_ours(
+            name, metadata_location
+        ):
+            raise TableAlreadyExistsError(f"Table {NAMESPACE}.{name} already exists")
+
+    def _move(self, name: str, pointer: Tagged | None, staged: StagedTable) -> None:
+        data = _pointer(staged.metadata_location)
+        try:
+            if pointer is None:
+                moved = self._pointers.put_if_absent(_key(name), data)
+            else:
+                moved = self._pointers.compare_and_swap(_key(name), data, pointer.tag)
+            # A store's client may have sent the request twice: the first won, and the second was told that it lost.
+            moved = moved or self._is_ours(name, staged.metadata_location)
+        except StorageError as error:
+            raise CommitStateUnknownException(f"{NAMESPACE}.{name}: the pointer may or may not have moved") from error
+        if not moved:
+            self._discard(staged)
+
+    def _discard(self, staged: StagedTable) -> NoReturn:
+        try:
+            staged.io.delete(staged.metadata_location)
+        except OSError:
+            pass  # an unreferenced metadata file is harmless; the lost race is what the caller must hear of
+        raise CommitFailedException(f"Another commit to {'.'.join(staged.name())} came first")
+
+    def _is_ours(self, name: str, metadata_location: str) -> bool:
+        """True if the commit that wrote ``metadata_location`` has landed, even if others came on top of it."""
+        try:
+            pointer = self._read_pointer(name)
+        except NoSuchTableError:
+            return False
+        if pointer.data == _pointer(metadata_location):
+            return True
+        log = self._load(name, pointer).metadata.metadata_log
+        return any(entry.metadata_file == metadata_location for entry in log)
+
+
+def _response(metadata: TableMetadata, location: str) -> CommitTableResponse:
+    fields: dict[str, Any] = {"metadata": metadata, "metadata-location": location}
+    return CommitTableResponse(**fields)
+
+
+def _key(name: str) -> str:
+    return f"{name}.json"
+
+
+def _pointer(metadata_location: str) -> bytes:
+    return json.dumps({"metadata_location": metadata_location}).encode()
+
+
+def _location(uri: str, data: bytes) -> str:
+    try:
+        return str(json.loads(data)["metadata_location"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise StorageError(f"{uri}: this is no table pointer; restore it from the newest file in metadata/") from error

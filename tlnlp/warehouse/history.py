@@ -1,0 +1,83 @@
+"""The view ``history``: a row for each snapshot that a table keeps, from the summaries that publishing wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+
+import pyarrow as pa
+from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Snapshot, ancestors_of
+
+from tlnlp.warehouse.tables import PREFIX, summary_of
+
+_COUNTS = ("rows_in", "rows_scored", "rows_reused", "rows_duplicate", "rows_quarantined")
+
+
+def history_schema() -> pa.Schema:
+    """The columns of ``history``. Counts are null where a snapshot's summary lacks them.
+
+    ``current`` is true for the snapshot that a day's rows come from now: one for each table and score_date (a snapshot
+    that publishing did not make has no score_date; it is current if it is the table's newest).
+    """
+    return pa.schema(
+        [
+            ("table", pa.string()),
+            ("snapshot_id", pa.int64()),
+            ("committed_at", pa.timestamp("ms", tz="UTC")),
+            ("operation", pa.string()),
+            ("score_date", pa.date32()),
+            ("run_id", pa.string()),
+            ("model", pa.string()),
+            ("model_version", pa.int64()),
+            *((count, pa.int64()) for count in _COUNTS),
+            ("current", pa.bool_()),
+        ]
+    )
+
+
+def history_table(tables: Mapping[str, Table]) -> pa.Table:
+    """The snapshots of all tables, oldest first within a table."""
+    rows = [
+        _row(name, snapshot, current=snapshot.snapshot_id in live)
+        for name, table in tables.items()
+        for live in [_live(table)]
+        for snapshot in sorted(table.snapshots(), key=lambda snapshot: snapshot.timestamp_ms)
+    ]
+    return pa.Table.from_pylist(rows, schema=history_schema())
+
+
+def _live(table: Table) -> set[int]:
+    """Ids of the snapshots that are the last to publish their day."""
+    newest: dict[str | None, int] = {}
+    for age, snapshot in enumerate(ancestors_of(table.current_snapshot(), table.metadata)):
+        day = summary_of(snapshot).get(f"{PREFIX}score-date")
+        if day is not None or age == 0:
+            newest.setdefault(day, snapshot.snapshot_id)
+    return set(newest.values())
+
+
+def _row(table: str, snapshot: Snapshot, *, current: bool) -> dict[str, Any]:
+    summary = summary_of(snapshot)
+
+    def text(key: str) -> str | None:
+        return summary.get(PREFIX + key.replace("_", "-"))
+
+    def whole(key: str) -> int | None:
+        found = text(key)
+        return int(found) if found is not None and found.isdecimal() else None
+
+    day = text("score_date")
+    return {
+        "table": table,
+        "snapshot_id": snapshot.snapshot_id,
+        "committed_at": snapshot.timestamp_ms,
+        "operation": snapshot.summary.operation.value if snapshot.summary else None,
+        "score_date": date.fromisoformat(day) if day else None,
+        "run_id": text("run_id"),
+        "model": text("model"),
+        "model_version": whole("model_version"),
+        **{count: whole(count) for count in _COUNTS},
+        "current": current,
+    }

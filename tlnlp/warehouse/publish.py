@@ -1,0 +1,288 @@
+"""Publish a day: one snapshot that replaces what a table holds of one ``score_date``, or nothing at all.
+
+The commit is the atomic moment of a night. Its rules: a reader sees the old day or the new day, never an empty or a
+mixed one; of two publishers of one day exactly one wins; a publisher of another day is no conflict; publishing a run
+that is published already changes nothing, so that a commit of unknown outcome can be tried again.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import date
+
+from pyiceberg.catalog import Catalog
+from pyiceberg.exceptions import (
+    CommitFailedException,
+    RESTError,
+    TableAlreadyExistsError,
+    ValidationException,
+)
+from pyiceberg.manifest import DataFile
+from pyiceberg.partitioning import PartitionField, PartitionSpec
+from pyiceberg.schema import Schema, assign_fresh_schema_ids
+from pyiceberg.table import Table, Transaction
+from pyiceberg.table.name_mapping import create_mapping_from_schema
+from pyiceberg.transforms import IdentityTransform
+
+from tlnlp.errors import PublishConflictError, StorageError, UsageError
+from tlnlp.storage import resolve_uri
+from tlnlp.warehouse.schema import (
+    NAMESPACE,
+    SCORE_DATE,
+    SCORES,
+    Column,
+    columns_of,
+    iceberg_schema,
+    iceberg_type,
+)
+from tlnlp.warehouse.staged import data_file, mark_catalog
+from tlnlp.warehouse.tables import PREFIX, day_files, is_day, last_publish, load_table, summary_of, token_of
+
+_TRIES = 12
+_FIRST_WAIT_S = 0.05
+_LONGEST_WAIT_S = 2.0
+_LOST = (CommitFailedException, TableAlreadyExistsError, ValidationException)
+_UNKNOWN = (RESTError, StorageError, OSError)
+_FOOTER_READERS = 8
+
+
+@dataclass(frozen=True)
+class PublishResult:
+    """``rows`` now in the day, ``replaced_rows`` that were in it before; ``snapshot_id`` is the commit."""
+
+    snapshot_id: int
+    rows: int
+    replaced_rows: int
+
+
+class _UnsettledError(Exception):
+    """A commit that lost, or of which it is not known whether it landed: look at the table again."""
+
+    def __init__(self, trouble: Exception) -> None:
+        super().__init__(str(trouble))
+        self.trouble = trouble
+
+
+@dataclass(frozen=True)
+class _Publication:
+    table: str
+    score_date: date
+    files: tuple[str, ...]
+    columns: tuple[Column, ...]
+    kept: tuple[Column, ...]
+    source: str
+    model: str
+    run_id: str
+    summary: dict[str, str]
+
+
+def publish_day(
+    catalog: Catalog,
+    table: str,
+    *,
+    score_date: date,
+    files: Sequence[str],
+    source: str,
+    model: str,
+    run_id: str,
+    summary: Mapping[str, str],
+    kept: Sequence[Column] = (),
+    columns: Sequence[Column] = SCORES,
+    expected: str | None = None,
+) -> PublishResult:
+    """Make ``files`` (URIs of Parquet files, may be none) all that ``table`` holds of ``score_date``, in one commit.
+
+    The first publish makes the table, in the same commit; new kept columns are added in the same commit. ``summary``
+    goes into the snapshot with keys ``tlnlp.<key-with-dashes>``; run id, model, source and score date are added.
+    ``columns`` is ``SCORES`` or ``QUARANTINE``. ``expected`` is the ``day_token`` from the start of the run.
+
+    Raises:
+        PublishConflictError: the table belongs to another source or model; the day changed since ``expected``, or
+            during this call.
+        UsageError: a kept column has another type than in the table.
+        EngineError: a file does not fit the table, or holds another day.
+        StorageError: the store failed; the table is unchanged, or the message says that it may not be.
+    """
+    uris = tuple(resolve_uri(uri) for uri in files)
+    if len(set(uris)) < len(uris):
+        raise UsageError(f"table {table}: a file of run {run_id} is listed twice, so its rows would count twice")
+    wanted = _Publication(table, score_date, uris, tuple(columns), tuple(kept), source, model, run_id, dict(summary))
+    mark_catalog(uris, catalog.name)
+    return _commit_in_turn(catalog, wanted, expected)
+
+
+def check_publish(catalog: Catalog, table: str, *, source: str, model: str, kept: Sequence[Column] = ()) -> None:
+    """What ``publish_day`` will refuse of a scores table, told before the work is done: its owner, kept columns' types.
+
+    Raises:
+        PublishConflictError: the table belongs to another source or model.
+        UsageError: a kept column has another type than in the table.
+        StorageError: the store failed.
+    """
+    loaded = load_table(catalog, table)
+    if loaded is not None:
+        _check_owner(loaded, source, model)
+        _new_kept(loaded.schema(), table, SCORES, kept)
+
+
+def _summary(wanted: _Publication) -> dict[str, str]:
+    told = wanted.summary | {
+        "run-id": wanted.run_id,
+        "model": wanted.model,
+        "source": wanted.source,
+        "score-date": wanted.score_date.isoformat(),
+    }
+    return {PREFIX + key.removeprefix(PREFIX).replace("_", "-"): value for key, value in told.items()}
+
+
+def _commit_in_turn(catalog: Catalog, wanted: _Publication, expected: str | None) -> PublishResult:
+    """Plan and commit; when another commit came first, look whether it concerns this day, and plan again."""
+    trouble: Exception | None = None
+    for attempt in range(_TRIES):
+        if attempt:
+            time.sleep(random.uniform(0.5, 1.0) * min(_FIRST_WAIT_S * 2**attempt, _LONGEST_WAIT_S))
+        try:
+            table = load_table(catalog, wanted.table)
+            if table is not None and (done := _published_before(table, wanted)) is not None:
+                return done
+            found = token_of(table, wanted.score_date)
+            expected = found if expected is None else expected
+            if found != expected:
+                raise _day_conflict(table, wanted)
+            return _commit(catalog, table, wanted)
+        except _UnsettledError as error:
+            trouble = error.trouble
+        except StorageError:
+            # Before the first commit was tried, or after one that surely lost, there is nothing to find out.
+            if trouble is None or isinstance(trouble, _LOST):
+                raise
+    assert trouble is not None
+    raise _gave_up(trouble, wanted) from trouble
+
+
+def _commit(catalog: Catalog, table: Table | None, wanted: _Publication) -> PublishResult:
+    if table is None:
+        transaction = _creation(catalog, wanted)
+        old: list[DataFile] = []
+    else:
+        _check_owner(table, wanted.source, wanted.model)
+        transaction = table.transaction()
+        _add_kept(transaction, table.schema(), wanted)
+        old = day_files(table, wanted.score_date)
+    metadata = transaction.table_metadata
+    io = transaction._table.io  # a transaction offers no public way to its table
+    with ThreadPoolExecutor(_FOOTER_READERS) as pool:
+        read = list(pool.map(lambda uri: data_file(io, metadata, uri, wanted.score_date), wanted.files))
+    new = [file for file in read if file is not None]
+    overwrite = transaction.update_snapshot(snapshot_properties=_summary(wanted)).overwrite()
+    overwrite.delete_by_predicate(is_day(wanted.score_date))
+    for file in old:
+        overwrite.delete_data_file(file)
+    for file in new:
+        overwrite.append_data_file(file)
+    try:
+        overwrite.commit()
+        transaction.commit_transaction()
+    except (*_LOST, *_UNKNOWN) as error:
+        raise _UnsettledError(error) from error
+    rows, replaced = (sum(file.record_count for file in files) for files in (new, old))
+    return PublishResult(overwrite.snapshot_id, rows, replaced)
+
+
+def _creation(catalog: Catalog, wanted: _Publication) -> Transaction:
+    # Through a transaction, so that the table appears with its first day in it, not empty before it.
+    catalog.create_namespace_if_not_exists(NAMESPACE)
+    plain = [replace(column, required=False) for column in wanted.kept]
+    schema = assign_fresh_schema_ids(iceberg_schema([*wanted.columns, *plain]))
+    day = schema.find_field(SCORE_DATE)
+    spec = PartitionSpec(PartitionField(day.field_id, 1000, IdentityTransform(), SCORE_DATE))
+    properties = {
+        f"{PREFIX}source": wanted.source,
+        f"{PREFIX}model": wanted.model,
+        "schema.name-mapping.default": create_mapping_from_schema(schema).model_dump_json(),
+        # PyIceberg's own retries would not notice that an empty day was published meanwhile: ours plan afresh.
+        "commit.retry.num-retries": "0",
+        "write.metadata.delete-after-commit.enabled": "true",
+    }
+    return catalog.create_table_transaction(
+        (NAMESPACE, wanted.table), schema, partition_spec=spec, properties=properties
+    )
+
+
+def _check_owner(table: Table, source: str, model: str) -> None:
+    for what, mine in (("source", source), ("model", model)):
+        owner = table.properties.get(PREFIX + what)
+        if owner != mine:
+            raise PublishConflictError(
+                f"table {table.name()[-1]} belongs to {what} {owner!r}, and this run has {what} {mine!r}; a table takes "
+                f"one documents source and one model: name another with --set table=NAME, or use {owner!r} again"
+            )
+
+
+def _add_kept(transaction: Transaction, schema: Schema, wanted: _Publication) -> None:
+    new = _new_kept(schema, wanted.table, wanted.columns, wanted.kept)
+    if new:
+        with transaction.update_schema() as update:
+            for column in new:
+                update.add_column(column.name, iceberg_type(column.type))
+
+
+def _new_kept(schema: Schema, table: str, columns: Sequence[Column], kept: Sequence[Column]) -> list[Column]:
+    there = {column.name: column for column in columns_of(schema)}
+    strange = [column.name for column in columns if getattr(there.get(column.name), "type", "") != column.type]
+    if strange:
+        raise UsageError(f"table {table} was not made by tlnlp: {', '.join(strange)} missing; use another name")
+    folded = {name.lower(): name for name in there}
+    new = []
+    for column in kept:
+        name = folded.get(column.name.lower())
+        if name is None:
+            new.append(column)
+        elif name != column.name or there[name].type != column.type:
+            raise UsageError(
+                f"keep_columns: {column.name} is {column.type} in this run, and table {table} has "
+                f"{name} as {there[name].type}; cast or rename it in the documents, or name another table"
+            )
+    return new
+
+
+def _published_before(table: Table, wanted: _Publication) -> PublishResult | None:
+    for snapshot in table.snapshots():
+        summary = summary_of(snapshot)
+        if summary.get(f"{PREFIX}run-id") != wanted.run_id:
+            continue
+        day = summary.get(f"{PREFIX}score-date")
+        if day != wanted.score_date.isoformat():
+            raise PublishConflictError(
+                f"table {wanted.table}: run {wanted.run_id} published {day} already; a run publishes one day: start "
+                f"another for {wanted.score_date}"
+            )
+        return PublishResult(
+            snapshot.snapshot_id, int(summary.get("added-records", 0)), int(summary.get("deleted-records", 0))
+        )
+    return None
+
+
+def _day_conflict(table: Table | None, wanted: _Publication) -> PublishConflictError:
+    winner = last_publish(table, wanted.score_date) if table else None
+    name = summary_of(winner).get(f"{PREFIX}run-id", "unknown") if winner else "unknown"
+    return PublishConflictError(
+        f"table {wanted.table}: run {name} published {wanted.score_date} while run {wanted.run_id} was at work, so "
+        "nothing of this run was published; look at that day, and score it again if it should be replaced"
+    )
+
+
+def _gave_up(trouble: Exception, wanted: _Publication) -> Exception:
+    if isinstance(trouble, _LOST):
+        return PublishConflictError(
+            f"table {wanted.table}: other publishers were first {_TRIES} times in a row, and nothing of run "
+            f"{wanted.run_id} was published; start fewer publishers at once, and score {wanted.score_date} again"
+        )
+    return StorageError(
+        f"table {wanted.table}: the store failed while {wanted.score_date} was published ({type(trouble).__name__}); "
+        f"look in `history` for run {wanted.run_id} before scoring that day again"
+    )

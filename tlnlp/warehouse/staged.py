@@ -1,0 +1,104 @@
+"""Staged Parquet files: where they lie, what their footers say, and how Iceberg is to know them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from datetime import date, timedelta
+from typing import TYPE_CHECKING
+
+import pyarrow.parquet as pq
+from pyiceberg.io import FileIO
+from pyiceberg.io.pyarrow import PyArrowFileIO, parquet_file_to_data_file
+from pyiceberg.manifest import DataFile
+from pyiceberg.schema import Schema
+from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.types import MapType, NestedField
+
+from tlnlp.errors import EngineError, NotFoundError, StorageError
+from tlnlp.storage import Storage, resolve_uri
+from tlnlp.warehouse.schema import SCORE_DATE
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileSystem
+
+MARKER = "_catalog.json"
+_RUN_FOLDER = re.compile(r"^(?P<folder>.*/runs/(?P<run_id>[^/]+))/")
+
+
+def locate(io: FileIO, uri: str) -> tuple[FileSystem, str]:
+    """The pyarrow file system of a URI, with the credentials and settings of ``io``, and the path in it."""
+    arrow_io = io if isinstance(io, PyArrowFileIO) else PyArrowFileIO(io.properties)
+    scheme, netloc, path = PyArrowFileIO.parse_location(uri)
+    return arrow_io.fs_by_scheme(scheme, netloc), path
+
+
+def open_parquet(uri: str) -> pq.ParquetFile:
+    """A staged file, its footer read.
+
+    Raises:
+        StorageError: nothing is there, or it is no complete Parquet file.
+    """
+    filesystem, path = locate(PyArrowFileIO(), resolve_uri(uri))
+    try:
+        return pq.ParquetFile(path, filesystem=filesystem)
+    except FileNotFoundError as error:
+        raise NotFoundError(f"{uri}: the staged file is gone; score the day again") from error
+    except (OSError, ValueError) as error:
+        raise StorageError(f"{uri}: not a complete Parquet file ({type(error).__name__}); score again") from error
+
+
+def run_id_of(uri: str) -> str | None:
+    """The run whose folder ``.../runs/<run_id>/`` holds the file; None for a file elsewhere."""
+    match = _RUN_FOLDER.match(uri)
+    return match["run_id"] if match else None
+
+
+def mark_catalog(files: Sequence[str], catalog_name: str) -> None:
+    """Write into the run's folder which catalog is about to refer to it: cleaning by another must leave it alone."""
+    folders = {match["folder"] for uri in files if (match := _RUN_FOLDER.match(uri))}
+    for folder in sorted(folders):
+        Storage(folder).write(MARKER, json.dumps({"catalog": catalog_name}).encode())
+
+
+def data_file(io: FileIO, metadata: TableMetadata, uri: str, score_date: date) -> DataFile | None:
+    """What Iceberg stores of a Parquet file: partition, row count and statistics from its footer; None if it is empty.
+
+    Raises:
+        EngineError: columns that do not fit the table, nulls in a required column, or rows of another day.
+        StorageError: the file cannot be read.
+    """
+    if open_parquet(uri).metadata.num_rows == 0:
+        return None
+    try:
+        # Spark marks most columns as nullable though they hold no null, so that is checked below by the statistics.
+        found = parquet_file_to_data_file(io, _all_optional(metadata), uri)
+    except ValueError as error:
+        raise EngineError(f"{uri}: the file does not fit the table, or holds several days: {error}") from error
+    day = partition_day(found)
+    if day != score_date:
+        raise EngineError(f"{uri}: {SCORE_DATE} is {day} in the file, and {score_date} is published")
+    nulls = found.null_value_counts or {}
+    for field in metadata.schema().fields:
+        if field.required and nulls.get(field.field_id, 0) > 0:
+            raise EngineError(f"{uri}: {field.name} is null in {nulls[field.field_id]} rows, and must never be")
+    return found
+
+
+def partition_day(file: DataFile) -> date | None:
+    """The day a data file belongs to; Iceberg holds it in days since 1970."""
+    value = file.partition[0]
+    return date(1970, 1, 1) + timedelta(days=value) if isinstance(value, int) else value
+
+
+def _all_optional(metadata: TableMetadata) -> TableMetadata:
+    fields = []
+    for field in metadata.schema().fields:
+        kind = field.field_type
+        if isinstance(kind, MapType):
+            kind = MapType(kind.key_id, kind.key_type, kind.value_id, kind.value_type, value_required=False)
+        fields.append(NestedField(field.field_id, field.name, kind, required=False))
+    relaxed = Schema(*fields, schema_id=metadata.current_schema_id)
+    others = [schema for schema in metadata.schemas if schema.schema_id != metadata.current_schema_id]
+    return metadata.model_copy(update={"schemas": [*others, relaxed]})

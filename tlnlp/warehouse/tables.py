@@ -1,0 +1,82 @@
+"""What publishing, cleaning and querying all ask of a table: its snapshots' summaries, its days, its files."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import date
+
+from pyiceberg.catalog import Catalog
+from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError
+from pyiceberg.expressions import BooleanExpression
+from pyiceberg.expressions.parser import parse
+from pyiceberg.manifest import DataFile
+from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Snapshot, ancestors_of
+
+from tlnlp.errors import StorageError
+from tlnlp.warehouse.schema import NAMESPACE, SCORE_DATE
+
+PREFIX = "tlnlp."
+
+
+def day_token(catalog: Catalog, table: str, score_date: date) -> str:
+    """What stands for the present content of a day: it changes with every publish of that day, and no other.
+
+    Raises:
+        StorageError: the store failed.
+    """
+    return token_of(load_table(catalog, table), score_date)
+
+
+def load_table(catalog: Catalog, table: str) -> Table | None:
+    """The table as it is now; None if nothing has been published under that name."""
+    try:
+        return catalog.load_table((NAMESPACE, table))
+    except (NoSuchTableError, NoSuchNamespaceError):
+        return None
+
+
+def is_day(score_date: date) -> BooleanExpression:
+    """The rows of a day, as Iceberg filters them."""
+    return parse(f"{SCORE_DATE} == '{score_date.isoformat()}'")
+
+
+def day_files(table: Table, score_date: date) -> list[DataFile]:
+    """The live data files of a day (a day is a partition, so each file is of one day). Raises StorageError."""
+    scan = table.scan(row_filter=is_day(score_date))
+    try:
+        return [task.file for task in scan.plan_files()]
+    except OSError as error:
+        raise StorageError(
+            f"table {table.name()[-1]}: its list of files cannot be read ({type(error).__name__}); check that the "
+            "store answers and that nothing under tables/ was removed"
+        ) from error
+
+
+def last_publish(table: Table, score_date: date) -> Snapshot | None:
+    """The snapshot that published the day last; None if no snapshot that is still kept did."""
+    for snapshot in ancestors_of(table.current_snapshot(), table.metadata):
+        if summary_of(snapshot).get(f"{PREFIX}score-date") == score_date.isoformat():
+            return snapshot
+    return None
+
+
+def summary_of(snapshot: Snapshot) -> dict[str, str]:
+    """The snapshot's summary without its operation; empty if it has none."""
+    return dict(snapshot.summary.additional_properties) if snapshot.summary else {}
+
+
+def token_of(table: Table | None, score_date: date) -> str:
+    """``day_token`` of a table that is loaded already."""
+    snapshot = last_publish(table, score_date) if table else None
+    paths = sorted(file.file_path for file in day_files(table, score_date)) if table else []
+    digest = hashlib.sha256("\n".join(paths).encode()).hexdigest()[:16]
+    return f"{snapshot.snapshot_id if snapshot else 'never'}-{digest}"
+
+
+def tables_of(catalog: Catalog) -> list[str]:
+    """Names of the tables of the catalog, sorted; empty if nothing was ever published."""
+    try:
+        return sorted(identifier[-1] for identifier in catalog.list_tables(NAMESPACE))
+    except NoSuchNamespaceError:
+        return []
