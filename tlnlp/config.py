@@ -108,6 +108,9 @@ class PromoteSettings(EvaluateSettings):
     margin: float = Field(0.02, ge=0, lt=1)
     confidence: float = Field(0.95, gt=0.5, lt=1)
     min_labels: int = Field(50, ge=2)
+    force: bool = False
+    reason: str = ""
+    by: str = ""
 
 
 class SparkSettings(Settings):

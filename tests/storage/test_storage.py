@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import pickle
-import stat
-import tempfile
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
-from racing import race
 
 from tlnlp.errors import NotFoundError, StorageError, UsageError
 from tlnlp.storage import Storage, local_path
-
-RACERS = int(os.environ.get("TLNLP_RACERS", "8"))
-ROUNDS = int(os.environ.get("TLNLP_ROUNDS", "25"))
-_NOBODY = 65534
 
 ODD_KEYS = [
     "with space/and more.json",
@@ -269,147 +259,3 @@ def test_an_old_tag_stays_old(storage: Storage) -> None:
         assert tag not in tags
         tags.add(tag)
         assert storage.compare_and_swap("alias", b"%03d" % (number + 1), tag)
-
-
-def _claim(barrier: Barrier, racer: int, rounds: int, root: str) -> list[bool]:
-    storage = Storage(root)
-    wins = []
-    for number in range(rounds):
-        barrier.wait()
-        wins.append(storage.put_if_absent(f"claims/{number}.json", b"%d" % racer))
-    return wins
-
-
-def test_of_racing_claims_one_wins(root: str) -> None:
-    winners = race(_claim, RACERS, ROUNDS, root)
-    assert winners == [1] * ROUNDS
-    assert len(keys(Storage(root))) == ROUNDS
-
-
-def _swap(barrier: Barrier, racer: int, rounds: int, root: str) -> list[bool]:
-    storage = Storage(root)
-    wins = []
-    for number in range(rounds):
-        tag = storage.read_tagged(f"alias/{number}").tag
-        barrier.wait()
-        wins.append(storage.compare_and_swap(f"alias/{number}", b"%d" % racer, tag))
-    return wins
-
-
-def test_of_racing_swaps_one_wins(root: str) -> None:
-    for number in range(ROUNDS):
-        Storage(root).write(f"alias/{number}", b"start")
-    assert race(_swap, RACERS, ROUNDS, root) == [1] * ROUNDS
-    assert all(Storage(root).read(f"alias/{number}") != b"start" for number in range(ROUNDS))
-
-
-def _count_up(barrier: Barrier, racer: int, rounds: int, root: str) -> list[bool]:
-    # Half of the racers reach the object from another root.
-    storage, key = (Storage(root), "a/b/counter") if racer % 2 else (Storage(root).at("a"), "b/counter")
-    barrier.wait()
-    for _ in range(rounds):
-        swapped = False
-        while not swapped:
-            old = storage.read_tagged(key)
-            swapped = storage.compare_and_swap(key, b"%d" % (int(old.data) + 1), old.tag)
-    return [True] * rounds
-
-
-def test_no_racing_increment_is_lost_between_roots(root: str) -> None:
-    Storage(root).write("a/b/counter", b"0")
-    race(_count_up, RACERS, ROUNDS, root)
-    assert int(Storage(root).read("a/b/counter")) == RACERS * ROUNDS
-
-
-# --- a local folder alone
-
-
-def test_a_reader_never_sees_half_an_object(tmp_path: Path) -> None:
-    storage = Storage(str(tmp_path))
-    storage.write("a", b"x" * 4_000_000)
-    assert race(_replace_or_read, 2, 40, str(tmp_path)) == [2] * 40
-
-
-def _replace_or_read(barrier: Barrier, racer: int, rounds: int, root: str) -> list[bool]:
-    storage = Storage(root)
-    whole = {b"x" * 4_000_000, b"y" * 4_000_001}
-    barrier.wait()
-    if racer == 0:
-        return [storage.read("a") in whole for _ in range(rounds)]
-    for number in range(rounds):
-        storage.write("a", sorted(whole)[number % 2])
-    return [True] * rounds
-
-
-def test_what_a_killed_writer_left_is_never_listed_and_goes_with_its_folder(tmp_path: Path) -> None:
-    storage = Storage(str(tmp_path))
-    storage.write("runs/1/part.parquet", b"1")
-    (tmp_path / "runs/1/part.parquet#1").write_bytes(b"half")
-    assert keys(storage) == ["runs/1/part.parquet"]
-    assert storage.delete_folder("runs/1") == 1
-    assert not (tmp_path / "runs").joinpath("1").exists()
-
-
-def test_delete_folder_leaves_folders_outside_alone(tmp_path: Path) -> None:
-    outside = tmp_path / "outside"
-    outside.mkdir()
-    storage = Storage(str(tmp_path / "root"))
-    storage.write("a", b"1")
-    assert storage.delete_folder(str(outside)) == 0
-    assert outside.is_dir()
-
-
-def _as_nobody(root: str, results: multiprocessing.SimpleQueue[tuple[str, str, str]]) -> None:
-    storage = Storage(root)
-    storage.read("open/file")
-    if os.geteuid() == 0:
-        os.seteuid(_NOBODY)
-    calls: dict[str, Callable[[], object]] = {
-        "read": lambda: storage.read("open/closed"),
-        "write": lambda: storage.write("shut/new", b"1"),
-        "claim": lambda: storage.put_if_absent("shut/new", b"1"),
-        "delete": lambda: storage.delete(["shut/kept"]),
-        "swap": lambda: storage.compare_and_swap("shut/kept", b"2", storage.read_tagged("shut/kept").tag),
-    }
-    for name, call in calls.items():
-        try:
-            call()
-        except Exception as error:
-            results.put((name, type(error).__name__, str(error)))
-        else:
-            results.put((name, "nothing", ""))
-
-
-def test_without_permission_the_message_says_so() -> None:
-    # pytest's own folders are closed to other users, and root may do anything: a folder and a process of our own.
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        for name in ("open/file", "open/closed", "shut/kept"):
-            Storage(folder).write(name, b"1")
-        root.chmod(0o755)
-        (root / "open/closed").chmod(0)
-        (root / "shut").chmod(stat.S_IRUSR | stat.S_IXUSR | stat.S_IROTH | stat.S_IXOTH)
-        context = multiprocessing.get_context("spawn")
-        results = context.SimpleQueue()
-        process = context.Process(target=_as_nobody, args=(folder, results))
-        process.start()
-        outcomes = {name: (kind, message) for name, kind, message in (results.get() for _ in range(5))}
-        process.join()
-        (root / "shut").chmod(0o755)
-        for name, (kind, message) in outcomes.items():
-            assert kind == "StorageError", (name, kind, message)
-            assert "Permission denied" in message
-            assert "ask for access" in message
-        assert (root / "shut/kept").read_bytes() == b"1"
-        assert "open/closed" in outcomes["read"][1]
-
-
-def test_a_file_where_a_folder_should_be(tmp_path: Path) -> None:
-    (tmp_path / "labels.csv").write_text("x")
-    below = Storage(str(tmp_path / "labels.csv"))
-    with pytest.raises(StorageError) as caught:
-        below.write("a", b"1")
-    assert type(caught.value) is StorageError
-    assert "labels.csv/a" in str(caught.value)
-    with pytest.raises(StorageError, match="Not a directory"):
-        Storage(str(tmp_path)).read("labels.csv/a")

@@ -106,21 +106,21 @@ def read_labels(uri: str, contract: LabelContract) -> LabelledSet:
     return LabelledSet(uri, digest.hexdigest(), rows, tuple(examples), classes, tuple(faults))
 
 
-def require_sound(labelled: LabelledSet, on_fault: str) -> LabelledSet:
-    """The set itself if it may be used: it has no faults, or ``on_fault`` is ``skip`` and two classes remain.
+def require_sound(labelled: LabelledSet, on_fault: str, min_classes: int = 2) -> LabelledSet:
+    """The set itself if it may be used: it has no faults, or ``on_fault`` is ``skip`` and enough remains.
 
     Raises:
         LabelFaultsError: lists the faults (the first 20 in full, and how many more).
     """
     if labelled.faults and on_fault != "skip":
         raise LabelFaultsError(
-            f"{labelled.uri}: {len(labelled.faults)} faults in {labelled.rows} rows; nothing was trained\n"
+            f"{labelled.uri}: {len(labelled.faults)} faults in {labelled.rows} rows; nothing was done\n"
             + describe_faults(labelled.faults)
             + "\nMend these rows, or pass --set on_fault=skip to go on without them."
         )
-    if len(labelled.counts) < 2:
+    if len(labelled.counts) < min_classes:
         raise LabelFaultsError(
-            f"{labelled.uri}: {len(labelled.counts)} class with sound examples; a classifier needs two or more"
+            f"{labelled.uri}: sound examples of {len(labelled.counts)} class(es); {min_classes} or more are needed"
         )
     return labelled
 

@@ -35,7 +35,7 @@ from tlnlp.storage import Storage
 from tlnlp.warehouse.audit import audit_quarantine, audit_scores
 from tlnlp.warehouse.catalog import open_catalog
 from tlnlp.warehouse.clean import clean_runs
-from tlnlp.warehouse.publish import check_publishable, publish_day
+from tlnlp.warehouse.publish import check_publish, publish_day
 from tlnlp.warehouse.schema import QUARANTINE, Column, check_kept, check_table, quarantine_name
 from tlnlp.warehouse.tables import day_token
 
@@ -129,7 +129,7 @@ class _Night:
         model = registry.resolve(settings.model)
         self.ledger.results |= {"model": model.name, "model_version": model.version}
         for table in (settings.table, quarantine_name(settings.table)):
-            check_publishable(self.catalog, table, source=self.source, model=model.name)
+            check_publish(self.catalog, table, source=self.source, model=model.name)
         expected = self._tokens()
         with tempfile.TemporaryDirectory(prefix="tlnlp-score-") as scratch, lease.held(self.staging.storage):
             folder = registry.fetch(model, Path(scratch) / "bundle")

@@ -1,0 +1,19 @@
+"""Fine-tune a classifier on labelled examples; runs on a Ray cluster."""
+
+from __future__ import annotations
+
+import sys
+
+from tlnlp.config import FinetuneSettings
+from tlnlp.entry import Result, run_job
+
+
+def stage(settings: FinetuneSettings) -> Result:
+    # Imported late: the process environment must be set before the engine is loaded.
+    from tlnlp.train.finetune import finetune
+
+    return finetune(settings)
+
+
+if __name__ == "__main__":
+    sys.exit(run_job(__doc__ or "", FinetuneSettings, stage))

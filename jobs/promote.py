@@ -1,0 +1,19 @@
+"""Hold a candidate against the champion, and move the alias if it is no worse."""
+
+from __future__ import annotations
+
+import sys
+
+from tlnlp.config import PromoteSettings
+from tlnlp.entry import Result, run_job
+
+
+def stage(settings: PromoteSettings) -> Result:
+    # Imported late: the process environment must be set before the engine is loaded.
+    from tlnlp.train.promote import promote
+
+    return promote(settings)
+
+
+if __name__ == "__main__":
+    sys.exit(run_job(__doc__ or "", PromoteSettings, stage))

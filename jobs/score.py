@@ -1,0 +1,19 @@
+"""Score one day of documents and publish it; runs on a Spark cluster."""
+
+from __future__ import annotations
+
+import sys
+
+from tlnlp.config import ScoreSettings
+from tlnlp.entry import Result, run_job
+
+
+def stage(settings: ScoreSettings) -> Result:
+    # Imported late: the process environment must be set before the engine is loaded.
+    from tlnlp.score.job import score
+
+    return score(settings)
+
+
+if __name__ == "__main__":
+    sys.exit(run_job(__doc__ or "", ScoreSettings, stage))

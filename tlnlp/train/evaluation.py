@@ -1,0 +1,93 @@
+"""Held against labels: one version on its own (``evaluate``), and what the promotion gate asks of two."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlnlp.config import EvaluateSettings
+from tlnlp.data.labels import LabelContract, LabelledSet, read_labels, require_sound
+from tlnlp.data.text import text_sha256
+from tlnlp.errors import InputDataError
+from tlnlp.model import bundle
+from tlnlp.model.classifier import Classifier
+from tlnlp.model.combine import Floats
+from tlnlp.registry import ModelVersion, Registry
+from tlnlp.train.metrics import Evaluation, evaluate
+
+
+@dataclass(frozen=True)
+class EvaluateResult:
+    """``trained_on``: how many of the texts the version was trained on; a figure with such texts flatters it."""
+
+    version: ModelVersion
+    figures: Evaluation
+    trained_on: int
+
+    def to_json(self) -> dict[str, Any]:
+        head = {"model": self.version.name, "version": self.version.version}
+        return head | self.figures.to_json() | {"trained_on": self.trained_on}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A version's answers on a labelled set: ``probabilities`` (texts, classes), ``targets`` (texts,)."""
+
+    version: ModelVersion
+    classes: tuple[str, ...]
+    probabilities: Floats
+    targets: NDArray[np.int64]
+    seen: int
+
+    @property
+    def correct(self) -> NDArray[np.bool_]:
+        return np.asarray(self.probabilities.argmax(axis=1) == self.targets)
+
+    @property
+    def figures(self) -> Evaluation:
+        return evaluate(self.probabilities, self.targets, self.classes)
+
+
+def evaluate_version(settings: EvaluateSettings) -> EvaluateResult:
+    """Accuracy, macro-F1, calibration and confusion of one version on labels.
+
+    Raises:
+        InputDataError, LabelFaultsError, NotFoundError, BundleError, StorageError.
+    """
+    registry = Registry(settings.registry)
+    version = registry.resolve(settings.model)
+    answers = read_answers(registry, version, read_held_out(settings), settings.threads)
+    return EvaluateResult(version, answers.figures, answers.seen)
+
+
+def read_held_out(settings: EvaluateSettings) -> LabelledSet:
+    """A sound labelled set; classes may be few or missing in it, since nothing is trained on it."""
+    contract = LabelContract(settings.text_column, settings.label_column, settings.classes, min_per_class=0)
+    labelled = read_labels(settings.labels, contract)
+    return require_sound(labelled, settings.on_fault, min_classes=1)
+
+
+def read_answers(registry: Registry, version: ModelVersion, labelled: LabelledSet, threads: int) -> Reading:
+    """Fetch, verify and run a version on every text of a set.
+
+    Raises:
+        InputDataError: a label is none of the version's classes.
+    """
+    with tempfile.TemporaryDirectory(prefix="tlnlp-evaluate-") as scratch:
+        folder = registry.fetch(version, Path(scratch) / "bundle")
+        classifier = Classifier.load(folder, threads)
+        index = {label: position for position, label in enumerate(classifier.classes)}
+        if unknown := sorted(set(labelled.counts) - index.keys()):
+            raise InputDataError(
+                f"{labelled.uri}: label {', '.join(unknown)} is no class of {version}, which knows "
+                f"{', '.join(classifier.classes)}"
+            )
+        targets = np.asarray([index[example.label] for example in labelled.examples], dtype=np.int64)
+        seen = bundle.trained_on(folder)
+        overlap = sum(text_sha256(text) in seen for text in labelled.texts)
+        return Reading(version, classifier.classes, classifier.predict(labelled.texts), targets, overlap)
