@@ -177,17 +177,19 @@ def load_settings(
     file: str | Path | None = None,
     overrides: Sequence[str] = (),
     defaults: Mapping[str, object] | None = None,
+    given: Mapping[str, object] | None = None,
 ) -> S:
-    """Settings from ``defaults``, then a YAML file, then ``key=value`` overrides, each over the one before.
+    """Settings from ``defaults``, a YAML file, ``key=value`` overrides and ``given``, each over the one before.
 
     Raises:
         UsageError: the file cannot be read, a key is unknown (names the nearest), a value does not fit.
     """
     values: dict[str, Any] = dict(defaults or {})
     if file is not None:
-        values |= _read_yaml(Path(file))
+        values |= read_yaml(file)
     for override in overrides:
         _apply(values, override)
+    values |= given or {}
     try:
         return kind.model_validate(values)
     except ValidationError as error:
@@ -195,9 +197,10 @@ def load_settings(
         raise UsageError("\n".join(where + _explain(kind, problem) for problem in error.errors())) from error
 
 
-def _read_yaml(file: Path) -> dict[str, Any]:
+def read_yaml(file: str | Path) -> dict[str, Any]:
+    """The keys of a config file as they stand. Raises UsageError."""
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{file}: cannot read the config file ({type(error).__name__})") from error
     except yaml.YAMLError as error:

@@ -58,13 +58,20 @@ def job_parser(description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
     parser.add_argument("--config", metavar="FILE", help="a complete YAML file, as in conf/")
     parser.add_argument(
-        "--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides", help="override one key (repeatable)"
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        dest="overrides",
+        help="override one key (repeatable)",
     )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
 
 
-def run_job(description: str, kind: type[S], stage: Callable[[S], Result], arguments: Sequence[str] | None = None) -> int:
+def run_job(
+    description: str, kind: type[S], stage: Callable[[S], Result], arguments: Sequence[str] | None = None
+) -> int:
     """Parse, make one call, print its result as one JSON document; returns the exit code."""
     parsed = job_parser(description).parse_args(arguments)
 

@@ -33,10 +33,17 @@ def race(work: Callable[..., list[bool]], racers: int, rounds: int, *arguments: 
 
 
 def _run(
-    work: Callable[..., list[bool]], barrier: Barrier, racer: int, rounds: int, arguments: tuple[Any, ...], results: Any
+    work: Callable[..., list[bool]],
+    barrier: Barrier,
+    racer: int,
+    rounds: int,
+    arguments: tuple[Any, ...],
+    results: Any,
 ) -> None:
+    outcome: list[bool] | str = f"racer {racer}, whose traceback stands above"
     try:
-        results.put(work(barrier, racer, rounds, *arguments))
-    except BaseException as error:
-        barrier.abort()
-        results.put(repr(error))
+        outcome = work(barrier, racer, rounds, *arguments)
+    finally:
+        if isinstance(outcome, str):
+            barrier.abort()
+        results.put(outcome)

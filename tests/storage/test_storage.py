@@ -110,7 +110,12 @@ def test_looking_at_an_empty_root_makes_nothing(storage: Storage) -> None:
 
 def test_list_gives_everything_below_with_size_and_time(storage: Storage) -> None:
     before = datetime.now(UTC) - timedelta(seconds=5)
-    for key, size in (("runs/1/a", 1), ("runs/1/b/c", 20), ("runs/10/a", 3), ("runs-old", 4)):
+    for key, size in (
+        ("runs/1/a", 1),
+        ("runs/1/b/c", 20),
+        ("runs/10/a", 3),
+        ("runs-old", 4),
+    ):
         storage.write(key, b"x" * size)
     assert keys(storage) == ["runs-old", "runs/1/a", "runs/1/b/c", "runs/10/a"]
     assert keys(storage, "runs/1") == keys(storage, "runs/1/") == ["runs/1/a", "runs/1/b/c"]
@@ -204,7 +209,10 @@ def test_download_copies_each_key(storage: Storage, tmp_path: Path) -> None:
     storage.write("v/1/manifest.json", b"{}")
     storage.at("v/1").download(["weights", "manifest.json"], tmp_path / "new" / "bundle")
     assert (tmp_path / "new/bundle/weights").read_bytes() == large
-    assert sorted(path.name for path in (tmp_path / "new/bundle").iterdir()) == ["manifest.json", "weights"]
+    assert sorted(path.name for path in (tmp_path / "new/bundle").iterdir()) == [
+        "manifest.json",
+        "weights",
+    ]
 
 
 def test_download_of_a_missing_object_leaves_nothing_behind(storage: Storage, tmp_path: Path) -> None:

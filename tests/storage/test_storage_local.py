@@ -11,13 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from tlnlp.errors import StorageError
+from tlnlp.errors import StorageError, TlnlpError
 from tlnlp.storage import Storage
 
 _NOBODY = 65534
 
 
-def test_what_a_killed_writer_left_is_never_listed_and_goes_with_its_folder(tmp_path: Path) -> None:
+def test_what_a_killed_writer_left_is_never_listed_and_goes_with_its_folder(
+    tmp_path: Path,
+) -> None:
     storage = Storage(str(tmp_path))
     storage.write("runs/1/part.parquet", b"1")
     (tmp_path / "runs/1/part.parquet#1").write_bytes(b"half")
@@ -50,7 +52,7 @@ def _as_nobody(root: str, results: multiprocessing.SimpleQueue[tuple[str, str, s
     for name, call in calls.items():
         try:
             call()
-        except Exception as error:
+        except TlnlpError as error:
             results.put((name, type(error).__name__, str(error)))
         else:
             results.put((name, "nothing", ""))

@@ -69,6 +69,8 @@ def source_files(uri: str) -> Iterator[SourceFile]:
     root = Storage(uri)
     keys = sorted(entry.key for entry in folder.list(name) if not is_hidden(entry.key))
     found = [(key, kind) for key in keys if (kind := format_of(key)) is not None]
+    if not keys:
+        raise InputDataError(f"{root.uri}: nothing is there; check the path")
     if not found:
         endings = ", ".join(FORMATS)
         raise InputDataError(f"{root.uri}: no file there ends in {endings}; check the path")

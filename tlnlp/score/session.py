@@ -53,6 +53,8 @@ def _start(settings: SparkSettings) -> SparkSession:
     if not submitted:
         _find_java()
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+        if (settings.master or "local").startswith("local"):
+            os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
         builder = builder.master(settings.master or "local[*]")
         for key, value in _local_defaults(settings).items():
             builder = builder.config(key, value)
@@ -64,12 +66,11 @@ def _start(settings: SparkSettings) -> SparkSession:
         spark = builder.getOrCreate()
     except (PySparkException, RuntimeError, OSError) as error:
         raise EngineError(f"Spark does not start ({type(error).__name__}); check Java and spark.master") from error
-    spark.sparkContext.setLogLevel("OFF" if not submitted else "WARN")
     return spark
 
 
 def _local_defaults(settings: SparkSettings) -> dict[str, str]:
-    defaults = {"spark.driver.memory": settings.driver_memory, "spark.ui.enabled": "false"}
+    defaults = {"spark.driver.memory": settings.driver_memory, "spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false"}
     defaults["spark.driver.extraJavaOptions"] = (
         f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.properties')}"
     )

@@ -72,7 +72,10 @@ def detect_format(uri: str) -> str:
     folder, name = split_uri(uri)
     if (kind := format_of(name)) is not None and folder.exists(name):
         return kind
-    kinds = {format_of(entry.key) for entry in folder.list(name) if not is_hidden(entry.key)} - {None}
+    keys = [entry.key for entry in folder.list(name) if not is_hidden(entry.key)]
+    if not keys:
+        raise InputDataError(f"{uri}: nothing is there; check the path")
+    kinds = {format_of(key) for key in keys} - {None}
     if len(kinds) != 1:
         what = "files of several formats" if kinds else "no .parquet, .jsonl or .csv file"
         raise InputDataError(f"{uri}: {what} there; check the path, or say which with --set format=")

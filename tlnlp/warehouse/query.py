@@ -14,23 +14,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import duckdb
 import pyarrow as pa
-import pyarrow.dataset as ds
 from pyiceberg.table import Table
 
-from tlnlp.errors import EngineError, NotFoundError, StorageError, UsageError
+from tlnlp.errors import NotFoundError, StorageError, UsageError
 from tlnlp.storage import local_path, resolve_uri
 from tlnlp.warehouse.catalog import open_catalog
+from tlnlp.warehouse.dataset import table_dataset
 from tlnlp.warehouse.history import history_table
-from tlnlp.warehouse.schema import HISTORY, KEPT_TYPES, PROBABILITIES, SCORE_DATE, arrow_schema, columns_of
-from tlnlp.warehouse.staged import locate, partition_day
+from tlnlp.warehouse.schema import HISTORY
 from tlnlp.warehouse.tables import load_table, tables_of
-
-if TYPE_CHECKING:
-    from pyiceberg.schema import Schema
 
 _BATCH_ROWS = 10_000
 _READING = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
@@ -113,38 +109,6 @@ def json_value(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [json_value(item) for item in value]
     return value
-
-
-def table_dataset(table: Table, snapshot_id: int | None = None) -> ds.Dataset:
-    """The rows of a snapshot (default: the current one) as a dataset; columns that a file lacks are null.
-
-    Raises:
-        EngineError: the table holds row-level deletes, which another engine made and this reader would not see.
-    """
-    scan = table.scan(snapshot_id=snapshot_id)
-    schema = _arrow_schema(scan.projection())
-    spec = table.spec()
-    by_day = len(spec.fields) == 1 and spec.fields[0].name == SCORE_DATE
-    file_format, fragments, filesystem = ds.ParquetFileFormat(), [], None
-    for task in scan.plan_files():
-        if task.delete_files:
-            raise EngineError(
-                f"table {table.name()[-1]} holds row-level deletes made by another engine; read it with that engine, "
-                "or publish those days again"
-            )
-        filesystem, path = locate(table.io, task.file.file_path)
-        known = by_day and task.file.spec_id == spec.spec_id
-        day = ds.field(SCORE_DATE) == pa.scalar(partition_day(task.file), pa.date32()) if known else ds.scalar(True)
-        fragments.append(file_format.make_fragment(path, filesystem, partition_expression=day))
-    if filesystem is None:
-        return ds.dataset(schema.empty_table())
-    return ds.FileSystemDataset(fragments, schema, file_format, filesystem)
-
-
-def _arrow_schema(schema: Schema) -> pa.Schema:
-    columns = [column for column in columns_of(schema) if column.type in (*KEPT_TYPES, PROBABILITIES)]
-    # Nullable throughout: Spark's files say so too, and a reader gains nothing from the promise.
-    return pa.schema([field.with_nullable(True) for field in arrow_schema(columns)])
 
 
 def _load_tables(warehouse: str, catalog: str | None) -> dict[str, Table]:

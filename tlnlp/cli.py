@@ -1,0 +1,250 @@
+"""The ``tlnlp`` command. Each subcommand makes the call that the job of its name makes, and shows what came of it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import click
+
+from tlnlp import __version__, console
+from tlnlp.config import (
+    DEFAULT_WORKSPACE,
+    EvaluateSettings,
+    FinetuneSettings,
+    LabelSettings,
+    PromoteSettings,
+    QuerySettings,
+    RegistrySettings,
+    RunsSettings,
+    ScoreSettings,
+    Settings,
+    load_settings,
+)
+from tlnlp.entry import guarded
+from tlnlp.progress import say
+
+S = TypeVar("S", bound=Settings)
+
+
+class Call:
+    """The options that every command takes, and what they mean for its settings."""
+
+    def __init__(self, config: str | None, overrides: tuple[str, ...], workspace: str, as_json: bool) -> None:
+        self.config, self.overrides, self.workspace, self.as_json = config, list(overrides), workspace, as_json
+
+    def settings(self, kind: type[S], **given: object) -> S:
+        """Settings of a kind; ``given`` are arguments of the command line, which win."""
+        defaults: dict[str, object] = {}
+        for place in ("registry", "warehouse"):
+            if place in kind.model_fields:
+                defaults[place] = f"{self.workspace}/{place}"
+        return load_settings(kind, self.config, self.overrides, defaults, given)
+
+    def show(self, result: dict[str, Any]) -> None:
+        console.print_json(result) if self.as_json else console.print_facts(result)
+
+    def show_list(self, rows: list[dict[str, Any]], columns: list[str]) -> None:
+        if self.as_json:
+            console.print_json(rows)
+        else:
+            console.print_rows(columns, [[row.get(column) for column in columns] for row in rows])
+
+
+def command(group: click.Group, name: str) -> Callable[[Callable[..., None]], click.Command]:
+    """Register a subcommand with the common options; it gets a ``Call`` first, then its own arguments."""
+
+    def register(body: Callable[..., None]) -> click.Command:
+        def run(
+            config: str | None, overrides: tuple[str, ...], workspace: str, as_json: bool, debug: bool, **own: Any
+        ) -> None:
+            code = guarded(lambda: body(Call(config, overrides, workspace, as_json), **own), debug)
+            if code:
+                sys.exit(code)
+
+        run.__doc__ = body.__doc__
+        run.__click_params__ = getattr(body, "__click_params__", [])  # type: ignore[attr-defined]
+        for option in reversed(_OPTIONS):
+            run = option(run)
+        return group.command(name)(run)
+
+    return register
+
+
+_OPTIONS: list[Callable[[Any], Any]] = [
+    click.option("--config", metavar="FILE", help="A complete YAML file, as in conf/."),
+    click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Override one key; repeatable."),
+    click.option(
+        "--workspace", metavar="DIR", default=DEFAULT_WORKSPACE, show_default=True, help="Registry, warehouse."
+    ),
+    click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout."),
+    click.option("--debug", is_flag=True, help="Show the traceback of an error."),
+]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="tlnlp")
+def cli() -> None:
+    """A few hundred labels to a text classifier, and every document scored into a warehouse table."""
+
+
+@cli.group()
+def labels() -> None:
+    """Look at labelled sets."""
+
+
+def _demo(call: Call) -> None:
+    """The whole path on the shipped reviews: train, promote, score, publish, query."""
+    from tlnlp.demo.run import run_demo
+
+    run_demo(call.workspace, call.as_json)
+
+
+def _check(call: Call, uri: str) -> None:
+    """Validate the labelled set at URI: counts, duplicates, conflicts, faults by row."""
+    from tlnlp.data.labels import LabelContract, describe_faults, read_labels
+    from tlnlp.errors import LabelFaultsError
+
+    given = call.settings(LabelSettings, labels=uri)
+    contract = LabelContract(given.text_column, given.label_column, given.classes, given.min_per_class)
+    found = read_labels(given.labels, contract)
+    faults = [vars(fault) for fault in found.faults]
+    call.show(
+        {
+            "uri": found.uri,
+            "rows": found.rows,
+            "labels": found.counts,
+            "faults": faults if call.as_json else len(faults),
+        }
+    )
+    if found.faults:
+        told = "" if call.as_json else "\n" + describe_faults(found.faults)
+        raise LabelFaultsError(f"{found.uri}: {len(faults)} faults in {found.rows} rows{told}")
+
+
+def _finetune(call: Call) -> None:
+    """Fine-tune a classifier on labelled examples (Ray Train), and register it as a new version."""
+    settings = call.settings(FinetuneSettings)
+    from tlnlp.train.finetune import finetune
+
+    call.show(finetune(settings).to_json())
+
+
+def _evaluate(call: Call, model: str) -> None:
+    """Hold MODEL (name, name@champion, name@VERSION) against labels."""
+    from tlnlp.train.evaluation import evaluate_version
+
+    call.show(evaluate_version(call.settings(EvaluateSettings, model=model)).to_json())
+
+
+def _promote(call: Call, model: str, force: bool, reason: str) -> None:
+    """Make MODEL champion: the first as it is, later ones if no worse on labels that neither has seen."""
+    from tlnlp.train.promote import promote
+
+    given: dict[str, object] = {"model": model}
+    if force:
+        given |= {"force": True}
+    if reason:
+        given |= {"reason": reason}
+    call.show(promote(call.settings(PromoteSettings, **given)).to_json())
+
+
+def _rollback(call: Call, name: str, reason: str) -> None:
+    """Move the champion alias of NAME back to the champion before."""
+    import getpass
+
+    from tlnlp.registry import Registry
+
+    registry = Registry(call.settings(RegistrySettings).registry)
+    moved = registry.rollback(name, by=getpass.getuser(), reason=reason or "rollback")
+    call.show({"model": name, "version": moved.version, "previous": moved.previous, "decision": "rolled back"})
+
+
+def _models(call: Call) -> None:
+    """Versions of every model in the registry, and which is champion."""
+    from tlnlp.registry import Registry
+
+    registry = Registry(call.settings(RegistrySettings).registry)
+    rows = [
+        {
+            "model": info.name,
+            "version": info.version,
+            "champion": info.champion,
+            "created_at": info.created_at.isoformat(timespec="seconds") if info.created_at else None,
+            "size_bytes": info.size_bytes,
+            "uri": info.uri,
+        }
+        for name in registry.models()
+        for info in registry.versions(name)
+    ]
+    call.show_list(rows, ["model", "version", "champion", "created_at", "uri"])
+
+
+def _score(call: Call) -> None:
+    """Score one day of documents (Spark) and publish it as one snapshot."""
+    if not _says(call, "score_date"):
+        today = datetime.now(UTC).date().isoformat()
+        say(f"score_date is not set: today, {today} (UTC)")
+        call.overrides.append(f"score_date={today}")
+    settings = call.settings(ScoreSettings)
+    from tlnlp.score.job import score
+
+    call.show(score(settings).to_json())
+
+
+def _says(call: Call, key: str) -> bool:
+    from tlnlp.config import read_yaml
+
+    in_file = call.config is not None and read_yaml(call.config).get(key) is not None
+    return in_file or any(override.split("=", 1)[0].strip() == key for override in call.overrides)
+
+
+def _query(call: Call, sql: str) -> None:
+    """Run SQL on the published tables: scores, quarantine, history."""
+    from tlnlp.warehouse.query import run_query
+
+    settings = call.settings(QuerySettings)
+    result = run_query(
+        settings.warehouse, sql, catalog=settings.catalog, snapshot=settings.snapshot, as_of=settings.as_of
+    )
+    if call.as_json:
+        console.print_json([dict(zip(result.columns, row, strict=True)) for row in result.rows])
+    else:
+        console.print_rows(result.columns, result.rows)
+
+
+def _runs(call: Call) -> None:
+    """Past runs of fine-tuning and scoring, newest first; with --json, their whole ledgers."""
+    from tlnlp.ledger import list_ledgers
+    from tlnlp.registry import Registry
+    from tlnlp.storage import Storage
+
+    settings = call.settings(RunsSettings)
+    found = Registry(settings.registry).ledgers() + list_ledgers(Storage(settings.warehouse), "ledgers")
+    found.sort(key=lambda ledger: str(ledger["started_at"]), reverse=True)
+    call.show_list(found, ["run_id", "kind", "status", "started_at", "duration_s", "counts"])
+
+
+command(cli, "demo")(_demo)
+command(labels, "check")(click.argument("uri")(_check))
+command(cli, "finetune")(_finetune)
+command(cli, "evaluate")(click.argument("model")(_evaluate))
+command(cli, "promote")(
+    click.argument("model")(
+        click.option("--force", is_flag=True, help="Promote in spite of the gate; who and why is recorded.")(
+            click.option("--reason", default="", metavar="TEXT", help="Why; kept with the alias.")(_promote)
+        )
+    )
+)
+command(cli, "rollback")(click.argument("name")(click.option("--reason", default="", metavar="TEXT")(_rollback)))
+command(cli, "models")(_models)
+command(cli, "score")(_score)
+command(cli, "query")(click.argument("sql")(_query))
+command(cli, "runs")(_runs)
+
+
+def main() -> None:
+    """Entry point of the ``tlnlp`` script."""
+    cli(prog_name="tlnlp")

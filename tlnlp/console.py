@@ -1,0 +1,55 @@
+"""What a person sees on stdout: tables for a terminal, or exactly one JSON document."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def print_json(value: object) -> None:
+    """One JSON document and a newline."""
+    json.dump(value, sys.stdout, ensure_ascii=False)
+    sys.stdout.write("\n")
+
+
+def print_rows(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """A table as wide as it needs to be; numbers to the right."""
+    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*[_cell(value) for value in row])
+    _console().print(table)
+
+
+def print_facts(facts: Mapping[str, Any]) -> None:
+    """Names and values, one a line; nested ones below each other."""
+    width = max((len(name) for name in facts), default=0)
+    for name, value in facts.items():
+        if isinstance(value, Mapping):
+            value = ", ".join(f"{key} {_cell(inner)}" for key, inner in value.items())
+        print(f"{name.replace('_', ' '):<{width}}  {_cell(value)}")
+
+
+def heading(text: str) -> None:
+    _console().print(f"\n[bold]{text}[/bold]", highlight=False)
+
+
+def _console() -> Console:
+    # Off a terminal nothing is wrapped or coloured: the output may be piped on.
+    return Console() if sys.stdout.isatty() else Console(width=1000, no_color=True, highlight=False)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+    if isinstance(value, list | tuple):
+        return ", ".join(_cell(inner) for inner in value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {_cell(inner)}" for key, inner in value.items())
+    return str(value)

@@ -1,0 +1,96 @@
+"""A table's snapshot as a ``pyarrow.dataset``, read as slowly as its reader reads.
+
+Arrow's own scanner reads ahead by up to a gibibyte when its reader is slower than the files, so a long result would
+fill the memory. Here one row group is read ahead, and the next waits until it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+from pyiceberg.table import Table
+
+from tlnlp.errors import EngineError
+from tlnlp.warehouse.schema import KEPT_TYPES, PROBABILITIES, SCORE_DATE, arrow_schema, columns_of
+from tlnlp.warehouse.staged import locate, partition_day
+
+if TYPE_CHECKING:
+    from pyiceberg.schema import Schema
+
+_BATCH_ROWS = 10_000
+
+
+class RowGroups(ds.FileSystemDataset):  # type: ignore[misc]  # pyarrow has no types
+    """A dataset whose ``scanner(columns=, filter=)``, which is what DuckDB calls, reads row group by row group."""
+
+    def scanner(self, columns: Sequence[str] | None = None, filter: Any = None, **_: Any) -> RowGroupScan:
+        return RowGroupScan(self, list(self.schema.names if columns is None else columns), filter)
+
+
+@dataclass(frozen=True)
+class RowGroupScan:
+    """The ``columns`` of the rows that pass ``filter`` (a pyarrow expression, or None for all rows)."""
+
+    dataset: RowGroups
+    columns: list[str]
+    filter: Any
+
+    def to_reader(self) -> pa.RecordBatchReader:
+        schema = pa.schema([self.dataset.schema.field(name) for name in self.columns])
+        return pa.RecordBatchReader.from_batches(schema, self._batches())
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        with ThreadPoolExecutor(1) as pool:
+            ahead: Future[pa.Table] | None = None
+            for row_group in self._row_groups():
+                reading = pool.submit(self._read, row_group)
+                if ahead is not None:
+                    yield from ahead.result().to_batches(_BATCH_ROWS)
+                ahead = reading
+            if ahead is not None:
+                yield from ahead.result().to_batches(_BATCH_ROWS)
+
+    def _row_groups(self) -> Iterator[ds.ParquetFileFragment]:
+        """Those that may hold a row: of the days the filter allows, and by the statistics in the footer."""
+        for fragment in self.dataset.get_fragments(self.filter):
+            yield from fragment.split_by_row_group(self.filter, self.dataset.schema)
+
+    def _read(self, row_group: ds.ParquetFileFragment) -> pa.Table:
+        return row_group.to_table(schema=self.dataset.schema, columns=self.columns, filter=self.filter)
+
+
+def table_dataset(table: Table, snapshot_id: int | None = None) -> ds.Dataset:
+    """The rows of a snapshot (default: the current one) as a dataset; columns that a file lacks are null.
+
+    Raises:
+        EngineError: the table holds row-level deletes, which another engine made and this reader would not see.
+    """
+    scan = table.scan(snapshot_id=snapshot_id)
+    schema = _arrow_schema(scan.projection())
+    spec = table.spec()
+    by_day = len(spec.fields) == 1 and spec.fields[0].name == SCORE_DATE
+    file_format, fragments, filesystem = ds.ParquetFileFormat(), [], None
+    for task in scan.plan_files():
+        if task.delete_files:
+            raise EngineError(
+                f"table {table.name()[-1]} holds row-level deletes made by another engine; read it with that engine, "
+                "or publish those days again"
+            )
+        filesystem, path = locate(table.io, task.file.file_path)
+        known = by_day and task.file.spec_id == spec.spec_id
+        day = ds.field(SCORE_DATE) == pa.scalar(partition_day(task.file), pa.date32()) if known else ds.scalar(True)
+        fragments.append(file_format.make_fragment(path, filesystem, partition_expression=day))
+    if filesystem is None:
+        return ds.dataset(schema.empty_table())
+    return RowGroups(fragments, schema, file_format, filesystem)
+
+
+def _arrow_schema(schema: Schema) -> pa.Schema:
+    columns = [column for column in columns_of(schema) if column.type in (*KEPT_TYPES, PROBABILITIES)]
+    # Nullable throughout: Spark's files say so too, and a reader gains nothing from the promise.
+    return pa.schema([field.with_nullable(True) for field in arrow_schema(columns)])
