@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-WORDS = "good bad fine poor warm cold bread ferry boots night never always the a it was not very".split()
+WORDS = ["good", "bad", "fine", "poor", "warm", "cold", "bread", "ferry", "boots", "night", "never", "always", "the", "a", "it", "was", "not", "very"]
 CLASSES = ("negative", "positive")
 
 
@@ -25,7 +25,11 @@ def labelled(count: int, seed: int = 0, classes: Sequence[str] = CLASSES) -> lis
     """Rows whose label is told by a word of the text."""
     marks = ("bad", "good", "cold", "warm", "night", "bread")
     return [
-        {"id": f"{seed}-{number}", "text": f"{marks[number % len(classes)]} {text}", "label": classes[number % len(classes)]}
+        {
+            "id": f"{seed}-{number}",
+            "text": f"{marks[number % len(classes)]} {text}",
+            "label": classes[number % len(classes)],
+        }
         for number, text in enumerate(texts(count, seed))
     ]
 
@@ -68,7 +72,9 @@ def make_encoder(folder: Path) -> Path:
     return folder
 
 
-def make_bundle(encoder: Path, folder: Path, classes: Sequence[str] = CLASSES, seed: int = 0, max_length: int = 64) -> Path:
+def make_bundle(
+    encoder: Path, folder: Path, classes: Sequence[str] = CLASSES, seed: int = 0, max_length: int = 64
+) -> Path:
     """A sealed bundle with untrained weights (drawn with the seed) and a real n-gram view."""
     from tlnlp.data.text import prepare, text_sha256
     from tlnlp.model import bundle

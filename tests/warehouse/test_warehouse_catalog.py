@@ -47,7 +47,8 @@ def test_a_table_is_made_listed_loaded_and_dropped(catalog: WarehouseCatalog, wa
 def test_one_namespace_and_no_views(catalog: WarehouseCatalog) -> None:
     assert catalog.list_namespaces() == [("tlnlp",)]
     assert catalog.list_namespaces("tlnlp") == []
-    assert catalog.namespace_exists("tlnlp") and not catalog.namespace_exists("other")
+    assert catalog.namespace_exists("tlnlp")
+    assert not catalog.namespace_exists("other")
     catalog.create_namespace_if_not_exists("tlnlp")
     with pytest.raises(NamespaceAlreadyExistsError):
         catalog.create_namespace("tlnlp")
@@ -61,7 +62,8 @@ def test_one_namespace_and_no_views(catalog: WarehouseCatalog) -> None:
         catalog.load_table("tlnlp.a.b")
     with pytest.raises(NotImplementedError, match="renames no table"):
         catalog.rename_table("tlnlp.a", "tlnlp.b")
-    assert catalog.list_views("tlnlp") == [] and not catalog.view_exists("tlnlp.v")
+    assert catalog.list_views("tlnlp") == []
+    assert not catalog.view_exists("tlnlp.v")
 
 
 def test_a_commit_moves_the_pointer_and_keeps_the_history(catalog: WarehouseCatalog) -> None:
@@ -88,7 +90,8 @@ def test_a_commit_on_a_moved_schema_fails_and_leaves_no_metadata_behind(
         late.commit_transaction()
     assert sorted(path.name for path in (warehouse / "tables").rglob("*.json")) == before
     names = catalog.load_table("tlnlp.scores").schema().column_names
-    assert "early" in names and "late" not in names
+    assert "early" in names
+    assert "late" not in names
 
 
 def test_of_many_commits_at_once_none_is_lost(warehouse: Path) -> None:

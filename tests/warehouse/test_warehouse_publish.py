@@ -149,7 +149,8 @@ def test_files_that_do_not_fit_are_refused(warehouse: Path) -> None:
     cut.write_bytes(cut.read_bytes()[:-10])
     with pytest.raises(StorageError, match="not a complete Parquet file"):
         publish(warehouse, "r1", 0, files=[good])
-    assert live_rows(warehouse) == 3 and len(snapshots(warehouse)) == 1
+    assert live_rows(warehouse) == 3
+    assert len(snapshots(warehouse)) == 1
 
 
 def test_the_day_token_changes_with_every_publish_of_the_day_alone(warehouse: Path) -> None:

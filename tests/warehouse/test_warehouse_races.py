@@ -113,7 +113,8 @@ def test_a_commit_that_landed_unheard_is_found_by_its_run_id(warehouse: Path) ->
 
     catalog = HookedCatalog(warehouse, after=vanish)
     assert publish(warehouse, "r1", 8, catalog=catalog).replaced_rows == 4
-    assert catalog.commits == 1 and len(snapshots(warehouse)) == 2
+    assert catalog.commits == 1
+    assert len(snapshots(warehouse)) == 2
     assert live_rows(warehouse) == 8
 
 
@@ -123,7 +124,8 @@ def test_a_commit_that_never_arrived_is_tried_again(warehouse: Path) -> None:
 
     catalog = HookedCatalog(warehouse, before=vanish)
     assert publish(warehouse, "r1", 8, catalog=catalog).rows == 8
-    assert catalog.commits == 2 and len(snapshots(warehouse)) == 1
+    assert catalog.commits == 2
+    assert len(snapshots(warehouse)) == 1
 
 
 class _RefusingCatalog(WarehouseCatalog):
@@ -176,4 +178,5 @@ def test_a_reader_in_a_loop_sees_the_old_or_the_new_row_count_and_no_other(wareh
     assert len(seen) >= 20
     assert set(seen) == {(30, 1), (50, 1)}
     table = load_table(open_catalog(str(warehouse)), "scores")
-    assert table is not None and len(day_files(table, DAY)) == 2
+    assert table is not None
+    assert len(day_files(table, DAY)) == 2

@@ -87,8 +87,8 @@ def load_encoder(source: str, classes: int, pooling: str, dropout: float | None,
     Raises:
         InputDataError: nothing there that transformers opens as an encoder.
     """
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     folder = encoder_folder(source)
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)

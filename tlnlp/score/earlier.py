@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import date
 
 from pyiceberg.catalog import Catalog
-from pyiceberg.expressions import AlwaysTrue, BooleanExpression, EqualTo, LessThan
+from pyiceberg.expressions import BooleanExpression
+from pyiceberg.expressions.parser import parse
 from pyiceberg.table import Table
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -23,7 +24,7 @@ def earlier_scores(spark: SparkSession, catalog: Catalog, settings: ScoreSetting
     table = load_table(catalog, settings.table)
     if table is None:
         return Earlier()
-    scored = _frame(spark, table, EqualTo("model_version", model.version))
+    scored = _frame(spark, table, parse(f"model_version == {model.version}"))
     if scored is not None:
         copied = F.max_by(F.struct(*COPIED), "scored_at").alias("copied")
         scored = scored.where(F.col("model_version") == model.version).groupBy("text_sha256").agg(copied)
@@ -33,14 +34,14 @@ def earlier_scores(spark: SparkSession, catalog: Catalog, settings: ScoreSetting
 
 
 def _latest(spark: SparkSession, table: Table, day: date) -> DataFrame | None:
-    frame = _frame(spark, table, LessThan("score_date", day.isoformat()))
+    frame = _frame(spark, table, parse(f"score_date < '{day.isoformat()}'"))
     if frame is None:
         return None
     frame = frame.where(F.col("score_date") < F.lit(day))
     return frame.groupBy("document_id").agg(F.max_by("text_sha256", "score_date").alias("latest_sha256"))
 
 
-def _frame(spark: SparkSession, table: Table, wanted: BooleanExpression = AlwaysTrue()) -> DataFrame | None:  # noqa: B008
+def _frame(spark: SparkSession, table: Table, wanted: BooleanExpression) -> DataFrame | None:
     files = sorted({task.file.file_path for task in table.scan(row_filter=wanted).plan_files()})
     if not files:
         return None

@@ -70,7 +70,11 @@ def _start(settings: SparkSettings) -> SparkSession:
 
 
 def _local_defaults(settings: SparkSettings) -> dict[str, str]:
-    defaults = {"spark.driver.memory": settings.driver_memory, "spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false"}
+    defaults = {
+        "spark.driver.memory": settings.driver_memory,
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+    }
     defaults["spark.driver.extraJavaOptions"] = (
         f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.properties')}"
     )

@@ -26,8 +26,8 @@ from tlnlp.config import CsvSettings, ScoreSettings
 from tlnlp.data.tables import format_of, is_hidden, split_uri
 from tlnlp.errors import InputDataError
 from tlnlp.score.session import spark_uri, translated
-from tlnlp.warehouse.schema import kept_column, spark_type
 from tlnlp.warehouse.schema import Column as TableColumn
+from tlnlp.warehouse.schema import kept_column, spark_type
 
 CORRUPT = "_tlnlp_corrupt_record"
 SAMPLE_LINES = 200

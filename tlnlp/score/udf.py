@@ -9,7 +9,7 @@ import os
 import resource
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +39,7 @@ class PeakParam(AccumulatorParam[int]):
 
 
 def batch_scorer(
-    bundle: Broadcast[Mapping[str, bytes]],
+    bundle: Broadcast[dict[str, bytes]],
     digest: str,
     threads: int,
     batch_size: int,
@@ -69,7 +69,7 @@ def batch_scorer(
     return score
 
 
-def load_bundle(bundle: Broadcast[Mapping[str, bytes]], digest: str, threads: int) -> Classifier:
+def load_bundle(bundle: Broadcast[dict[str, bytes]], digest: str, threads: int) -> Classifier:
     """The classifier of this process; laid on this host's disk first, if no other process has done so.
 
     Raises:
@@ -97,7 +97,7 @@ def bundle_cache() -> Path:
     return folder
 
 
-def lay(bundle: Broadcast[Mapping[str, bytes]], folder: Path) -> Path:
+def lay(bundle: Broadcast[dict[str, bytes]], folder: Path) -> Path:
     """Write the broadcast files to ``folder`` unless they are there: whole or not at all, by one rename."""
     if folder.exists():
         return folder
@@ -120,7 +120,8 @@ def spark_udf(scorer: BatchScorer, classes: int) -> Any:
 
     Marked non-deterministic, so that Spark never evaluates it twice where its output is used twice (SPARK-47672).
     """
-    from pyspark.sql.functions import pandas_udf  # noqa: PLC0415 - needs a JVM; workers import this module without one
+    # Imported late: it needs a JVM, and workers import this module without one.
+    from pyspark.sql.pandas.functions import pandas_udf
 
     def score(batches: Iterator[tuple[pd.Series, pd.Series]]) -> Iterator[pd.DataFrame]:
         return scorer(batches)

@@ -58,7 +58,7 @@ class Fit:
 
 
 def batches(examples: int, batch_size: int, seed: int, start: int, stop: int) -> Iterator[NDArray[np.int64]]:
-    """Positions of the examples of steps ``start`` to ``stop``: an endless stream of shuffled epochs, cut in batches."""
+    """Positions of the examples of steps ``start`` to ``stop``: shuffled epochs without end, cut in batches."""
     epoch, drawn = -1, np.zeros(0, dtype=np.int64)
     for step in range(start, stop):
         wanted = np.arange(step * batch_size, (step + 1) * batch_size)
@@ -77,7 +77,7 @@ def learning_rate_scale(step: int, steps: int, warmup_share: float) -> float:
 
 
 def train_worker(config: dict[str, Any]) -> None:
-    """Entry point of a worker: ``config`` holds ``fit`` (object reference), ``progress`` (actor), ``checkpoint_every_s``."""
+    """Entry point of a worker; ``config``: ``fit`` (object reference), ``progress`` (actor), ``checkpoint_every_s``."""
     fit: Fit = ray.get(config["fit"])
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()

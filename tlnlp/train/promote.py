@@ -124,8 +124,8 @@ def _compare(settings: PromoteSettings, registry: Registry, version: ModelVersio
     readings = [read_answers(registry, each, labelled, settings.threads) for each in (version, ruling)]
     if seen := [f"{each.seen} by {each.version}" for each in readings if each.seen]:
         raise PromotionRefusedError(
-            f"{labelled.uri}: of {len(labelled.examples)} texts, {' and '.join(seen)} were trained on; they would flatter "
-            "that version. Give labels that neither has seen"
+            f"{labelled.uri}: of {len(labelled.examples)} texts, {' and '.join(seen)} were trained on; they would "
+            "flatter that version. Give labels that neither has seen"
         )
     if len(labelled.examples) < settings.min_labels:
         raise InputDataError(

@@ -85,7 +85,7 @@ def scaling(settings: RaySettings) -> tuple[ray.train.ScalingConfig, str]:
     Raises:
         UsageError: the cluster has not the GPUs or CPUs asked for.
     """
-    has = ray.cluster_resources()
+    has = ray.cluster_resources()  # type: ignore[no-untyped-call]
     gpus, cpus = int(has.get("GPU", 0)), int(has.get("CPU", 0))
     use_gpu = settings.device == "gpu" or (settings.device == "auto" and gpus >= settings.workers)
     if use_gpu and gpus < settings.workers:
@@ -125,7 +125,8 @@ def run_fit(fit: Fit, settings: RaySettings, storage: Storage, run_name: str, wh
         ),
     )
     say(
-        f"{what}: {len(fit.encoded)} examples, {fit.steps} steps on {settings.workers} {device} worker(s), run {run_name}"
+        f"{what}: {len(fit.encoded)} examples, {fit.steps} steps on {settings.workers} {device} worker(s), "
+        f"run {run_name}"
     )
     try:
         with _watched(actor, what, fit.steps):

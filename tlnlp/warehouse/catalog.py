@@ -9,6 +9,7 @@ then swap the pointer only if it is still the one the metadata was built on.
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pyiceberg.catalog import Catalog, MetastoreCatalog, PropertiesUpdateSummary, load_catalog
@@ -239,10 +240,9 @@ class WarehouseCatalog(MetastoreCatalog):
             self._discard(staged)
 
     def _discard(self, staged: StagedTable) -> NoReturn:
-        try:
+        # An unreferenced metadata file is harmless; the lost race is what the caller must hear of.
+        with suppress(OSError):
             staged.io.delete(staged.metadata_location)
-        except OSError:
-            pass  # an unreferenced metadata file is harmless; the lost race is what the caller must hear of
         raise CommitFailedException(f"Another commit to {'.'.join(staged.name())} came first")
 
     def _is_ours(self, name: str, metadata_location: str) -> bool:

@@ -218,8 +218,8 @@ def _check_owner(table: Table, source: str, model: str) -> None:
         owner = table.properties.get(PREFIX + what)
         if owner != mine:
             raise PublishConflictError(
-                f"table {table.name()[-1]} belongs to {what} {owner!r}, and this run has {what} {mine!r}; a table takes "
-                f"one documents source and one model: name another with --set table=NAME, or use {owner!r} again"
+                f"table {table.name()[-1]} belongs to {what} {owner!r}, and this run has {what} {mine!r}; a table "
+                f"takes one documents source and one model: name another with --set table=NAME, or use {owner!r} again"
             )
 
 

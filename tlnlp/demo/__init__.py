@@ -1,0 +1,1 @@
+"""The whole path on reviews that come with the package."""
