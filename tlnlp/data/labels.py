@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import pyarrow as pa
-
-from tlnlp.data.tables import SourceFile, read_table, source_files
+from tlnlp.data.rows import read_rows
+from tlnlp.data.tables import SourceFile, source_files
 from tlnlp.data.text import is_blank, is_text, text_sha256
 from tlnlp.errors import InputDataError, LabelFaultsError
 
 SHOWN_FAULTS = 20
+# Labels are shown in messages, texts never: what is longer is taken for a text in the wrong column.
+LABEL_CHARS = 100
 
 
 @dataclass(frozen=True)
@@ -92,16 +94,11 @@ def read_labels(uri: str, contract: LabelContract) -> LabelledSet:
     faults: list[Fault] = []
     for source in source_files(uri):
         digest.update(source.data)
-        try:
-            table = read_table(source)
-        except InputDataError as error:
-            faults.append(Fault(source.uri, 0, "unreadable file", str(error).removeprefix(source.uri + ": ")))
-            continue
-        rows += table.num_rows
-        _read_rows(table, source, contract, read, faults)
+        rows += _read_file(source, contract, read, faults)
     examples = _without_conflicts(read, faults)
+    faults.sort(key=lambda fault: (fault.file, fault.row))
     present = sorted({example.label for example in examples})
-    classes = tuple(sorted(contract.classes)) or tuple(present)
+    classes = tuple(sorted(set(contract.classes))) or tuple(present)
     _check_class_sizes(uri, examples, classes, contract, faults)
     return LabelledSet(uri, digest.hexdigest(), rows, tuple(examples), classes, tuple(faults))
 
@@ -118,9 +115,13 @@ def require_sound(labelled: LabelledSet, on_fault: str, min_classes: int = 2) ->
             + describe_faults(labelled.faults)
             + "\nMend these rows, or pass --set on_fault=skip to go on without them."
         )
-    if len(labelled.counts) < min_classes:
+    found = len(labelled.counts)
+    # What trains on a set needs all of its classes; what only measures may do without some.
+    if found < min_classes or (min_classes > 1 and found < len(labelled.classes)):
+        needed = max(min_classes, len(labelled.classes) if min_classes > 1 else 0)
         raise LabelFaultsError(
-            f"{labelled.uri}: sound examples of {len(labelled.counts)} class(es); {min_classes} or more are needed"
+            f"{labelled.uri}: sound examples of {found} class(es), where {needed} are needed; add labels\n"
+            + describe_faults(labelled.faults)
         )
     return labelled
 
@@ -132,24 +133,31 @@ def describe_faults(faults: Sequence[Fault]) -> str:
     return "\n".join(lines)
 
 
-def _read_rows(
-    table: pa.Table, source: SourceFile, contract: LabelContract, examples: list[Example], faults: list[Fault]
-) -> None:
-    for column in (contract.text_column, contract.label_column):
-        if column not in table.column_names:
-            raise InputDataError(
-                f"{source.uri}: has no column {column!r} (it has: {', '.join(table.column_names)}); "
-                "name yours with --set text_column= and --set label_column="
-            )
-    texts = table.column(contract.text_column).to_pylist()
-    labels = table.column(contract.label_column).to_pylist()
-    for row, (text, label) in enumerate(zip(texts, labels, strict=True), start=1):
-        name = "" if label is None else str(label).strip()
-        fault = _fault_of(text, name, contract)
-        if fault is None:
-            examples.append(Example(text, name, source.uri, row))
+def _read_file(source: SourceFile, contract: LabelContract, examples: list[Example], faults: list[Fault]) -> int:
+    """Sort the rows of a file into examples and faults; returns how many there were."""
+    rows = 0
+    for row in read_rows(source, (contract.text_column, contract.label_column)):
+        rows += row.number > 0
+        if row.fault is not None:
+            faults.append(Fault(source.uri, row.number, *row.fault))
+            continue
+        text, label = row.values[0], _label_name(row.values[1])
+        fault = _fault_of(text, label, contract)
+        if fault is not None:
+            faults.append(Fault(source.uri, row.number, *fault))
         else:
-            faults.append(Fault(source.uri, row, *fault))
+            examples.append(Example(str(text), label, source.uri, row.number))
+    return rows
+
+
+def _label_name(value: object) -> str:
+    """A label as CSV would write it, so that all formats name a class alike; empty for null and NaN."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        # A column of whole numbers with a gap becomes one of floats on its way through pandas.
+        return "" if math.isnan(value) else str(int(value)) if value.is_integer() else str(value)
+    return "" if value is None else str(value).strip()
 
 
 def _fault_of(text: object, label: str, contract: LabelContract) -> tuple[str, str] | None:
@@ -159,6 +167,8 @@ def _fault_of(text: object, label: str, contract: LabelContract) -> tuple[str, s
         return "not text", "the text column holds something else than text"
     if not label:
         return "empty label", "the label is null or empty"
+    if len(label) > LABEL_CHARS:
+        return "not a label", f"longer than {LABEL_CHARS} characters; is label_column the right one?"
     if contract.classes and label not in contract.classes:
         return "unknown label", f"{label!r} is not one of {', '.join(contract.classes)}"
     return None
@@ -170,17 +180,16 @@ def _without_conflicts(examples: list[Example], faults: list[Fault]) -> list[Exa
         by_text[text_sha256(example.text)].append(example)
     kept: list[Example] = []
     for same in by_text.values():
-        first = same[0]
-        if len({example.label for example in same}) > 1:
-            labels = " and ".join(sorted({example.label for example in same}))
-            rows = ", ".join(str(example.row) for example in same)
-            for example in same:
-                faults.append(Fault(example.file, example.row, "conflicting labels", f"{labels} (rows {rows})"))
-            continue
-        kept.append(first)
-        for example in same[1:]:
-            where = f"row {first.row}" if first.file == example.file else f"{first.file}, row {first.row}"
-            faults.append(Fault(example.file, example.row, "duplicate", f"the same text as {where}"))
+        labels = sorted({example.label for example in same})
+        if len(labels) == 1:
+            kept.append(same[0])
+        for example in same if len(labels) > 1 else same[1:]:
+            other = next(one for one in same if one is not example and (len(labels) == 1 or one.label != example.label))
+            where = f"row {other.row}" if other.file == example.file else f"{other.file}, row {other.row}"
+            kind, detail = "duplicate", f"the same text as {where}"
+            if len(labels) > 1:
+                kind, detail = "conflicting labels", f"{example.label!r} here, {other.label!r} in {where}"
+            faults.append(Fault(example.file, example.row, kind, detail))
     return kept
 
 

@@ -10,6 +10,7 @@ HEAD_SHARE = 0.5
 _TAG_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 _WHITESPACE = re.compile(r"\s+")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffd]")
+_NEVER = re.compile(r"[\x00\ud800-\udfff]")
 MAX_CONTROL_SHARE = 0.1
 
 
@@ -52,7 +53,7 @@ def is_blank(text: str) -> bool:
 
 
 def is_text(text: str) -> bool:
-    """False for binary content: a NUL, or more than a tenth of control and replacement characters."""
-    if "\x00" in text:
+    """False for binary content: a NUL, half of a surrogate pair, or a tenth or more of control characters."""
+    if _NEVER.search(text):
         return False
     return len(_CONTROL.findall(text)) <= MAX_CONTROL_SHARE * len(text)
