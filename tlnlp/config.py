@@ -55,8 +55,8 @@ class LabelSettings(Settings):
 class TrainingSettings(Settings):
     """The recipe of one fit of the encoder view."""
 
-    epochs: float = Field(12.0, gt=0)
-    min_steps: int = Field(120, ge=1)
+    epochs: float = Field(8.0, gt=0)
+    min_steps: int = Field(80, ge=1)
     max_steps: int = Field(2000, ge=1)
     batch_size: int = Field(16, ge=1)
     learning_rate: float = Field(8e-5, gt=0)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from tlnlp.data.rows import read_rows
 from tlnlp.data.tables import SourceFile, source_files
 from tlnlp.data.text import is_blank, is_text, text_sha256
-from tlnlp.errors import InputDataError, LabelFaultsError
+from tlnlp.errors import LabelFaultsError
 
 SHOWN_FAULTS = 20
 # Labels are shown in messages, texts never: what is longer is taken for a text in the wrong column.

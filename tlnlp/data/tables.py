@@ -65,7 +65,7 @@ def source_files(uri: str) -> Iterator[SourceFile]:
     root = Storage(uri)
     keys = sorted(entry.key for entry in folder.list(name) if not is_hidden(entry.key.removeprefix(f"{name}/")))
     found = [(key, kind) for key in keys if (kind := format_of(key)) is not None]
-    if not keys:
+    if not keys and not folder.exists(name):
         raise InputDataError(f"{root.uri}: nothing is there; check the path")
     if not found:
         endings = ", ".join(FORMATS)

@@ -53,7 +53,7 @@ def is_blank(text: str) -> bool:
 
 
 def is_text(text: str) -> bool:
-    """False for binary content: a NUL, half of a surrogate pair, or a tenth or more of control characters."""
+    """False for binary content: a NUL, half of a surrogate pair, or over a tenth of control characters."""
     if _NEVER.search(text):
         return False
     return len(_CONTROL.findall(text)) <= MAX_CONTROL_SHARE * len(text)

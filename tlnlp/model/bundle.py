@@ -129,7 +129,7 @@ def trained_on(folder: Path) -> frozenset[str]:
     """sha256 of every text whose label the model has seen."""
     try:
         return frozenset(json.loads((folder / TRAINING).read_bytes())["text_sha256"])
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise BundleError(f"{folder}: {TRAINING} cannot be read") from error
 
 

@@ -94,6 +94,7 @@ def load_encoder(source: str, classes: int, pooling: str, dropout: float | None,
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         if dropout is not None:
             config.hidden_dropout_prob = config.attention_probs_dropout_prob = dropout
+        torch.manual_seed(seed)  # A checkpoint may lack some weights (a pooler), which are then drawn.
         encoder = AutoModel.from_pretrained(
             folder, config=config, trust_remote_code=False, dtype=torch.float32, attn_implementation="sdpa"
         )

@@ -19,7 +19,7 @@ from tlnlp.model import bundle
 from tlnlp.progress import meter
 from tlnlp.registry import ModelVersion
 from tlnlp.score import contract
-from tlnlp.score.session import spark_uri, translated
+from tlnlp.score.session import spark_input, translated
 from tlnlp.score.staging import Piece, PreparedRows, Staging
 from tlnlp.score.udf import PeakParam, batch_scorer, spark_udf
 from tlnlp.warehouse.schema import QUARANTINE, SCORES, Column, spark_ddl
@@ -65,7 +65,7 @@ class ChunkScorer:
 
     def distinct_texts(self, pieces: Sequence[Piece]) -> int:
         """How many texts the pieces' rows have between them."""
-        files = [spark_uri(file) for piece in pieces for file in piece.files if "/scores-" in file]
+        files = [spark_input(file) for piece in pieces for file in piece.files if "/scores-" in file]
         if not files:
             return 0
         with translated("counting texts"):
@@ -89,7 +89,7 @@ class ChunkScorer:
             F.lit(STAGE).alias("stage"),
             *_stamp(self.model, self.settings, self.run_id),
             F.current_timestamp().alias("scored_at"),
-            *[F.col(f"`{column.name}`") for column in kept],
+            *contract.kept_columns(kept),
         )
 
     @contextmanager
@@ -126,7 +126,7 @@ def reused_rows(
     stamped = _stamp(model, settings, run_id)
     names = [column.name for column in SCORES]
     first, last = names[: names.index("model")], names[names.index("score_date") + 1 :]
-    return frame.select(*first, *stamped, *last, *[F.col(f"`{column.name}`") for column in kept])
+    return frame.select(*first, *stamped, *last, *contract.kept_columns(kept))
 
 
 def quarantine_rows(spark: SparkSession, prepared: PreparedRows, settings: ScoreSettings, run_id: str) -> DataFrame:
@@ -147,8 +147,8 @@ def quarantine_rows(spark: SparkSession, prepared: PreparedRows, settings: Score
 
 
 DETAILS = {
-    "malformed_record": "the record does not parse",
-    "missing_id": "the id is null or blank",
+    "malformed_record": "the record does not parse, or a kept column is of another type than in the first records",
+    "missing_id": "the id is null, blank or not UTF-8",
     "null_text": "the text is null",
     "empty_text": "the text is empty",
     "blank_text": "the text is white space only",

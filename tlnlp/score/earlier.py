@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 from tlnlp.config import ScoreSettings
 from tlnlp.registry import ModelVersion
 from tlnlp.score.contract import COPIED, Earlier
-from tlnlp.score.session import spark_uri
+from tlnlp.score.session import spark_input
 from tlnlp.warehouse.schema import SCORES, spark_ddl
 from tlnlp.warehouse.tables import load_table
 
@@ -45,4 +45,4 @@ def _frame(spark: SparkSession, table: Table, wanted: BooleanExpression) -> Data
     files = sorted({task.file.file_path for task in table.scan(row_filter=wanted).plan_files()})
     if not files:
         return None
-    return spark.read.schema(spark_ddl(SCORES)).parquet(*[spark_uri(file) for file in files])
+    return spark.read.schema(spark_ddl(SCORES)).parquet(*[spark_input(file) for file in files])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ from pyiceberg.catalog import Catalog
 from pyspark.sql import SparkSession
 
 from tlnlp.config import ScoreSettings
-from tlnlp.errors import NothingToPublishError
+from tlnlp.errors import NothingToPublishError, StorageError
 from tlnlp.ledger import Ledger, new_run_id
 from tlnlp.model import bundle
 from tlnlp.progress import say
@@ -128,8 +128,7 @@ class _Night:
         registry = Registry(settings.registry)
         model = registry.resolve(settings.model)
         self.ledger.results |= {"model": model.name, "model_version": model.version}
-        for table in (settings.table, quarantine_name(settings.table)):
-            check_publish(self.catalog, table, source=self.source, model=model.name)
+        check_publish(self.catalog, settings.table, source=self.source, model=model.name)
         expected = self._tokens()
         with tempfile.TemporaryDirectory(prefix="tlnlp-score-") as scratch, lease.held(self.staging.storage):
             folder = registry.fetch(model, Path(scratch) / "bundle")
@@ -152,10 +151,10 @@ class _Night:
         settings = self.settings
         with self.ledger.stage("prepare"):
             documents, kept = read_documents(spark, settings)
+            check_publish(self.catalog, settings.table, source=self.source, model=model.name, kept=kept)
             earlier = earlier_scores(spark, self.catalog, settings, model)
             limits = contract.Limits(settings.max_bytes, scorer.spec.max_chars)
-            names = [column.name for column in kept]
-            prepared = self.staging.prepare(contract.prepare_rows(documents, limits, earlier, names))
+            prepared = self.staging.prepare(contract.prepare_rows(documents, limits, earlier))
         self.ledger.inputs(settings.documents, None, rows=sum(map(prepared.count, contract.OUTCOMES)))
         self._refuse_bad_nights(prepared)
         with self.ledger.stage("score"):
@@ -239,6 +238,10 @@ class _Night:
             yield
         except NothingToPublishError:
             self.staging.drop()  # Surely unpublished. After other failures a later run cleans, once it knows.
+            raise
+        except BaseException:
+            with suppress(StorageError):
+                self.staging.drop_prepared()  # It holds texts.
             raise
 
     def _clean(self) -> None:

@@ -21,6 +21,8 @@ def this_machine() -> str:
     """A name that another machine, container or boot does not share."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        # Containers may share host name and boot; in which the process ids count is their own.
+        boot += "/" + os.readlink("/proc/self/ns/pid")
     except OSError:
         boot = ""
     return f"{platform.node()}/{boot}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -19,12 +20,22 @@ from tlnlp.errors import BundleError, EngineError, InputDataError, TlnlpError
 from tlnlp.progress import say
 
 ARROW_BATCH_BYTES = 16 << 20
+_ADVICE = {
+    "PARQUET_TYPE_ILLEGAL": "a column has a type that Spark cannot read, such as nanosecond timestamps: write "
+    "microseconds (pandas: to_parquet(..., coerce_timestamps='us'))",
+    "COLUMN_ALREADY_EXISTS": "two columns have the same name, or differ in upper and lower case only: rename one",
+}
 _UNREADABLE = ("FAILED_READ_FILE", "CANNOT_READ_FILE_FOOTER", "MALFORMED_RECORD", "PATH_NOT_FOUND", "is not a Parquet")
 
 
 def spark_uri(uri: str) -> str:
     """The address as Hadoop's file systems know it."""
     return "s3a://" + uri.removeprefix("s3://") if uri.startswith("s3://") else uri
+
+
+def spark_input(uri: str) -> str:
+    """The address for Spark's readers, which would take ``[``, ``*`` and the like for patterns."""
+    return re.sub(r"([\[\]{}*?\\])", r"\\\1", spark_uri(uri))
 
 
 @contextmanager
@@ -115,9 +126,11 @@ def translated(what: str) -> Iterator[None]:
             raise BundleError(f"{what}: a worker found the bundle damaged; fetch or train it again") from error
         if any(sign in message for sign in _UNREADABLE):
             raise InputDataError(f"{what}: {_unreadable(error)}") from error
-        kind = type(error).__name__
+        condition = _condition(error) or type(error).__name__
+        if condition in _ADVICE:
+            raise InputDataError(f"{what}: {_ADVICE[condition]}") from error
         raise EngineError(
-            f"{what}: Spark failed ({_condition(error) or kind}); nothing was published, run the night again, or add "
+            f"{what}: Spark failed ({condition}); nothing was published, run the night again, or add "
             "--debug for the traceback"
         ) from error
 

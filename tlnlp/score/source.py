@@ -1,7 +1,7 @@
 """Reading documents with Spark: lazily, once, and so that no malformed record goes unseen.
 
 Every reader gives the same columns: ``document_id``, ``text``, ``source`` (the file), ``fault`` (why the record is
-none, or null), then the kept columns.
+none, or null), then the kept columns (named by ``contract.kept_name``).
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from pyspark.sql.types import (
     StructType,
 )
 
-from tlnlp.config import CsvSettings, ScoreSettings
+from tlnlp.config import ScoreSettings
 from tlnlp.data.tables import format_of, is_hidden, split_uri
-from tlnlp.errors import InputDataError
-from tlnlp.score.session import spark_uri, translated
+from tlnlp.errors import InputDataError, NothingToPublishError
+from tlnlp.score.contract import kept_name
+from tlnlp.score.session import spark_input, translated
 from tlnlp.warehouse.schema import Column as TableColumn
 from tlnlp.warehouse.schema import kept_column, spark_type
 
@@ -38,15 +39,16 @@ def read_documents(spark: SparkSession, settings: ScoreSettings) -> tuple[DataFr
 
     Raises:
         InputDataError: nothing is there, a column is missing, or the text column holds no text.
+        NothingToPublishError: there are files, and no record in them.
         UsageError: a kept column has a type that a table cannot keep.
     """
     kind = settings.format if settings.format != "auto" else detect_format(settings.documents)
-    path = spark_uri(settings.documents)
+    path = spark_input(settings.documents)
     with translated(settings.documents):
         if kind == "json":
             frame = _json(spark, path, settings)
         elif kind == "csv":
-            frame = _csv(spark, path, settings.csv)
+            frame = _csv(spark, path, settings)
         else:
             frame = spark.read.parquet(path).withColumn(CORRUPT, F.lit(None).cast("string"))
             frame = frame.withColumn("_tlnlp_source", F.col("_metadata.file_path"))
@@ -91,7 +93,7 @@ def _check_columns(settings: ScoreSettings, wanted: Sequence[str], columns: Sequ
 
 
 def _contracted(frame: DataFrame, settings: ScoreSettings, kept: Sequence[TableColumn]) -> DataFrame:
-    kept_columns = [_named(column.name).cast(spark_type(column.type)).alias(column.name) for column in kept]
+    kept_columns = [_kept(column).alias(kept_name(number)) for number, column in enumerate(kept)]
     return frame.select(
         _named(settings.id_column).cast("string").alias("document_id"),
         _named(settings.text_column).cast("string").alias("text"),
@@ -101,29 +103,48 @@ def _contracted(frame: DataFrame, settings: ScoreSettings, kept: Sequence[TableC
     )
 
 
+def _kept(column: TableColumn) -> Column:
+    value = _named(column.name).cast(spark_type(column.type))
+    # A table's strings are UTF-8; what is not would break whoever reads them.
+    return F.make_valid_utf8(value) if column.type == "string" else value
+
+
 def _named(name: str) -> Column:
     return F.col("`" + name.replace("`", "``") + "`")
 
 
 def _json(spark: SparkSession, path: str, settings: ScoreSettings) -> DataFrame:
-    """JSON Lines, a line at a time: a line that is no object, or whose text is no string, is a fault of its own.
+    """JSON Lines, a line at a time: a line that is not one object, or whose text is no string, is a fault of its own.
 
-    The reader sees lines as text first, since Spark's own would turn a number into a text without a word.
+    The reader sees lines as text first, since Spark's own would turn a number into a text without a word. The parser
+    stops at the end of the first value, so a line is parsed inside an object of ours, whose own end must be reached.
     """
     lines = spark.read.text(path).withColumn("_tlnlp_source", F.col("_metadata.file_path"))
+    lines = lines.withColumn("value", F.ltrim("value", F.lit("\ufeff"))).where(~F.col("value").rlike(r"^\s*$"))
     sample = [row["value"] for row in lines.select("value").limit(SAMPLE_LINES).collect()]
+    if not sample:
+        raise NothingToPublishError(f"{settings.documents}: no documents there; nothing was published")
     schema = _sampled_schema(sample, settings, partitions=set(lines.columns) - {"value", "_tlnlp_source"})
-    parsed = F.from_json("value", schema, {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": CORRUPT})
+    wrapped = F.concat(F.lit('{"line":'), "value", F.lit(',"end":true}'))
+    parsed = F.from_json(
+        wrapped,
+        StructType(
+            [StructField("line", schema), StructField("end", BooleanType()), StructField(CORRUPT, StringType())]
+        ),
+        {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": CORRUPT},
+    )
+    sound = F.col(f"parsed.{CORRUPT}").isNull() & F.col("parsed.line").isNotNull() & F.col("parsed.end").isNotNull()
     variant = F.try_variant_get(F.try_parse_json("value"), _json_path(settings.text_column), "variant")
     kind = F.schema_of_variant(variant)
     fault = (
-        F.when(F.col(f"parsed.{CORRUPT}").isNotNull(), F.lit("malformed_record"))
+        F.when(~F.is_valid_utf8("value"), F.lit("not_text"))
+        .when(~sound, F.lit("malformed_record"))
         .when(kind.isNotNull() & ~kind.isin("STRING", "VOID"), F.lit("not_text"))
         .otherwise(F.lit(None).cast("string"))
     )
-    fields = [F.col("parsed").getField(name).alias(name) for name in schema.names if name != CORRUPT]
+    fields = [F.col("parsed.line").getField(name).alias(name) for name in schema.names]
     others = [name for name in lines.columns if name not in {"value", *schema.names}]
-    frame = lines.where(F.length(F.trim("value")) > 0).withColumn("parsed", parsed).withColumn("_tlnlp_fault", fault)
+    frame = lines.withColumn("parsed", parsed).withColumn("_tlnlp_fault", fault)
     return frame.select(*fields, *others, F.col("_tlnlp_fault").alias(CORRUPT))
 
 
@@ -142,7 +163,7 @@ def _sampled_schema(lines: Sequence[str], settings: ScoreSettings, partitions: s
         for name in names
         if name not in partitions and (name in strings or name in settings.keep_columns)
     ]
-    return StructType([*fields, StructField(CORRUPT, StringType())])
+    return StructType(fields)
 
 
 def _parsed(line: str) -> object:
@@ -161,20 +182,22 @@ def _json_type(values: Sequence[object]) -> DataType:
     return DoubleType() if kinds and kinds <= {int, float} else StringType()
 
 
-def _csv(spark: SparkSession, path: str, settings: CsvSettings) -> DataFrame:
+def _csv(spark: SparkSession, path: str, settings: ScoreSettings) -> DataFrame:
     """CSV, every column as text; a record with too few or too many fields is a fault."""
     options = {
-        "header": str(settings.header).lower(),
-        "sep": settings.delimiter,
-        "quote": settings.quote,
-        "escape": settings.escape,
-        "multiLine": str(settings.multiline).lower(),
+        "header": str(settings.csv.header).lower(),
+        "sep": settings.csv.delimiter,
+        "quote": settings.csv.quote,
+        "escape": settings.csv.escape,
+        "multiLine": str(settings.csv.multiline).lower(),
         "mode": "PERMISSIVE",
         "columnNameOfCorruptRecord": CORRUPT,
         # Columns are found by name: a file whose header differs stops the run instead of filling the wrong columns.
         "enforceSchema": "false",
     }
     header = spark.read.options(**options).csv(path)
+    if not header.columns:
+        raise NothingToPublishError(f"{settings.documents}: no documents there; nothing was published")
     schema = StructType([StructField(name, StringType()) for name in [*header.columns, CORRUPT]])
     frame = spark.read.options(**options).schema(schema).csv(path)
     broken = F.when(F.col(CORRUPT).isNotNull(), F.lit("malformed_record"))

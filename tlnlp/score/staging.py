@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame
 
 from tlnlp.errors import EngineError
-from tlnlp.score.session import spark_uri, translated
+from tlnlp.score.session import spark_input, spark_uri, translated
 from tlnlp.storage import Storage
 from tlnlp.warehouse.audit import footer_rows
 
@@ -50,7 +50,7 @@ class PreparedRows:
         return sorted(self.rows.get(outcome, {}))
 
     def folders(self, outcome: str, buckets: list[int]) -> list[str]:
-        return [f"{spark_uri(self.uri)}/outcome={outcome}/bucket={bucket}" for bucket in buckets]
+        return [f"{spark_input(self.uri)}/outcome={outcome}/bucket={bucket}" for bucket in buckets]
 
     def chunks(self, outcome: str, rows: int) -> list[list[int]]:
         """The buckets of an outcome, grouped so that a group holds about ``rows`` rows."""

@@ -75,6 +75,8 @@ def load_bundle(bundle: Broadcast[dict[str, bytes]], digest: str, threads: int) 
     Raises:
         BundleError: the files that were broadcast are not a sound bundle.
     """
+    # The task has its threads; the tokenizer must not take every core beside them.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     key = (digest, threads)
     if key not in _loaded:
         folder = bundle_cache() / digest

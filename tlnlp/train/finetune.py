@@ -220,7 +220,7 @@ def _assemble(
 
 def _checkpoints(settings: FinetuneSettings, labelled: LabelledSet, registry: Registry) -> tuple[Storage, str]:
     storage = Storage(settings.ray.storage or registry.storage.at(settings.model).url("training"))
-    return storage, settings.run_name or _run_name(settings, labelled)
+    return storage, _run_name(settings, labelled)
 
 
 def _forget_checkpoints(settings: FinetuneSettings, labelled: LabelledSet, registry: Registry) -> None:
@@ -235,4 +235,4 @@ def _run_name(settings: FinetuneSettings, labelled: LabelledSet) -> str:
     shaping = settings.model_dump(mode="json", exclude={"ray", "registry", "labels", "run_name"})
     shaping["workers"] = settings.ray.workers
     text = json.dumps([labelled.digest, shaping], sort_keys=True)
-    return f"finetune-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    return f"{settings.run_name or 'finetune'}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"

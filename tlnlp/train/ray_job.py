@@ -43,12 +43,17 @@ class _Progress:
 
     def __init__(self) -> None:
         self._step, self._loss = 0, float("nan")
+        self._resumed: list[int] = []
 
     def update(self, step: int, loss: float) -> None:
         self._step, self._loss = step, loss
 
-    def get(self) -> tuple[int, float]:
-        return self._step, self._loss
+    def resume(self, step: int) -> None:
+        self._resumed.append(step)
+
+    def get(self) -> tuple[int, float, list[int]]:
+        """Where the fit is, its loss, and the steps that it was resumed at."""
+        return self._step, self._loss, self._resumed
 
 
 @contextmanager
@@ -153,12 +158,17 @@ def _watched(actor: Any, what: str, steps: int) -> Iterator[None]:
     done = threading.Event()
 
     def watch() -> None:
+        told, ended = 0, False
         with meter(what, steps) as shown:
-            while not done.wait(POLL_S):
+            while not ended:
+                ended = done.wait(POLL_S)  # Once more after the end: the last news may be fresh.
                 try:
-                    step, loss = ray.get(actor.get.remote(), timeout=5)
+                    step, loss, resumed = ray.get(actor.get.remote(), timeout=5)
                 except RayError:
                     continue
+                for start in resumed[told:]:
+                    say(f"{what}: resuming from step {start}")
+                told = len(resumed)
                 if step:
                     shown.update(step, f"loss {loss:.3f}")
 

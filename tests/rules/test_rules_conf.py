@@ -1,0 +1,100 @@
+"""Every file in conf/ is complete, loads, and says the defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tlnlp.config import (
+    EvaluateSettings,
+    FinetuneSettings,
+    PromoteSettings,
+    QuerySettings,
+    ScoreSettings,
+    Settings,
+    load_settings,
+)
+from tlnlp.errors import UsageError
+
+CONF = Path(__file__).parents[2] / "conf"
+KINDS: dict[str, type[Settings]] = {
+    "evaluate.yaml": EvaluateSettings,
+    "finetune.yaml": FinetuneSettings,
+    "promote.yaml": PromoteSettings,
+    "query.yaml": QuerySettings,
+    "score.yaml": ScoreSettings,
+}
+
+
+def keys(kind: type[Settings], prefix: str = "") -> Iterator[str]:
+    for name, field in kind.model_fields.items():
+        yield prefix + name
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Settings):
+            yield from keys(field.annotation, f"{prefix}{name}.")
+
+
+def written(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    for name, value in values.items():
+        yield prefix + name
+        if isinstance(value, dict):
+            yield from written(value, f"{prefix}{name}.")
+
+
+def test_every_file_is_known() -> None:
+    assert sorted(path.name for path in CONF.iterdir()) == sorted(KINDS)
+
+
+@pytest.mark.parametrize("name", sorted(KINDS))
+def test_a_file_holds_every_key_and_loads(name: str) -> None:
+    assert set(written(yaml.safe_load((CONF / name).read_text()))) == set(keys(KINDS[name]))
+    load_settings(KINDS[name], CONF / name)
+
+
+@pytest.mark.parametrize("name", sorted(KINDS))
+def test_a_file_says_the_defaults(name: str) -> None:
+    loaded = load_settings(KINDS[name], CONF / name).model_dump()
+    needed = {key: loaded[key] for key, field in KINDS[name].model_fields.items() if field.is_required()}
+    assert KINDS[name](**needed).model_dump() == loaded
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("enocder=x", "'encoder'"),
+        ("training.epoch=3", "'training.epochs'"),
+        ("ray.worker=3", "'ray.workers'"),
+        ("training.batch_size=many", "training.batch_size"),
+        ("nonsense", "key=value"),
+    ],
+)
+def test_a_wrong_override_is_explained(override: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        load_settings(FinetuneSettings, CONF / "finetune.yaml", [override])
+
+
+def test_a_broken_file_is_named_with_its_line(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("labels: x\nseed: [1\n")
+    with pytest.raises(UsageError, match=r"broken.yaml, line \d"):
+        load_settings(FinetuneSettings, broken)
+    broken.write_text("- a\n- b\n")
+    with pytest.raises(UsageError, match="key: value"):
+        load_settings(FinetuneSettings, broken)
+    with pytest.raises(UsageError, match="cannot read"):
+        load_settings(FinetuneSettings, tmp_path / "none.yaml")
+
+
+def test_relative_paths_are_of_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = load_settings(FinetuneSettings, CONF / "finetune.yaml", ["labels=here.csv"])
+    assert settings.labels == f"file://{tmp_path}/here.csv"
+    assert settings.registry == f"file://{tmp_path}/.tlnlp/registry"
+
+
+def test_spark_properties_keep_their_dots() -> None:
+    settings = load_settings(ScoreSettings, CONF / "score.yaml", ["spark.conf.spark.executor.memory=4g"])
+    assert settings.spark.conf == {"spark.executor.memory": "4g"}

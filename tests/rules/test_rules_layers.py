@@ -1,0 +1,160 @@
+"""The table of rooms, as a test: who may import whom, what is heavy where, and that importing does no work."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "tlnlp"
+
+# First-party rooms that a room may import, beside itself and errors.
+ALLOWED = {
+    "errors": set(),
+    "uri": set(),
+    "environment": set(),
+    "progress": set(),
+    "console": set(),
+    "config": {"uri", "storage"},
+    "storage": {"uri"},
+    "ledger": {"storage"},
+    "data": {"storage", "uri"},
+    "model": {"data", "storage", "uri"},
+    "registry": {"storage", "model", "ledger"},
+    "warehouse": {"storage", "uri"},
+    "train": {"config", "data", "environment", "ledger", "model", "progress", "registry", "storage", "uri"},
+    "score": {"config", "data", "ledger", "model", "progress", "registry", "storage", "uri", "warehouse"},
+    "entry": {"config", "environment"},
+    "__main__": {"cli"},
+    "demo": {"config", "console", "data", "model", "progress", "registry", "score", "train", "uri", "warehouse"},
+    "cli": {
+        "config", "console", "data", "demo", "entry", "ledger", "progress", "registry", "score", "storage", "train",
+        "warehouse",
+    },
+}  # fmt: skip
+# Heavy packages, and the only rooms that may import them.
+HEAVY = {
+    "torch": {"model", "train"},
+    "transformers": {"model"},
+    "tokenizers": {"model"},
+    "onnxruntime": {"model"},
+    "ray": {"train"},
+    "pyspark": {"score"},
+    "pandas": {"score"},
+    "pyiceberg": {"warehouse", "score"},
+    "duckdb": {"warehouse"},
+    "obstore": {"storage"},
+    "boto3": {"storage"},
+    "pydantic": {"config"},
+    "click": {"cli"},
+    "sklearn": {"model", "train"},
+    "pyarrow": {"data", "warehouse"},
+}
+
+
+def modules() -> Iterator[Path]:
+    return PACKAGE.rglob("*.py")
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names = [alias.name for alias in node.names]
+            yield from ([f"tlnlp.{name}" for name in names] if node.module == "tlnlp" else [node.module or ""])
+
+
+@pytest.mark.parametrize("path", sorted(modules()), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_room_imports_only_what_the_table_allows(path: Path) -> None:
+    room = room_of(path)
+    if room == "__init__":
+        assert not list(imported(path))
+        return
+    for name in imported(path):
+        top, _, rest = name.partition(".")
+        if top == "tlnlp":
+            other = rest.split(".")[0]
+            allowed = ALLOWED[room] | {room, "errors", "__version__"}
+            assert other in allowed, f"{path.name} imports {name}; {room} may import {sorted(allowed)}"
+        elif top in HEAVY:
+            assert room in HEAVY[top], f"{path.name} imports {top}, which belongs in {sorted(HEAVY[top])}"
+
+
+def test_jobs_are_short_and_import_only_their_stage() -> None:
+    for path in sorted((ROOT / "jobs").glob("*.py")):
+        assert len(path.read_text(encoding="utf-8").splitlines()) < 60
+        rooms = {name.split(".")[1] for name in imported(path) if name.startswith("tlnlp.")}
+        assert rooms <= {"config", "entry", "train" if path.stem in ("finetune", "promote") else path.stem}, path
+
+
+def test_files_are_not_too_long() -> None:
+    long = {
+        str(path.relative_to(ROOT)): count for path in modules() if (count := len(path.read_text().splitlines())) > 300
+    }
+    assert not long
+
+
+def test_functions_are_not_too_long() -> None:
+    long = [
+        f"{path.relative_to(ROOT)}:{node.lineno} {node.name}"
+        for path in modules()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef) and (node.end_lineno or 0) - node.lineno > 55
+    ]
+    assert not long
+
+
+IMPORT_ALL = """
+import importlib, os, pathlib, socket, sys, threading
+def refuse(*args, **kwargs): raise AssertionError("importing opened a socket")
+before, folder = dict(os.environ), set(os.listdir("."))
+socket.socket.connect = refuse
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+changed = {k for k in os.environ if os.environ[k] != before.get(k)} | (before.keys() - os.environ.keys())
+# Libraries may set variables of their own; none of ours may change.
+assert not {k for k in changed if k.startswith(("RAY_USAGE", "HF_HUB", "TOKENIZERS_PAR", "PYSPARK", "SPARK"))}, changed
+assert set(os.listdir(".")) == folder, "importing wrote files"
+assert "pyspark" not in sys.modules or not __import__("pyspark").SparkContext._active_spark_context
+"""
+
+
+def test_importing_does_no_work(tmp_path: Path) -> None:
+    names = [".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in modules()]
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT_ALL, *sorted(names)], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        ("tlnlp.cli", {"torch", "ray", "pyspark", "transformers", "sklearn", "duckdb"}),
+        ("tlnlp.score.udf", {"torch", "ray", "transformers", "pyiceberg", "duckdb"}),
+        ("tlnlp.score.job", {"torch", "ray", "transformers"}),
+        ("tlnlp.train.finetune", {"pyspark", "pyiceberg", "duckdb"}),
+    ],
+)
+def test_a_process_loads_only_what_it_needs(module: str, absent: set[str]) -> None:
+    code = f"import sys, {module}; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
+    assert not absent & set(loaded.stdout.split())
+
+
+def test_no_pickle_no_remote_code_no_shell() -> None:
+    banned = ("import pickle", "torch.load(", "trust_remote_code=True", "joblib.load", "shell=True")
+    for path in [*modules(), *(ROOT / "jobs").glob("*.py")]:
+        text = path.read_text(encoding="utf-8")
+        assert not [word for word in banned if word in text], path

@@ -1,0 +1,6 @@
+"""``python -m tlnlp`` is the ``tlnlp`` command."""
+
+from tlnlp.cli import main
+
+if __name__ == "__main__":
+    main()
