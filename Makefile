@@ -42,7 +42,7 @@ lock: ## Write the lock files anew (needs uv)
 	uv pip compile pyproject.toml --extra score --no-emit-package pyspark $(LOCK_FLAGS) -o requirements-score.lock
 	uv pip compile pyproject.toml --extra train $(LOCK_FLAGS) -o requirements-train.lock
 
-LOCK_FLAGS := --quiet --generate-hashes --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links
+LOCK_FLAGS := --quiet --generate-hashes --universal --python-version 3.11
 
 clean: ## Remove what the targets made, but the downloads
 	rm -rf $(VENV) .tlnlp .pytest_cache .mypy_cache .ruff_cache spark-warehouse

@@ -9,7 +9,10 @@ from typing import Any
 
 import numpy as np
 
-WORDS = ["good", "bad", "fine", "poor", "warm", "cold", "bread", "ferry", "boots", "night", "never", "always", "the", "a", "it", "was", "not", "very"]
+WORDS = [
+    *("good", "bad", "fine", "poor", "warm", "cold", "bread", "ferry", "boots", "night"),
+    *("never", "always", "the", "a", "it", "was", "not", "very"),
+]
 CLASSES = ("negative", "positive")
 
 

@@ -110,9 +110,14 @@ def test_a_run_that_goes_well(make: Callable[..., Ledger], clock: Clock, storage
 
 def test_the_error_of_a_stage_goes_on_and_is_recorded(make: Callable[..., Ledger], clock: Clock) -> None:
     ledger = make()
-    with pytest.raises(BundleError) as caught, ledger.stage("load"):
-        clock.pass_s(2)
-        raise BundleError("m@3: model.onnx was altered; use another version")
+
+    def load() -> None:
+        with ledger.stage("load"):
+            clock.pass_s(2)
+            raise BundleError("m@3: model.onnx was altered; use another version")
+
+    with pytest.raises(BundleError) as caught:
+        load()
     ledger.finish("failed", caught.value)
     told = ledger.to_json()
     assert told["status"] == "failed"

@@ -36,7 +36,8 @@ def _set_champion(barrier: Barrier, uri: str, version: int, results: Any) -> Non
             )
             outcomes.append(True)
         except PromotionRefusedError as error:
-            assert "another promotion came first" in str(error)
+            if "another promotion came first" not in str(error):
+                raise
             outcomes.append(False)
     results.put(outcomes)
 
