@@ -102,7 +102,7 @@ def test_200_labels_to_a_table(name: str, per_class: int | None, max_length: int
         "score_s": scored["seconds"],
         "peak_worker_mb": scored["peak_worker_bytes"] >> 20,
         "peak_driver_python_mb": ledger["peak_memory"]["process_bytes"] >> 20,
-        "peak_driver_jvm_mb": ledger["peak_memory"]["largest_child_bytes"] >> 20,
+        "peak_driver_jvm_mb": ledger["results"]["peak_jvm_bytes"] >> 20,
     }
     print(json.dumps(figures))
     assert everywhere > baseline

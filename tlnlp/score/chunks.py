@@ -53,7 +53,9 @@ class ChunkScorer:
 
     def score_chunks(self, staging: Staging, prepared: PreparedRows, kept: Sequence[Column]) -> list[Piece]:
         """Score every text that needs it; one piece a chunk of about ``chunk_rows`` rows."""
-        pieces = []
+        pieces: list[Piece] = []
+        if not prepared.count(contract.SCORE):
+            return pieces
         started = time.monotonic()
         with self._watched(prepared.count(contract.SCORE)):
             for number, buckets in enumerate(prepared.chunks(contract.SCORE, self.settings.chunk_rows)):

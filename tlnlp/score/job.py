@@ -28,7 +28,7 @@ from tlnlp.registry import ModelVersion, Registry
 from tlnlp.score import contract, lease
 from tlnlp.score.chunks import ChunkScorer, quarantine_rows, reused_rows
 from tlnlp.score.earlier import earlier_scores
-from tlnlp.score.session import announce, spark_session
+from tlnlp.score.session import announce, jvm_peak_bytes, spark_session
 from tlnlp.score.source import read_documents
 from tlnlp.score.staging import Piece, PreparedRows, Staging
 from tlnlp.storage import Storage
@@ -138,6 +138,7 @@ class _Night:
                 scorer = ChunkScorer(spark, folder, digest, model, settings, self.run_id)
                 staged = self._stage(spark, scorer, model)
                 snapshot_id = self._publish(staged, model, scorer, expected)
+                self.ledger.results["peak_jvm_bytes"] = jvm_peak_bytes(spark)
             with self.ledger.stage("clean"):
                 self.staging.drop_prepared()
                 self._clean()
@@ -156,6 +157,7 @@ class _Night:
             limits = contract.Limits(settings.max_bytes, scorer.spec.max_chars)
             prepared = self.staging.prepare(contract.prepare_rows(documents, limits, earlier))
         self.ledger.inputs(settings.documents, None, rows=sum(map(prepared.count, contract.OUTCOMES)))
+        self.ledger.counts |= _counts(prepared, 0).to_json()
         self._refuse_bad_nights(prepared)
         with self.ledger.stage("score"):
             pieces = scorer.score_chunks(self.staging, prepared, kept)

@@ -149,6 +149,17 @@ def _unreadable(error: Exception) -> str:
     return f"{path} cannot be read; it may be truncated or of another format: write it again or move it away"
 
 
+def jvm_peak_bytes(spark: SparkSession) -> int:
+    """Largest resident set of the JVM that this process started; 0 where that cannot be known (Linux tells)."""
+    process = getattr(getattr(spark.sparkContext, "_gateway", None), "proc", None)
+    try:
+        status = Path(f"/proc/{process.pid}/status").read_text() if process is not None else ""
+    except OSError:
+        return 0
+    found = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
+    return int(found[1]) * 1024 if found else 0
+
+
 def announce(spark: SparkSession) -> None:
     context = spark.sparkContext
     say(f"spark: {context.version} at {context.master}, {context.defaultParallelism} tasks at once")

@@ -1,0 +1,78 @@
+"""The rule from two views to a probability, and the fit of its two weights."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tlnlp.model.combine import Floats, combine, fit_weights, log_loss, softmax
+
+Targets = NDArray[np.int64]
+
+
+def drawn(texts: int, classes: int, sharpness: float, seed: int) -> tuple[Floats, Targets]:
+    """Calibrated probabilities (texts, classes), and classes drawn from them."""
+    generator = np.random.default_rng(seed)
+    probabilities = softmax(generator.normal(size=(texts, classes)) * sharpness)
+    return probabilities, np.array([generator.choice(classes, p=row) for row in probabilities])
+
+
+def test_softmax_is_stable_and_sums_to_one() -> None:
+    scores = np.array([[1000.0, 999.0], [-1000.0, 1000.0], [0.0, 0.0]])
+    out = softmax(scores)
+    assert np.isfinite(out).all()
+    assert out.sum(axis=1) == pytest.approx(1.0)
+    assert out[2] == pytest.approx([0.5, 0.5])
+
+
+def test_one_view_as_it_is() -> None:
+    encoder, _ = drawn(50, 4, 2.0, 1)
+    ngram, _ = drawn(50, 4, 2.0, 2)
+    assert combine(encoder, ngram, 1.0, 0.0) == pytest.approx(encoder, abs=1e-6)
+    assert combine(encoder, ngram, 0.0, 1.0) == pytest.approx(ngram, abs=1e-6)
+
+
+def test_certainty_of_one_view_is_not_infinite() -> None:
+    out = combine(np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]]), 1.0, 1.0)
+    assert out == pytest.approx(np.array([[0.5, 0.5]]))
+
+
+def test_two_views_that_agree_are_surer_than_either() -> None:
+    view = np.array([[0.7, 0.3]])
+    assert combine(view, view, 1.0, 1.0)[0, 0] == pytest.approx(0.49 / 0.58)
+
+
+@pytest.mark.parametrize("needed", [0.4, 1.0, 1.8])
+@pytest.mark.parametrize("classes", [2, 5])
+def test_a_needed_temperature_is_found(needed: float, classes: int) -> None:
+    calibrated, targets = drawn(3000, classes, 2.0, 3)
+    # Sharper or duller than the truth by just the factor that the weight must undo.
+    view = softmax(np.log(calibrated) / needed)
+    flat = np.full_like(view, 1 / classes)
+    weight, _ = fit_weights(view, flat, targets)
+    assert weight == pytest.approx(needed, rel=0.12)
+    fitted = combine(view, flat, weight, 0.0)
+    assert log_loss(fitted, targets) <= log_loss(view, targets) + 1e-6
+
+
+def test_a_random_encoder_gives_way_to_the_ngrams() -> None:
+    ngram, targets = drawn(400, 3, 3.0, 4)
+    noise, _ = drawn(400, 3, 1.0, 5)
+    encoder_weight, ngram_weight = fit_weights(noise, ngram, targets)
+    assert ngram_weight > 2 * encoder_weight
+    both = combine(noise, ngram, encoder_weight, ngram_weight)
+    assert (both.argmax(1) == targets).mean() >= (noise.argmax(1) == targets).mean() + 0.2
+
+
+def test_a_useless_ngram_view_is_left_out() -> None:
+    encoder, targets = drawn(400, 3, 3.0, 6)
+    noise, _ = drawn(400, 3, 1.0, 7)
+    encoder_weight, ngram_weight = fit_weights(encoder, noise, targets)
+    assert ngram_weight <= 0.1
+    assert 0.7 < encoder_weight < 1.4
+
+
+def test_ties_go_to_the_encoder_as_it_is() -> None:
+    flat = np.full((10, 2), 0.5)
+    assert fit_weights(flat, flat, np.zeros(10, dtype=np.int64)) == (pytest.approx(1.0, abs=0.05), 0.0)

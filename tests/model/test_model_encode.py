@@ -1,0 +1,101 @@
+"""Texts to token ids: head and tail, special tokens, batches, padding."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import kit
+import numpy as np
+import pytest
+from tokenizers import Tokenizer, processors
+
+from tlnlp.errors import BundleError
+from tlnlp.model import bundle
+from tlnlp.model.encode import TOKENISE_AT_ONCE, Encoder, by_length, pad
+
+
+def tokenizer_file(tiny_bundle: Path) -> Path:
+    return tiny_bundle / bundle.TOKENIZER
+
+
+def test_short_texts_are_what_the_tokenizer_says(tiny_bundle: Path) -> None:
+    reference = Tokenizer.from_file(str(tokenizer_file(tiny_bundle)))
+    texts = kit.texts(20)
+    encoder = Encoder.load(tokenizer_file(tiny_bundle), 512, 0.5)
+    assert encoder.encode(texts) == [reference.encode(text).ids for text in texts]
+    assert encoder.encode([]) == []
+    assert encoder.encode([""]) == [[*encoder.prefix, *encoder.suffix]]
+
+
+@pytest.mark.parametrize("head_share", [0.0, 0.25, 0.5, 1.0])
+@pytest.mark.parametrize("max_length", [3, 8, 17])
+def test_a_long_text_keeps_head_and_tail(tiny_bundle: Path, max_length: int, head_share: float) -> None:
+    encoder = Encoder.load(tokenizer_file(tiny_bundle), max_length, head_share)
+    text = " ".join(kit.texts(5, seed=3))
+    whole = Encoder.load(tokenizer_file(tiny_bundle), 10_000, head_share).encode([text])[0][1:-1]
+    head = round((max_length - 2) * head_share)
+    tail = max_length - 2 - head
+    expected = whole[:head] + whole[len(whole) - tail :]
+    assert encoder.encode([text]) == [[*encoder.prefix, *expected, *encoder.suffix]]
+
+
+def test_length_is_never_over_and_exact_lengths_are_whole(tiny_bundle: Path) -> None:
+    encoder = Encoder.load(tokenizer_file(tiny_bundle), 10, 0.5)
+    texts = [" ".join(["bread"] * words) for words in range(1, 20)]
+    assert [len(ids) for ids in encoder.encode(texts)] == [min(words + 2, 10) for words in range(1, 20)]
+
+
+def test_order_is_kept_over_many_texts(tiny_bundle: Path) -> None:
+    encoder = Encoder.load(tokenizer_file(tiny_bundle), 32, 0.5)
+    texts = kit.texts(TOKENISE_AT_ONCE + 3)
+    encoded = encoder.encode(texts)
+    assert len(encoded) == len(texts)
+    for position in (0, TOKENISE_AT_ONCE - 1, TOKENISE_AT_ONCE, -1):
+        assert encoded[position] == encoder.encode([texts[position]])[0]
+
+
+def test_truncation_and_padding_stored_in_the_file_are_undone(tiny_bundle: Path, tmp_path: Path) -> None:
+    stored = Tokenizer.from_file(str(tokenizer_file(tiny_bundle)))
+    stored.enable_truncation(6)
+    stored.enable_padding(length=64)
+    stored.save(str(tmp_path / "tokenizer.json"))
+    text = "warm bread never cold always fine"
+    plain, other = (Encoder.load(path, 30, 0.5) for path in (tokenizer_file(tiny_bundle), tmp_path / "tokenizer.json"))
+    assert other.encode([text]) == plain.encode([text])
+
+
+def test_no_room_and_no_tokenizer(tiny_bundle: Path, tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="max_length 2 leaves no room"):
+        Encoder.load(tokenizer_file(tiny_bundle), 2, 0.5)
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(BundleError, match="not a tokenizer file"):
+        Encoder.load(tmp_path / "tokenizer.json", 16, 0.5)
+    with pytest.raises(BundleError, match="not a tokenizer file"):
+        Encoder.load(tmp_path / "missing.json", 16, 0.5)
+
+
+def test_special_tokens_on_one_side_only(tiny_bundle: Path, tmp_path: Path) -> None:
+    stored = Tokenizer.from_file(str(tokenizer_file(tiny_bundle)))
+    end = stored.token_to_id("[SEP]")
+    stored.post_processor = processors.TemplateProcessing(single="$A [SEP]", special_tokens=[("[SEP]", end)])
+    stored.save(str(tmp_path / "tokenizer.json"))
+    encoder = Encoder.load(tmp_path / "tokenizer.json", 4, 0.5)
+    assert (encoder.prefix, encoder.suffix) == ((), (end,))
+    assert len(encoder.encode(["warm bread never cold"])[0]) == 4
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 100])
+def test_batches_hold_every_text_once_longest_first(batch_size: int) -> None:
+    encoded = [[1] * length for length in (3, 9, 1, 4, 9, 2, 6)]
+    batches = list(by_length(encoded, batch_size))
+    order = [position for batch in batches for position in batch]
+    assert sorted(order) == list(range(7))
+    assert [len(encoded[position]) for position in order] == sorted((3, 9, 1, 4, 9, 2, 6), reverse=True)
+    assert all(len(batch) <= batch_size for batch in batches)
+
+
+def test_padding() -> None:
+    ids, mask = pad([[5, 6, 7], [8]], pad_token_id=9)
+    assert ids.tolist() == [[5, 6, 7], [8, 9, 9]]
+    assert mask.tolist() == [[1, 1, 1], [1, 0, 0]]
+    assert ids.dtype == mask.dtype == np.int64

@@ -1,0 +1,85 @@
+"""The n-gram view: fitted, saved, loaded; two classes and more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import kit
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from tlnlp.errors import BundleError
+from tlnlp.model.ngram import FEATURES, NgramView, fit_ngram
+
+SIX = ("a", "b", "c", "d", "e", "f")
+
+
+def fitted(classes: tuple[str, ...], seed: int = 0, features: int = 1 << 12) -> NgramView:
+    rows = kit.labelled(40 * len(classes), 1, classes)
+    targets = [classes.index(row["label"]) for row in rows]
+    return fit_ngram([row["text"] for row in rows], targets, len(classes), seed, features)
+
+
+@pytest.mark.parametrize("classes", [SIX[:2], SIX[:3], SIX])
+def test_it_learns_and_gives_probabilities(classes: tuple[str, ...]) -> None:
+    view = fitted(classes)
+    # Words that mark a class stand in other texts too: a fair share of hits, not all.
+    rows = [row | {"text": " ".join([row["text"].split()[0]] * 3)} for row in kit.labelled(60, 2, classes)]
+    out = view.predict([row["text"] for row in rows])
+    assert out.shape == (60, len(classes))
+    assert out.sum(axis=1) == pytest.approx(1.0)
+    assert (out > 0).all()
+    hits = np.mean([classes[best] == row["label"] for best, row in zip(out.argmax(axis=1), rows, strict=True)])
+    assert hits >= 0.9
+
+
+def test_unbalanced_classes_and_one_example() -> None:
+    texts = ["warm bread", "fresh warm bread", "late ferry", "wet ferry night", "boots"]
+    view = fit_ngram(texts, [0, 0, 1, 1, 2], 3, seed=0, features=1 << 10)
+    assert view.predict(texts).argmax(axis=1).tolist() == [0, 0, 1, 1, 2]
+
+
+def test_a_text_without_known_words_gets_the_bias() -> None:
+    view = fitted(SIX[:3])
+    empty, unknown = view.predict(["", "..."])
+    assert empty == pytest.approx(unknown)
+    assert empty == pytest.approx(np.exp(view.bias) / np.exp(view.bias).sum(), abs=1e-6)
+    assert view.predict([]).shape == (0, 3)
+
+
+def test_inner_apostrophes_and_marks_are_features() -> None:
+    texts = ["i don't", "i do", "fine!", "fine"] * 5
+    view = fit_ngram(texts, [0, 1, 0, 1] * 5, 2, seed=0, features=1 << 12)
+    assert view.predict(["i don't", "i do", "fine!", "fine"]).argmax(axis=1).tolist() == [0, 1, 0, 1]
+
+
+def test_a_score_does_not_depend_on_other_texts() -> None:
+    view, texts = fitted(SIX), kit.texts(50, 9)
+    together = view.predict(texts)
+    alone = np.concatenate([view.predict([text]) for text in texts])
+    backwards = view.predict(texts[::-1])[::-1]
+    assert np.abs(together - alone).max() < 1e-7
+    assert np.abs(together - backwards).max() < 1e-7
+
+
+def test_the_same_labels_give_the_same_weights() -> None:
+    one, two = fitted(SIX[:3]), fitted(SIX[:3])
+    assert (one.weights == two.weights).all()
+    assert (one.bias == two.bias).all()
+    assert one.weights.dtype == one.bias.dtype == np.float32
+
+
+def test_saved_and_loaded(tmp_path: Path) -> None:
+    view = fitted(SIX[:3], features=FEATURES)
+    view.save(tmp_path / "ngram.safetensors")
+    again = NgramView.load(tmp_path / "ngram.safetensors")
+    assert (again.predict(kit.texts(10)) == view.predict(kit.texts(10))).all()
+
+
+def test_what_is_no_ngram_view(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"nothing of the kind")
+    save_file({"weights": np.zeros((2, 2), dtype=np.float32)}, tmp_path / "b")
+    for name in ("a", "b", "missing"):
+        with pytest.raises(BundleError, match="not the weights of an n-gram view"):
+            NgramView.load(tmp_path / name)
