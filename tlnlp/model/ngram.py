@@ -80,17 +80,20 @@ def fit_ngram(
     # One class against the rest, each with its own log-count ratios; two classes need one such fit.
     for k in range(classes) if classes > 2 else (1,):
         inside = labels == k
-        ratio = _log_count_ratio(matrix, inside)
+        ratio = _log_count_ratio(matrix, inside, features)
         model = LogisticRegression(C=c, max_iter=1000, random_state=seed).fit(matrix.multiply(ratio).tocsr(), inside)
         weights[seen, k] = model.coef_[0] * ratio
         bias[k] = model.intercept_[0]
     return NgramView(weights, bias)
 
 
-def _log_count_ratio(matrix: Any, inside: NDArray[np.bool_], alpha: float = 1.0) -> NDArray[np.float32]:
-    """Of each feature (a column of the sparse ``matrix``), from the texts inside a class and those outside it."""
+def _log_count_ratio(matrix: Any, inside: NDArray[np.bool_], features: int, alpha: float = 1.0) -> NDArray[np.float32]:
+    """Of each seen feature (a column of the sparse ``matrix``), by the texts inside a class and those outside it.
+
+    ``alpha`` is added to the count of every one of the ``features``, the unseen ones too.
+    """
     present = matrix.astype(bool).astype(np.float32)
-    positive = np.asarray(present[inside].sum(axis=0)).ravel() + alpha
-    negative = np.asarray(present[~inside].sum(axis=0)).ravel() + alpha
-    ratio = np.log(positive / positive.sum()) - np.log(negative / negative.sum())
+    positive, negative = (np.asarray(present[rows].sum(axis=0)).ravel() for rows in (inside, ~inside))
+    ratio = np.log((positive + alpha) / (positive.sum() + alpha * features))
+    ratio -= np.log((negative + alpha) / (negative.sum() + alpha * features))
     return np.asarray(ratio, dtype=np.float32)

@@ -7,7 +7,7 @@ import os
 import platform
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tlnlp.errors import StorageError
@@ -49,7 +49,10 @@ def held(run: Storage) -> Iterator[None]:
     finally:
         done.set()
         thread.join()
-        run.delete([KEY])
+        with suppress(StorageError):  # One that stays tells of a dead process; that may not hide how the run ended.
+            run.delete([KEY])
+            if not any(run.list()):
+                run.delete_folder("")
 
 
 def has_ended(run: Storage) -> bool:

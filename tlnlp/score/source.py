@@ -72,9 +72,7 @@ def detect_format(uri: str) -> str:
         InputDataError: nothing is there, or the names tell no format, or several.
     """
     folder, name = split_uri(uri)
-    if (kind := format_of(name)) is not None and folder.exists(name):
-        return kind
-    keys = [entry.key for entry in folder.list(name) if not is_hidden(entry.key)]
+    keys = [name] if folder.exists(name) else [entry.key for entry in folder.list(name) if not is_hidden(entry.key)]
     if not keys:
         raise InputDataError(f"{uri}: nothing is there; check the path")
     kinds = {format_of(key) for key in keys} - {None}
@@ -195,7 +193,9 @@ def _csv(spark: SparkSession, path: str, settings: ScoreSettings) -> DataFrame:
         # Columns are found by name: a file whose header differs stops the run instead of filling the wrong columns.
         "enforceSchema": "false",
     }
-    header = spark.read.options(**options).csv(path)
+    # The names stand in the first line; without a header, the first record tells how many there are.
+    first = options | ({"multiLine": "false"} if settings.csv.header else {})
+    header = spark.read.options(**first).csv(path)
     if not header.columns:
         raise NothingToPublishError(f"{settings.documents}: no documents there; nothing was published")
     schema = StructType([StructField(name, StringType()) for name in [*header.columns, CORRUPT]])

@@ -1,0 +1,103 @@
+"""The one way from texts to probabilities: the score of a text depends on the text and the model alone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import kit
+import numpy as np
+import pytest
+
+from tlnlp.model.classifier import Classifier
+from tlnlp.model.combine import Floats, combine
+
+# Rule 2 of the design promises 1e-3; on one machine the sums differ in the last bits of a float32.
+TOLERANCE = 1e-6
+
+
+@pytest.fixture(scope="module")
+def classifier(tiny_bundle: Path) -> Classifier:
+    return Classifier.load(tiny_bundle, threads=1)
+
+
+@pytest.fixture(scope="module")
+def texts() -> list[str]:
+    # Of every length, over the cut in characters (400) and in tokens (64) too.
+    mixed = kit.texts(60, 5)
+    return [*mixed, "", "?", "bread", " ".join(mixed[:30]), "unknowable" * 90, "Bread<br />  and\n\nboots"]
+
+
+@pytest.fixture(scope="module")
+def together(classifier: Classifier, texts: list[str]) -> Floats:
+    return classifier.predict(texts)
+
+
+def test_shape_and_range(classifier: Classifier, together: Floats, texts: list[str]) -> None:
+    assert together.shape == (len(texts), 2)
+    assert together.dtype == np.float64
+    assert together.sum(axis=1) == pytest.approx(1.0)
+    assert classifier.predict([]).shape == (0, 2)
+    # A model that says the same of all texts would pass every test below.
+    assert np.ptp(together[:, 0]) > 0.1
+
+
+def test_alone(classifier: Classifier, together: Floats, texts: list[str]) -> None:
+    alone = np.concatenate([classifier.predict([text]) for text in texts])
+    assert np.abs(alone - together).max() < TOLERANCE
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_in_another_order(classifier: Classifier, together: Floats, texts: list[str], seed: int) -> None:
+    order = np.random.default_rng(seed).permutation(len(texts))
+    shuffled = classifier.predict([texts[i] for i in order])
+    assert np.abs(shuffled - together[order]).max() < TOLERANCE
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 7, 1000])
+def test_in_other_batches(classifier: Classifier, together: Floats, texts: list[str], batch_size: int) -> None:
+    assert np.abs(classifier.predict(texts, batch_size) - together).max() < TOLERANCE
+
+
+def test_beside_long_batch_mates(classifier: Classifier, together: Floats, texts: list[str]) -> None:
+    long = " ".join(kit.texts(20, 6))
+    for position in (0, texts.index("bread"), texts.index("")):
+        out = classifier.predict([long, texts[position], long, long])
+        assert np.abs(out[1] - together[position]).max() < TOLERANCE
+
+
+def test_with_other_threads(tiny_bundle: Path, together: Floats, texts: list[str]) -> None:
+    assert np.abs(Classifier.load(tiny_bundle, threads=2).predict(texts) - together).max() < TOLERANCE
+
+
+def test_repeated_texts_get_one_score(classifier: Classifier, texts: list[str]) -> None:
+    out = classifier.predict([texts[0]] * 40 + texts)
+    assert np.ptp(out[:41], axis=0).max() < TOLERANCE
+
+
+def test_both_views_are_combined(classifier: Classifier, together: Floats, texts: list[str]) -> None:
+    from tlnlp.data.text import prepare
+
+    prepared = [prepare(text, classifier.spec.max_chars) for text in texts]
+    encoder = classifier.engine.predict(classifier.encoder.encode(prepared))
+    ngram = classifier.ngram.predict(prepared)
+    assert np.abs(combine(encoder, ngram, 1.0, 0.5) - together).max() < TOLERANCE
+    assert np.abs(encoder - together).max() > 0.01
+
+
+_WORKER = """
+import sys
+from pathlib import Path
+from tlnlp.model.classifier import Classifier
+print(Classifier.load(Path(sys.argv[1]), threads=1, scoring_only=False).predict(["warm bread"]).shape)
+heavy = {"torch", "ray", "transformers", "pyspark", "onnx"} & set(sys.modules)
+assert not heavy, heavy
+"""
+
+
+def test_a_scoring_worker_loads_no_training_library(tiny_bundle: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", _WORKER, str(tiny_bundle)], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert (run.returncode, run.stdout.strip()) == (0, "(1, 2)"), run.stderr

@@ -1,0 +1,127 @@
+"""Nights as processes: one that is killed, two at once, and telling the dead from the living."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+from score_kit import (
+    counts,
+    documents,
+    ledger,
+    live_runs,
+    night,
+    night_settings,
+    positives,
+    start_process,
+    write_parquet,
+)
+
+from tlnlp.score import lease
+from tlnlp.storage import Storage
+
+PATIENCE_S = 240
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return write_parquet(tmp_path / "documents.parquet", documents(8))
+
+
+def wait(process: subprocess.Popen[bytes]) -> int:
+    """The exit code; whatever is left of the process's own group goes with it."""
+    try:
+        return process.wait(PATIENCE_S)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+KILLED = """
+def killed(*arguments, **options):
+    os.kill(os.getpid(), signal.SIGKILL)
+job.publish_day = killed
+"""
+
+
+def test_a_driver_killed_before_publishing_leaves_the_table_and_is_cleaned_up_after(
+    spark: SparkSession,
+    registry: Path,
+    warehouse: Path,
+    source: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    night(source, warehouse, registry)
+    scores, runs = positives(warehouse), live_runs(warehouse)
+    write_parquet(source, [*documents(8)[1:], {"id": "new", "text": "good new bread"}])
+    process = start_process(KILLED, night_settings(source, warehouse, registry), tmp_path / "log")
+    assert wait(process) == -signal.SIGKILL, (tmp_path / "log").read_text()
+    (dead,) = live_runs(warehouse) - runs
+    staged = [path.parts[-3] for path in (warehouse / "runs" / dead).rglob("*.parquet")]
+    assert {"scores-0000", "reused"} <= set(staged)
+    assert positives(warehouse) == scores
+    capfd.readouterr()
+    result = night(source, warehouse, registry)
+    assert counts(result)["rows_scored"] == 1
+    assert f"cleaned 1 dead run(s): {dead}" in capfd.readouterr().err
+    assert live_runs(warehouse) == {*runs, result.run_id}
+    assert set(positives(warehouse)) == {row["id"] for row in documents(8)[1:]} | {"new"}
+
+
+# Each waits, its work done, until both are there.
+TOGETHER = """
+publish, meeting = job.publish_day, Path(settings.pop("meeting"))
+def together(*arguments, **options):
+    (meeting / str(os.getpid())).touch()
+    while len(list(meeting.iterdir())) < 2:
+        time.sleep(0.05)
+    return publish(*arguments, **options)
+job.publish_day = together
+"""
+
+
+def test_of_two_nights_of_one_day_at_once_one_wins_and_the_other_says_so(
+    registry: Path, warehouse: Path, source: Path, tmp_path: Path
+) -> None:
+    meeting = tmp_path / "meeting"
+    meeting.mkdir()
+    settings = night_settings(source, warehouse, registry) | {"meeting": str(meeting)}
+    logs = [tmp_path / "a.log", tmp_path / "b.log"]
+    processes = [start_process(TOGETHER, settings, log) for log in logs]
+    codes = [wait(process) for process in processes]
+    told = [log.read_text() for log in logs]
+    assert sorted(codes) == [0, 9], told
+    won, lost = told[codes.index(0)], told[codes.index(9)]
+    assert "Traceback" not in lost
+    winner = json.loads(won.splitlines()[-1])
+    assert f"run {winner['run_id']} published 2026-11-23 while run" in lost
+    assert len(positives(warehouse)) == 8
+    (loser,) = [path.stem for path in (warehouse / "ledgers").iterdir() if path.stem != winner["run_id"]]
+    assert ledger(warehouse, loser)["error"]["exit_code"] == 9
+    assert ledger(warehouse, winner["run_id"])["status"] == "succeeded"
+
+
+def test_a_lease_tells_the_living_from_the_dead(tmp_path: Path) -> None:
+    run = Storage(str(tmp_path / "runs" / "one"))
+    assert not lease.has_ended(run)
+    with lease.held(run):
+        assert not lease.has_ended(run)
+        held = json.loads(run.read(lease.KEY))
+    assert not run.exists(lease.KEY)
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    run.write(lease.KEY, json.dumps(held | {"pid": ended.pid}).encode())
+    assert lease.has_ended(run)
+    run.write(lease.KEY, json.dumps(held | {"pid": ended.pid, "machine": "elsewhere"}).encode())
+    assert not lease.has_ended(run)
+    run.write(lease.KEY, b"not json")
+    assert not lease.has_ended(run)

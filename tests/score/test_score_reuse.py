@@ -1,0 +1,113 @@
+"""What a second run of a day, the next day and the incremental mode copy, score and leave out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from score_kit import DAY, MODEL, NEXT_DAY, counts, documents, ledger, live_runs, night, positives, rows, write_parquet
+
+from tlnlp.warehouse.catalog import open_catalog
+from tlnlp.warehouse.tables import load_table
+
+pytestmark = pytest.mark.usefixtures("spark")
+
+
+def changed(original: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The next day: d0 and d1 gone, d2 and d3 rewritten, d4 with the text that d5 has, two new ones."""
+    edited = {"d2": "a new text about bread", "d3": "another new text", "d4": original[5]["text"]}
+    kept = [row | {"text": edited.get(row["id"], row["text"])} for row in original[2:]]
+    return [*kept, {"id": "new1", "text": "a third new text"}, {"id": "new2", "text": original[0]["text"]}]
+
+
+@pytest.fixture
+def first(tmp_path: Path) -> Path:
+    return write_parquet(tmp_path / "first.parquet", documents(12))
+
+
+@pytest.fixture
+def second(tmp_path: Path) -> Path:
+    return write_parquet(tmp_path / "second.parquet", changed(documents(12)))
+
+
+def outcome(result: Any) -> tuple[int, ...]:
+    told = counts(result)
+    return told["rows_in"], told["rows_scored"], told["rows_reused"], result.counts.rows_published
+
+
+def test_a_day_again_and_the_next_one_in_full(registry: Path, warehouse: Path, first: Path, second: Path) -> None:
+    shared = {"source": "the-shop"}
+    assert outcome(night(first, warehouse, registry, **shared)) == (12, 12, 0, 12)
+    scores = positives(warehouse)
+    when = rows(warehouse, "select document_id, scored_at from scores order by 1")
+    again = night(first, warehouse, registry, **shared)
+    assert outcome(again) == (12, 0, 12, 12)
+    assert positives(warehouse) == scores
+    assert rows(warehouse, "select document_id, scored_at from scores order by 1") == when
+    assert rows(warehouse, "select distinct run_id from scores") == [{"run_id": again.run_id}]
+    assert rows(warehouse, "select count(*) n from history where current and \"table\" = 'scores'") == [{"n": 1}]
+
+    following = night(second, warehouse, registry, score_date=NEXT_DAY, **shared)
+    assert outcome(following) == (12, 3, 9, 12)
+    assert following.counts.texts_scored == 3
+    both = positives(warehouse, NEXT_DAY)
+    assert set(both) == {row["id"] for row in changed(documents(12))}
+    assert both["new2"] == scores["d0"]
+    assert both["d4"] == scores["d5"]
+    assert both["d2"] != scores["d2"]
+    assert positives(warehouse) == scores
+
+    newer = night(second, warehouse, registry, score_date=NEXT_DAY, model=f"{MODEL}@2", **shared)
+    assert outcome(newer) == (12, 12, 0, 12)
+    assert newer.counts.texts_scored == 11
+    assert rows(warehouse, f"select distinct model_version v from scores where score_date='{NEXT_DAY}'") == [{"v": 2}]
+    assert max(abs(positives(warehouse, NEXT_DAY)[name] - both[name]) for name in both) > 0.01
+    # What version 1 gave to the day before is still there to be copied.
+    assert outcome(night(first, warehouse, registry, **shared)) == (12, 0, 12, 12)
+    prepared = [path for run in live_runs(warehouse) for path in (warehouse / "runs" / run).glob("prepared*")]
+    assert prepared == []
+
+
+def test_the_incremental_mode_holds_what_is_new_or_changed(
+    registry: Path, warehouse: Path, first: Path, second: Path
+) -> None:
+    shared = {"source": "the-shop", "mode": "incremental"}
+    assert outcome(night(first, warehouse, registry, **shared)) == (12, 12, 0, 12)
+    scores = positives(warehouse)
+    # Seven documents are as they were; of the five others, two have texts that were scored before.
+    step = night(second, warehouse, registry, score_date=NEXT_DAY, **shared)
+    assert outcome(step) == (12, 3, 9, 5)
+    assert step.counts.rows_unchanged == 7
+    assert ledger(warehouse, step.run_id)["counts"]["rows_unchanged"] == 7
+    day = positives(warehouse, NEXT_DAY)
+    assert set(day) == {"d2", "d3", "d4", "new1", "new2"}
+    assert day["new2"] == scores["d0"]
+    assert outcome(night(second, warehouse, registry, score_date=NEXT_DAY, **shared)) == (12, 0, 12, 5)
+    assert positives(warehouse, NEXT_DAY) == day
+    # A day without news is published, empty; and the day before stays as it was.
+    idle = night(second, warehouse, registry, score_date="2026-11-25", **shared)
+    assert outcome(idle) == (12, 0, 12, 0)
+    assert positives(warehouse, "2026-11-25") == {}
+    assert positives(warehouse) == scores
+    # A text changed back is a change: the latest is what counts, not any earlier one.
+    back = night(first, warehouse, registry, score_date="2026-11-26", **shared)
+    assert set(positives(warehouse, "2026-11-26")) == {"d2", "d3", "d4"}
+    assert outcome(back) == (12, 0, 12, 3)
+    # The first day again looks at no later day.
+    assert outcome(night(first, warehouse, registry, **shared)) == (12, 0, 12, 12)
+
+
+def test_the_counts_are_in_the_snapshot(registry: Path, warehouse: Path, first: Path) -> None:
+    result = night(first, warehouse, registry)
+    table = load_table(open_catalog(str(warehouse)), "scores")
+    assert table is not None
+    snapshot = table.current_snapshot()
+    assert snapshot is not None
+    assert snapshot.summary is not None
+    told = snapshot.summary.additional_properties
+    for name, count in counts(result).items():
+        assert told["tlnlp." + name.replace("_", "-")] == str(count)
+    assert (told["tlnlp.run-id"], told["tlnlp.model-version"], told["tlnlp.score-date"]) == (result.run_id, "1", DAY)
+    assert (told["tlnlp.mode"], told["tlnlp.model"]) == ("full", MODEL)
+    assert result.snapshot_id == snapshot.snapshot_id

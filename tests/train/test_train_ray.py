@@ -1,0 +1,198 @@
+"""Fine-tuning on a real Ray cluster of one machine: end to end, the same twice, cut short and resumed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import kit
+import pytest
+import ray
+from train_kit import (
+    THREE,
+    checkpoint_is_there,
+    distance,
+    family,
+    kill,
+    settings,
+    train_workers,
+    wait_for,
+    weights,
+    worker_killed_in,
+)
+
+from tlnlp import environment
+from tlnlp.config import FinetuneSettings, RaySettings, TrainingSettings, load_settings
+from tlnlp.errors import EngineError, LabelFaultsError, TlnlpError, UsageError
+from tlnlp.model.classifier import Classifier
+from tlnlp.registry import Registry
+from tlnlp.storage import Storage, local_path
+from tlnlp.train import ray_job
+from tlnlp.train.finetune import FinetuneResult, finetune
+from tlnlp.train.loop import Fit
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.usefixtures("cluster")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    """Two CPUs, however many there are; ``finetune`` joins it, since it is around."""
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error", "include_dashboard": False}
+    ray.init("local", num_cpus=2, num_gpus=0, runtime_env={"env_vars": environment.inherited()}, **options)
+    yield
+    ray.shutdown()
+
+
+def run(overrides: list[str]) -> FinetuneResult:
+    return finetune(load_settings(FinetuneSettings, None, overrides))
+
+
+def bundle_of(result: FinetuneResult) -> Path:
+    path = local_path(result.version.uri)
+    assert path is not None
+    return path
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(cluster: None, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The weights of the job that the tests below cut short."""
+    return weights(bundle_of(run(settings(tmp_path_factory.mktemp("whole"), tiny_encoder))))
+
+
+def test_end_to_end(tmp_path: Path, tiny_encoder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    result = run(settings(tmp_path, tiny_encoder, labels=60, steps=20))
+    told = capfd.readouterr().err
+    registry = Registry(str(tmp_path / "registry"))
+    assert (result.version.name, result.version.version, result.steps) == ("moods", 1, 20)
+    assert (result.labels, result.classes) == (60, THREE)
+    assert result.held_out is not None
+    assert result.held_out.n == 15
+    assert set(result.held_out.confusion) == set(THREE)
+
+    # The bundle verifies, and answers.
+    classifier = Classifier.load(bundle_of(result), threads=1)
+    assert classifier.classes == THREE
+    assert classifier.predict(kit.texts(3)).shape == (3, 3)
+
+    # The ledger tells the run; checkpoints are gone; the aliases are nobody's business here.
+    (ledger,) = registry.ledgers("moods")
+    assert (ledger["run_id"], ledger["status"]) == (result.run_id, "succeeded")
+    assert ledger["counts"] == {"labels": 60, "faults": 0, "version": 1, "steps": 20}
+    stages = [stage["name"] for stage in ledger["stages"]]
+    assert stages == ["labels", "fit_held_out", "fit", "bundle", "register"]
+    assert not [path for path in (tmp_path / "registry/moods/training").rglob("*") if path.is_file()]
+    assert registry.champion("moods") is None
+    for line in ("labels: 60 (20 calm, 20 cross, 20 mixed)", "rehearsal: 20/20", "training: 20/20", "held-out labels"):
+        assert line in told
+
+
+def test_two_workers_and_one_seed_give_the_same_weights_twice(tmp_path: Path, tiny_encoder: Path) -> None:
+    fit = Fit(
+        encoder=str(tiny_encoder),
+        pooling="mean",
+        classes=2,
+        pad_token_id=0,
+        encoded=[[2, 4 + i % 15, 5 + i % 13, 3] for i in range(20)],
+        targets=[i % 2 for i in range(20)],
+        held_out=[[2, 5, 6, 3], [2, 4, 3]],
+        seed=11,
+        recipe=TrainingSettings(batch_size=8, min_steps=8, max_steps=8),
+    )
+    wanted = RaySettings(workers=2, cpus_per_worker=1)
+    one, two = (ray_job.run_fit(fit, wanted, Storage(str(tmp_path)), name, "training") for name in ("one", "two"))
+    assert one.steps == 8
+    assert one.held_out.shape == (2, 2)
+    assert one.held_out.sum(axis=1) == pytest.approx(1.0)
+    assert distance(one.weights, two.weights) <= 1e-6
+    assert abs(one.held_out - two.held_out).max() <= 1e-6
+
+
+def job(overrides: list[str]) -> subprocess.Popen[str]:
+    command = [sys.executable, str(ROOT / "jobs/finetune.py")]
+    for override in overrides:
+        command += ["--set", override]
+    return subprocess.Popen(
+        command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+def test_started_again_after_everything_was_killed(
+    tmp_path: Path, tiny_encoder: Path, uninterrupted: dict[str, Any]
+) -> None:
+    overrides = settings(tmp_path, tiny_encoder)
+    first = job(overrides)
+    try:
+        wait_for(lambda: checkpoint_is_there(tmp_path / "registry") or first.poll() is not None)
+    finally:
+        kill(family(first.pid))
+    _, told = first.communicate(timeout=30)
+    assert first.returncode == -9, told
+    assert not Registry(str(tmp_path / "registry")).versions("moods")
+
+    again = job(overrides)
+    out, told = again.communicate(timeout=150)
+    assert again.returncode == 0, told
+    assert '"version": 1' in out
+    assert int(told.split("training: resuming from step ")[1].split()[0]) >= 5
+    assert distance(weights(tmp_path / "registry/moods/versions/1"), uninterrupted) <= 1e-6
+
+
+def test_a_lost_worker_is_replaced_and_the_run_goes_on(
+    tmp_path: Path, tiny_encoder: Path, uninterrupted: dict[str, Any], capfd: pytest.CaptureFixture[str]
+) -> None:
+    with worker_killed_in(tmp_path / "registry") as killed:
+        result = run(settings(tmp_path, tiny_encoder))
+    assert len(killed) == 1
+    assert "training: resuming from step " in capfd.readouterr().err
+    assert distance(weights(bundle_of(result)), uninterrupted) <= 1e-6
+
+
+def test_more_losses_than_allowed_fail_the_run(tmp_path: Path, tiny_encoder: Path) -> None:
+    with (
+        pytest.raises(
+            EngineError, match=r"training: the Ray Train job nightly-\w+ failed .* run the same command again"
+        ),
+        worker_killed_in(tmp_path / "registry") as killed,
+    ):
+        run(settings(tmp_path, tiny_encoder, "ray.max_failures=0", "run_name=nightly"))
+    assert len(killed) == 1
+    assert failed_ledger(tmp_path)["error"]["exit_code"] == 7
+    # What a next start needs is kept.
+    assert checkpoint_is_there(tmp_path / "registry")
+    wait_for(lambda: not train_workers(), timeout_s=30)
+
+
+def failed_ledger(folder: Path) -> dict[str, Any]:
+    registry = Registry(str(folder / "registry"))
+    (ledger,) = registry.ledgers("moods")
+    assert ledger["status"] == "failed"
+    assert registry.versions("moods") == []
+    return ledger
+
+
+@pytest.mark.parametrize(
+    ("override", "kind", "told"),
+    [
+        ("ray.cpus_per_worker=64", UsageError, "1 workers of 64 CPUs asked for, but the cluster has 2"),
+        ("ray.workers=4", UsageError, "4 workers of 1 CPUs asked for, but the cluster has 2"),
+        ("ray.device=gpu", UsageError, "ray.device=gpu with 1 workers, but the cluster has 0 GPUs"),
+        ("min_per_class=7", LabelFaultsError, "too few examples"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_and_its_ledger_says_failed(
+    tmp_path: Path, tiny_encoder: Path, override: str, kind: type[TlnlpError], told: str
+) -> None:
+    with pytest.raises(kind, match=told):
+        run(settings(tmp_path, tiny_encoder, override))
+    ledger = failed_ledger(tmp_path)
+    assert ledger["error"]["class"] == kind.__name__
+    assert told in ledger["error"]["message"]
+
+
+def test_shares_must_be_equal(tmp_path: Path, tiny_encoder: Path) -> None:
+    with pytest.raises(UsageError, match=r"batch_size must be a multiple of ray\.workers"):
+        run(settings(tmp_path, tiny_encoder, "ray.workers=3"))

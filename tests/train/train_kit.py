@@ -1,0 +1,115 @@
+"""A small fine-tuning job, its weights, and ways to cut it short."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import kit
+import numpy as np
+import ray  # noqa: F401  (puts the psutil it carries on the path)
+from safetensors.numpy import load_file
+
+THREE = ("calm", "cross", "mixed")
+
+
+def settings(
+    folder: Path, encoder: Path, *more: str, labels: int = 18, steps: int = 120, registry: str = "registry"
+) -> list[str]:
+    """Overrides of a job of so many steps. With 18 labels of three classes none are held out: one fit."""
+    rows = kit.write_jsonl(folder / f"labels-{labels}.jsonl", kit.labelled(labels, 0, THREE))
+    return [
+        f"labels={rows}",
+        f"registry={folder / registry}",
+        "model=moods",
+        f"encoder={encoder}",
+        "max_length=32",
+        "training.batch_size=8",
+        f"training.min_steps={steps}",
+        f"training.max_steps={steps}",
+        "training.report_every_steps=5",
+        "ray.cpus_per_worker=1",
+        "ray.checkpoint_every_s=0",
+        *more,
+    ]
+
+
+def weights(folder: Path) -> dict[str, Any]:
+    """The tensors of a bundle's encoder view."""
+    return load_file(folder / "model.safetensors") | load_file(folder / "head.safetensors")
+
+
+def distance(one: dict[str, Any], other: dict[str, Any]) -> float:
+    assert one.keys() == other.keys()
+    return max(float(np.abs(np.asarray(one[name]) - np.asarray(other[name])).max()) for name in one)
+
+
+def checkpoint_is_there(registry: Path) -> bool:
+    """True once a run under way has a checkpoint that a later start can find."""
+    for snapshot in registry.glob("*/training/*/checkpoint_manager_snapshot.json"):
+        try:
+            if json.loads(snapshot.read_text())["latest_checkpoint_result"]:
+                return True
+        except (OSError, ValueError, KeyError):
+            continue
+    return False
+
+
+def wait_for(condition: Callable[[], bool], timeout_s: float = 120) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError("the job did not come so far")
+        time.sleep(0.02)
+
+
+def family(pid: int) -> list[int]:
+    """The process and all of its descendants."""
+    import psutil
+
+    return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
+
+
+def kill(pids: list[int]) -> None:
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+def train_workers() -> list[int]:
+    """Training workers among the descendants of this process."""
+    import psutil
+
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        try:
+            if "RayTrainWorker" in " ".join(child.cmdline()):
+                found.append(child.pid)
+        except psutil.Error:
+            continue
+    return found
+
+
+@contextmanager
+def worker_killed_in(registry: Path) -> Iterator[list[int]]:
+    """Kill the training worker of the block's run once it has a checkpoint; yields who was killed."""
+    killed: list[int] = []
+
+    def hunt() -> None:
+        wait_for(lambda: checkpoint_is_there(registry))
+        killed.extend(train_workers())
+        kill(killed)
+
+    thread = threading.Thread(target=hunt, daemon=True)
+    thread.start()
+    yield killed
+    thread.join(timeout=10)
