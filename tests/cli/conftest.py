@@ -1,0 +1,48 @@
+"""A workspace with a registry and a published night, and the command line in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import kit
+import pytest
+from cli_kit import MODEL, Told, documents, tlnlp
+from pyspark.sql import SparkSession
+
+from tlnlp.config import SparkSettings
+from tlnlp.registry import Registry
+from tlnlp.score.session import spark_session
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[SparkSession]:
+    settings = SparkSettings(master="local[2]", driver_memory="1g", conf={"spark.sql.shuffle.partitions": "3"})
+    with spark_session(settings, 2048) as session:
+        yield session
+
+
+@pytest.fixture(scope="session")
+def registry(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``MODEL`` with two versions, the first of them champion. To be read, not changed."""
+    folder = tmp_path_factory.mktemp("cli") / "registry"
+    made = Registry(str(folder))
+    made.publish(MODEL, tiny_bundle)
+    made.publish(MODEL, tiny_bundle)
+    made.set_champion(MODEL, 1, expected=None, by="ada", reason="first")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Labels that no version was trained on."""
+    return kit.write_jsonl(tmp_path_factory.mktemp("cli") / "labels.jsonl", kit.labelled(300, seed=9))
+
+
+@pytest.fixture(scope="session")
+def scored(spark: SparkSession, registry: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Told]:
+    """A folder with ``documents.jsonl`` and a warehouse that holds their night, and what the command told."""
+    folder = tmp_path_factory.mktemp("cli") / "night"
+    source = kit.write_jsonl(folder / "documents.jsonl", documents(10))
+    settings = {"documents": source, "warehouse": folder / "warehouse", "registry": registry, "model": MODEL}
+    return folder, tlnlp("score", "--json", score_date="2026-11-23", keep_columns="item", **settings)

@@ -1,0 +1,130 @@
+"""What each command gives: one JSON document with ``--json``, a table or facts for a person."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import kit
+import pytest
+from cli_kit import MODEL, Told, documents, tlnlp
+from pyspark.sql import SparkSession
+
+from tlnlp.cli import cli
+
+COMMANDS = ["demo", "evaluate", "finetune", "labels", "models", "promote", "query", "rollback", "runs", "score"]
+
+
+def test_the_commands_and_their_common_options() -> None:
+    told = tlnlp("--help")
+    assert told.code == 0
+    assert sorted(cli.commands) == COMMANDS
+    for name in COMMANDS:
+        assert f"\n  {name} " in told.out
+    for arguments in [[name] for name in COMMANDS if name != "labels"] + [["labels", "check"]]:
+        shown = tlnlp(*arguments, "--help").out
+        assert all(option in shown for option in ("--config", "--set", "--json", "--debug", "--workspace")), arguments
+    assert tlnlp("--version").out.startswith("tlnlp")
+
+
+def test_score(scored: tuple[Path, Told], registry: Path) -> None:
+    found = scored[1].json
+    wanted = {"rows_in": 10, "rows_scored": 10, "rows_reused": 0, "rows_duplicate": 0, "rows_quarantined": 0}
+    assert {name: found[name] for name in wanted} == wanted
+    assert (found["texts_scored"], found["model"], found["model_version"]) == (10, MODEL, 1)
+    assert {"run_id", "documents_per_s", "seconds"} <= found.keys()
+    assert found["documents_per_s"] > 0
+
+
+def test_query(scored: tuple[Path, Told]) -> None:
+    warehouse = scored[0] / "warehouse"
+    counted = tlnlp("query", "select item, count(*) n from scores group by 1 order by 1", "--json", warehouse=warehouse)
+    assert counted.json == [{"item": "boots", "n": 5}, {"item": "bread", "n": 5}]
+    every = tlnlp("query", "select * from scores", "--json", warehouse=warehouse).json
+    assert {row["score_date"] for row in every} == {"2026-11-23"}
+    assert {tuple(row["probabilities"]) for row in every} == {kit.CLASSES}
+    assert tlnlp("query", "select * from quarantine", "--json", warehouse=warehouse).json == []
+    table = tlnlp("query", "select item, count(*) n from scores group by 1 order by 1", warehouse=warehouse)
+    assert [line.split() for line in table.out.splitlines()] == [["item", "n"], ["boots", "5"], ["bread", "5"]]
+    history = tlnlp("query", "select run_id, rows_in from history", "--json", warehouse=warehouse).json
+    assert {"run_id": scored[1].json["run_id"], "rows_in": 10} in history
+
+
+def test_runs(scored: tuple[Path, Told], registry: Path) -> None:
+    places = {"warehouse": scored[0] / "warehouse", "registry": registry}
+    by_id = {run["run_id"]: run for run in tlnlp("runs", "--json", **places).json}
+    only = by_id[scored[1].json["run_id"]]
+    assert (only["kind"], only["status"]) == ("score", "succeeded")
+    assert only["counts"]["rows_scored"] == 10
+    assert {"config", "versions", "stages", "peak_memory", "inputs"} <= only.keys()
+    assert only["run_id"] in tlnlp("runs", **places).out
+
+
+def test_models(registry: Path) -> None:
+    found = tlnlp("models", "--json", registry=registry).json
+    assert [(row["model"], row["version"], row["champion"]) for row in found] == [(MODEL, 1, True), (MODEL, 2, False)]
+    assert all(row["uri"].startswith("file://") and row["size_bytes"] > 0 for row in found)
+    assert len(tlnlp("models", registry=registry).out.splitlines()) == 3
+    assert tlnlp("models", "--json", registry=registry / "empty").json == []
+
+
+def test_labels_check(labels: Path, tmp_path: Path) -> None:
+    found = tlnlp("labels", "check", str(labels), "--json").json
+    assert (found["rows"], found["faults"]) == (300, [])
+    assert found["labels"] == {"negative": 150, "positive": 150}
+    rows = [*kit.labelled(20), {"id": "x", "text": "", "label": "positive"}, {"id": "y", "text": "fine", "label": ""}]
+    faulty = kit.write_jsonl(tmp_path / "faulty.jsonl", rows)
+    told = tlnlp("labels", "check", str(faulty), "--json")
+    assert told.code == 3
+    assert [(fault["row"], fault["kind"]) for fault in json.loads(told.out)["faults"]] == [
+        (21, "empty text"),
+        (22, "empty label"),
+    ]
+    shown = tlnlp("labels", "check", str(faulty))
+    assert shown.code == 3
+    assert "row 21: empty text" in shown.err
+
+
+def test_evaluate(registry: Path, labels: Path) -> None:
+    found = tlnlp("evaluate", f"{MODEL}@champion", "--json", registry=registry, labels=labels).json
+    assert (found["model"], found["version"], found["n"], found["trained_on"]) == (MODEL, 1, 300, 0)
+    assert 0 <= found["accuracy"] <= 1
+    assert {"macro_f1", "ece", "confusion"} <= found.keys()
+    assert "accuracy" in tlnlp("evaluate", MODEL, registry=registry, labels=labels).out
+
+
+def test_promote_and_rollback(registry: Path, labels: Path, tmp_path: Path) -> None:
+    own = Path(shutil.copytree(registry, tmp_path / "registry"))
+    moved = tlnlp("promote", f"{MODEL}@2", "--json", registry=own, labels=labels).json
+    assert (moved["model"], moved["version"], moved["previous"], moved["decision"]) == (MODEL, 2, 1, "promoted")
+    assert moved["reasons"]
+    assert moved["comparison"]["difference"] == 0
+    back = tlnlp("rollback", MODEL, "--json", registry=own).json
+    assert (back["model"], back["version"]) == (MODEL, 1)
+    forced = tlnlp("promote", f"{MODEL}@2", "--force", "--reason", "it knows new words", "--json", registry=own).json
+    assert forced["version"] == 2
+    assert "it knows new words" in forced["reasons"][0]
+    assert tlnlp("rollback", MODEL, registry=own).code == 0
+
+
+def test_paths_are_those_of_the_current_folder_and_the_day_is_said(
+    spark: SparkSession, registry: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    kit.write_jsonl(tmp_path / "in" / "documents.jsonl", documents(3))
+    shutil.copytree(registry, tmp_path / "space" / "registry")
+    told = tlnlp("score", "--workspace", "space", "--json", documents="in/documents.jsonl", model=MODEL)
+    assert told.json["rows_scored"] == 3
+    assert f"score_date is not set: today, {told.json['score_date']} (UTC)" in told.err
+    assert (tmp_path / "space" / "warehouse" / "catalog").is_dir()
+    shutil.copytree(registry, tmp_path / ".tlnlp" / "registry")
+    # The same in a file, and from a folder below; the file's own folder means nothing.
+    (tmp_path / "deeper").mkdir()
+    (tmp_path / "deeper" / "score.yaml").write_text(
+        f"documents: in/documents.jsonl\nmodel: {MODEL}\nscore_date: 2026-11-20\ntable: other\n"
+    )
+    told = tlnlp("score", "--config", "deeper/score.yaml", "--json", table="third", max_bytes="5000")
+    assert (told.json["table"], told.json["score_date"]) == ("third", "2026-11-20")
+    assert "score_date is not set" not in told.err
+    assert tlnlp("query", "select count(*) n from third", "--json").json == [{"n": 3}]
