@@ -9,9 +9,7 @@ import json
 import math
 import platform
 import re
-import resource
 import secrets
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -20,6 +18,7 @@ from enum import Enum
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
+from tlnlp import memory
 from tlnlp.errors import StorageError, TlnlpError
 from tlnlp.storage import Storage
 
@@ -172,10 +171,8 @@ def library_versions() -> dict[str, str]:
 
 
 def peak_memory() -> dict[str, int]:
-    """Largest resident set so far, in bytes: of this process, and of its largest child that has ended (getrusage)."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    who = {"process_bytes": resource.RUSAGE_SELF, "largest_child_bytes": resource.RUSAGE_CHILDREN}
-    return {name: resource.getrusage(which).ru_maxrss * unit for name, which in who.items()}
+    """Largest resident set so far, in bytes: of this process, and of its largest child that has ended."""
+    return {"process_bytes": memory.peak_bytes(), "largest_child_bytes": memory.children_peak_bytes()}
 
 
 def _describe(error: BaseException) -> dict[str, object]:

@@ -15,6 +15,7 @@ from pyspark.sql import SparkSession
 
 from tlnlp.config import SparkSettings
 from tlnlp.errors import BundleError, EngineError, InputDataError, TlnlpError
+from tlnlp.memory import peak_bytes
 from tlnlp.progress import say
 
 ARROW_BATCH_BYTES = 16 << 20
@@ -146,12 +147,7 @@ def _unreadable(error: Exception) -> str:
 def jvm_peak_bytes(spark: SparkSession) -> int:
     """Largest resident set of the JVM that this process started; 0 where that cannot be known (Linux tells)."""
     process = getattr(getattr(spark.sparkContext, "_gateway", None), "proc", None)
-    try:
-        status = Path(f"/proc/{process.pid}/status").read_text() if process is not None else ""
-    except OSError:
-        return 0
-    found = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
-    return int(found[1]) * 1024 if found else 0
+    return peak_bytes(process.pid) if process is not None else 0
 
 
 def announce(spark: SparkSession) -> None:

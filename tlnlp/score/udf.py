@@ -6,7 +6,6 @@ This module is what executors import: no torch, no Ray.
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ import pandas as pd
 from pyspark.accumulators import AccumulatorParam
 
 from tlnlp.errors import BundleError
+from tlnlp.memory import peak_bytes
 from tlnlp.model.classifier import Classifier
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def batch_scorer(
     digest: str,
     threads: int,
     batch_size: int,
-    peak_bytes: Accumulator[int],
+    peak: Accumulator[int],
     rows_done: Accumulator[int],
 ) -> BatchScorer:
     """An iterator of (texts, their sha256), sorted by sha256, to probabilities: a column ``p0``, ``p1``, ... a class.
@@ -62,7 +62,7 @@ def batch_scorer(
             rows = np.vstack([carried[None, :], scored])[np.cumsum(fresh)]
             if len(keys):
                 carried_key, carried = keys.iloc[-1], rows[-1]
-            peak_bytes.add(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+            peak.add(peak_bytes())
             rows_done.add(len(keys))
             yield pd.DataFrame(rows, columns=[f"p{k}" for k in range(rows.shape[1])])
 

@@ -88,9 +88,7 @@ def train_worker(config: dict[str, Any]) -> None:
     if rank == 0 and start:
         config["progress"].resume.remote(start)
     # Most encoders carry a pooler that the head here does not read: it gets no gradient.
-    wrapped: nn.Module = ray.train.torch.prepare_model(
-        model, parallel_strategy_kwargs={"find_unused_parameters": True}
-    )
+    wrapped: nn.Module = ray.train.torch.prepare_model(model, parallel_strategy_kwargs={"find_unused_parameters": True})
     _move_state(optimizer, device)
     saved_at, losses = time.monotonic(), list[float]()
     for step, batch in enumerate(

@@ -1,0 +1,96 @@
+"""Which examples a step sees, which are held out, and how fast a step learns."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from tlnlp.config import TrainingSettings
+from tlnlp.train.loop import Fit, batches, learning_rate_scale
+from tlnlp.train.split import MIN_HELD_OUT, stratified_holdout
+
+SIZES = [(1, 1), (1, 4), (7, 3), (8, 8), (20, 8), (5, 16), (200, 16)]
+
+
+@pytest.mark.parametrize(("examples", "batch_size"), SIZES)
+def test_started_in_the_middle_the_stream_is_the_same(examples: int, batch_size: int) -> None:
+    whole = [batch.tolist() for batch in batches(examples, batch_size, 3, 0, 40)]
+    assert len(whole) == 40
+    assert {len(batch) for batch in whole} == {batch_size}
+    for start in (1, 13, 39, 40):
+        assert [batch.tolist() for batch in batches(examples, batch_size, 3, start, 40)] == whole[start:]
+
+
+@pytest.mark.parametrize(("examples", "batch_size"), SIZES)
+def test_every_example_comes_once_an_epoch(examples: int, batch_size: int) -> None:
+    stream = np.concatenate(list(batches(examples, batch_size, 5, 0, 60)))
+    epochs = [stream[i : i + examples].tolist() for i in range(0, len(stream) - examples + 1, examples)]
+    assert epochs
+    assert all(sorted(epoch) == list(range(examples)) for epoch in epochs)
+    if examples >= 7:
+        assert epochs[0] != epochs[1] != list(range(examples))
+
+
+def test_the_stream_is_of_the_seed() -> None:
+    one, two = (np.concatenate(list(batches(50, 8, seed, 0, 6))).tolist() for seed in (1, 2))
+    assert one != two
+
+
+@pytest.mark.parametrize("world", [1, 2, 4])
+def test_workers_share_a_batch_equally(world: int) -> None:
+    for batch in batches(30, 8, 0, 0, 20):
+        shares = [batch[rank::world] for rank in range(world)]
+        assert {len(share) for share in shares} == {8 // world}
+        assert Counter(np.concatenate(shares).tolist()) == Counter(batch.tolist())
+
+
+def test_learning_rate_rises_then_falls_to_nothing() -> None:
+    scales = [learning_rate_scale(step, 100, 0.1) for step in range(100)]
+    assert max(scales) == scales[9] == 1.0
+    assert scales[:10] == sorted(scales[:10])
+    assert scales[10:] == sorted(scales[10:], reverse=True)
+    assert scales[0] == pytest.approx(0.1)
+    assert 0 < scales[-1] < 0.02
+    assert all(0 <= learning_rate_scale(step, 1, 0.0) <= 1 for step in range(2))
+
+
+@pytest.mark.parametrize(
+    ("examples", "recipe", "steps"),
+    [
+        (200, TrainingSettings(epochs=2, batch_size=16, min_steps=1), 25),
+        (201, TrainingSettings(epochs=2, batch_size=16, min_steps=1), 26),
+        (10, TrainingSettings(epochs=1, batch_size=16, min_steps=30), 30),
+        (5000, TrainingSettings(epochs=9, batch_size=8, max_steps=77, min_steps=1), 77),
+    ],
+)
+def test_steps_of_a_fit(examples: int, recipe: TrainingSettings, steps: int) -> None:
+    assert Fit("e", "mean", 2, 0, [[1]] * examples, [0] * examples, [], 0, recipe).steps == steps
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("share", [0.1, 0.25, 0.59])
+@pytest.mark.parametrize("sizes", [(100, 100), (60, 30, 10), (40, 3, 2, 1), (500, 9)])
+def test_holdout_is_drawn_by_class(sizes: tuple[int, ...], share: float, seed: int) -> None:
+    targets = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)), sizes))
+    train, held = stratified_holdout(targets.tolist(), share, seed)
+    assert sorted([*train, *held]) == list(range(len(targets)))
+    left, out = Counter(targets[train].tolist()), Counter(targets[held].tolist())
+    for k, size in enumerate(sizes):
+        assert left[k] >= min(size, 2)
+        assert len(held) == 0 or out[k] == min(round(size * share), max(0, size - 2))
+
+
+def test_holdout_is_of_the_seed() -> None:
+    targets = [0, 1] * 50
+    one, same, other = (stratified_holdout(targets, 0.25, seed)[1].tolist() for seed in (1, 1, 2))
+    assert one == same != other
+    assert len(one) == 24
+
+
+def test_too_few_to_measure_are_not_held_out() -> None:
+    # A quarter of 14 a class is 4 (banker's rounding), of 13 it is 3.
+    assert len(stratified_holdout([0, 1] * 14, 0.25, 0)[1]) == MIN_HELD_OUT
+    train, held = stratified_holdout([0, 1] * 13, 0.25, 0)
+    assert (len(train), len(held)) == (26, 0)
