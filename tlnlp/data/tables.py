@@ -36,9 +36,14 @@ def format_of(name: str) -> str | None:
     return FORMATS.get(suffix)
 
 
-def is_hidden(key: str) -> bool:
-    """True for what engines leave beside data (``_SUCCESS``, ``.crc``) and readers pass over."""
-    return any(part.startswith(("_", ".")) for part in key.split("/"))
+def data_keys(folder: Storage, name: str) -> list[str]:
+    """Keys of the files of the folder ``name`` below ``folder``, sorted.
+
+    Left out is what engines leave beside data (``_SUCCESS``, ``.crc``); ``name`` itself may begin as it likes.
+    """
+    keys = [entry.key for entry in folder.list(name)]
+    inside = [(key, key.removeprefix(f"{name}/").split("/")) for key in keys]
+    return sorted(key for key, parts in inside if not any(part.startswith(("_", ".")) for part in parts))
 
 
 def split_uri(uri: str) -> tuple[Storage, str]:
@@ -63,7 +68,7 @@ def source_files(uri: str) -> Iterator[SourceFile]:
         except NotFoundError:
             pass  # A folder may well be called "labels.parquet": Spark writes such folders.
     root = Storage(uri)
-    keys = sorted(entry.key for entry in folder.list(name) if not is_hidden(entry.key.removeprefix(f"{name}/")))
+    keys = data_keys(folder, name)
     found = [(key, kind) for key in keys if (kind := format_of(key)) is not None]
     if not keys and not folder.exists(name):
         raise InputDataError(f"{root.uri}: nothing is there; check the path")

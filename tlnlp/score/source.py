@@ -23,7 +23,7 @@ from pyspark.sql.types import (
 )
 
 from tlnlp.config import ScoreSettings
-from tlnlp.data.tables import format_of, is_hidden, split_uri
+from tlnlp.data.tables import data_keys, format_of, split_uri
 from tlnlp.errors import InputDataError, NothingToPublishError
 from tlnlp.score.contract import kept_name
 from tlnlp.score.session import spark_input, translated
@@ -72,7 +72,7 @@ def detect_format(uri: str) -> str:
         InputDataError: nothing is there, or the names tell no format, or several.
     """
     folder, name = split_uri(uri)
-    keys = [name] if folder.exists(name) else [entry.key for entry in folder.list(name) if not is_hidden(entry.key)]
+    keys = [name] if folder.exists(name) else data_keys(folder, name)
     if not keys:
         raise InputDataError(f"{uri}: nothing is there; check the path")
     kinds = {format_of(key) for key in keys} - {None}

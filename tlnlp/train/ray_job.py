@@ -27,6 +27,8 @@ from tlnlp.storage import Storage, local_path
 from tlnlp.train.loop import PREDICTIONS_FILE, STATE_FILE, STEP_FILE, Fit, train_worker
 
 POLL_S = 0.5
+# Train's controller takes one report a look. Left to look every 2 s, it holds up steps that are faster than that.
+LOOK_EVERY_S = "0.25"
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ def cluster(settings: RaySettings) -> Iterator[None]:
         EngineError: it cannot be reached or started.
     """
     environment.apply_defaults()
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", LOOK_EVERY_S)
     if ray.is_initialized():
         yield
         return
