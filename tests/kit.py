@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from tlnlp.config import SparkSettings
+
 WORDS = [
     *("good", "bad", "fine", "poor", "warm", "cold", "bread", "ferry", "boots", "night"),
     *("never", "always", "the", "a", "it", "was", "not", "very"),
 ]
 CLASSES = ("negative", "positive")
+SPARK = SparkSettings(master="local[2]", driver_memory="1g", conf={"spark.sql.shuffle.partitions": "3"})
 
 
 def texts(count: int, seed: int = 0) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import kit
@@ -10,16 +9,7 @@ import pytest
 from cli_kit import MODEL, Told, documents, tlnlp
 from pyspark.sql import SparkSession
 
-from tlnlp.config import SparkSettings
 from tlnlp.registry import Registry
-from tlnlp.score.session import spark_session
-
-
-@pytest.fixture(scope="session")
-def spark() -> Iterator[SparkSession]:
-    settings = SparkSettings(master="local[2]", driver_memory="1g", conf={"spark.sql.shuffle.partitions": "3"})
-    with spark_session(settings, 2048) as session:
-        yield session
 
 
 @pytest.fixture(scope="session")

@@ -1,37 +1,14 @@
-"""One Spark session for all tests of scoring, and registries with a champion."""
+"""Registries with a champion, and warehouses."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import kit
 import pytest
-from pyspark.sql import SparkSession
-from score_kit import MODEL, SPARK
+from score_kit import MODEL
 
 from tlnlp.registry import Registry
-from tlnlp.score.session import spark_session
-
-
-@pytest.fixture(scope="session")
-def worker_tmp(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The temporary folder of Spark's Python workers, where they lay bundles."""
-    return tmp_path_factory.mktemp("workers")
-
-
-@pytest.fixture(scope="session")
-def spark(worker_tmp: Path) -> Iterator[SparkSession]:
-    before = os.environ.get("TMPDIR")
-    os.environ["TMPDIR"] = str(worker_tmp)  # Spark's processes inherit it; this one has looked it up already.
-    try:
-        with spark_session(SPARK, 2048) as session:
-            yield session
-    finally:
-        os.environ.pop("TMPDIR")
-        if before is not None:
-            os.environ["TMPDIR"] = before
 
 
 @pytest.fixture(scope="session")

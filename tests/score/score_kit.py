@@ -14,13 +14,13 @@ import kit
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tlnlp.config import ScoreSettings, SparkSettings
+from tlnlp.config import ScoreSettings
 from tlnlp.score.job import ScoreResult, score
 from tlnlp.warehouse.query import run_query
 
 MODEL = "reviews"
 DAY, NEXT_DAY = "2026-11-23", "2026-11-24"
-SPARK = SparkSettings(master="local[2]", driver_memory="1g", conf={"spark.sql.shuffle.partitions": "3"})
+SPARK = kit.SPARK
 COUNTS = ("rows_in", "rows_scored", "rows_reused", "rows_duplicate", "rows_quarantined", "texts_scored")
 
 

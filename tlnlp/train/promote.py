@@ -141,8 +141,9 @@ def _compare(settings: PromoteSettings, registry: Registry, version: ModelVersio
 def _verdict(settings: PromoteSettings, found: Comparison) -> str:
     told = (
         f"candidate {found.candidate:.1%}, champion {found.champion:.1%} on {found.n} labels; the difference is "
-        f"{found.difference:+.1%}, at least {found.lower:+.1%} with {settings.confidence:.0%} confidence, and may be "
-        f"a loss of {settings.margin:.1%} at worst; so many labels detect a difference of {found.detectable:.1%} or more"
+        f"{found.difference:+.1%}, at least {found.lower:+.1%} with {settings.confidence:.0%} confidence, and may "
+        f"be a loss of {settings.margin:.1%} at worst; so many labels detect a difference of "
+        f"{found.detectable:.1%} or more"
     )
     if found.lower < -settings.margin:
         raise PromotionRefusedError(f"refused: {told}. Label more, raise the margin, or --force with a reason")
