@@ -18,6 +18,7 @@ ALLOWED = {
     "errors": set(),
     "uri": set(),
     "environment": set(),
+    "background": set(),
     "memory": set(),
     "progress": set(),
     "console": set(),
@@ -28,8 +29,13 @@ ALLOWED = {
     "model": {"data", "storage", "uri"},
     "registry": {"storage", "model", "ledger"},
     "warehouse": {"storage", "uri"},
-    "train": {"config", "data", "environment", "ledger", "model", "progress", "registry", "storage", "uri"},
-    "score": {"config", "data", "ledger", "memory", "model", "progress", "registry", "storage", "uri", "warehouse"},
+    "train": {
+        "background", "config", "data", "environment", "ledger", "model", "progress", "registry", "storage", "uri",
+    },
+    "score": {
+        "background", "config", "data", "ledger", "memory", "model", "progress", "registry", "storage", "uri",
+        "warehouse",
+    },
     "entry": {"config", "environment"},
     "__main__": {"cli"},
     "demo": {"config", "console", "data", "model", "progress", "registry", "score", "train", "uri", "warehouse"},

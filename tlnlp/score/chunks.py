@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from tlnlp.background import repeated
 from tlnlp.config import ScoreSettings
 from tlnlp.model import bundle
 from tlnlp.progress import meter
@@ -97,22 +97,10 @@ class ChunkScorer:
     @contextmanager
     def _watched(self, total: int) -> Iterator[None]:
         """Show how many rows the finished tasks have scored; for the eye only, counts come from footers."""
-        done = threading.Event()
-
-        def watch() -> None:
-            with meter("scoring", total) as shown:
-                while not done.wait(POLL_S):
-                    rows = min(int(self._rows.value), total)
-                    shown.update(rows)
-                shown.update(total)
-
-        thread = threading.Thread(target=watch, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            done.set()
-            thread.join()
+        with meter("scoring", total) as shown:
+            with repeated(lambda: shown.update(min(int(self._rows.value), total)), POLL_S):
+                yield
+            shown.update(total)
 
 
 def reused_rows(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import platform
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from tlnlp.background import repeated
 from tlnlp.errors import StorageError
 from tlnlp.storage import Storage
 
@@ -33,22 +33,15 @@ def held(run: Storage) -> Iterator[None]:
     """Keep the run's folder marked as in use, from a thread, until the block is left."""
     content = json.dumps({"machine": this_machine(), "pid": os.getpid()}).encode()
     run.write(KEY, content)
-    done = threading.Event()
 
     def renew() -> None:
-        while not done.wait(RENEW_EVERY_S):
-            try:
-                run.write(KEY, content)
-            except StorageError:
-                continue  # The store may answer again; cleaning waits much longer than one renewal.
+        with suppress(StorageError):  # The store may answer again; cleaning waits much longer than one renewal.
+            run.write(KEY, content)
 
-    thread = threading.Thread(target=renew, daemon=True)
-    thread.start()
     try:
-        yield
+        with repeated(renew, RENEW_EVERY_S):
+            yield
     finally:
-        done.set()
-        thread.join()
         with suppress(StorageError):  # One that stays tells of a dead process; that may not hide how the run ended.
             run.delete([KEY])
             if not any(run.list()):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from ray.train.torch import TorchTrainer
 from safetensors.torch import load_file
 
 from tlnlp import environment
+from tlnlp.background import repeated
 from tlnlp.config import RaySettings
 from tlnlp.errors import EngineError, UsageError
 from tlnlp.model.combine import Floats, softmax
@@ -158,30 +158,22 @@ def _read_result(result: ray.train.Result, fit: Fit) -> FitResult:
 @contextmanager
 def _watched(actor: Any, what: str, steps: int) -> Iterator[None]:
     """Show what the workers tell the actor, from a thread of the driver."""
-    done = threading.Event()
+    told = 0
 
-    def watch() -> None:
-        told, ended = 0, False
-        with meter(what, steps) as shown:
-            while not ended:
-                ended = done.wait(POLL_S)  # Once more after the end: the last news may be fresh.
-                try:
-                    step, loss, resumed = ray.get(actor.get.remote(), timeout=5)
-                except RayError:
-                    continue
-                for start in resumed[told:]:
-                    say(f"{what}: resuming from step {start}")
-                told = len(resumed)
-                if step:
-                    shown.update(step, f"loss {loss:.3f}")
+    def look() -> None:
+        nonlocal told
+        try:
+            step, loss, resumed = ray.get(actor.get.remote(), timeout=5)
+        except RayError:
+            return
+        for start in resumed[told:]:
+            say(f"{what}: resuming from step {start}")
+        told = len(resumed)
+        if step:
+            shown.update(step, f"loss {loss:.3f}")
 
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
+    with meter(what, steps) as shown, repeated(look, POLL_S):
         yield
-    finally:
-        done.set()
-        thread.join(timeout=10)
 
 
 def _failure(what: str, run_name: str, error: Exception) -> str:
