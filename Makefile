@@ -5,9 +5,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DATA ?= ../shared/data
+CACHE := .cache
+GATEWAY := $(CACHE)/bin/versitygw
+JARS := $(CACHE)/jars/.fetched
+# The version of Hadoop inside pyspark, and the newest binding of its committers to Spark.
+S3A := org.apache.hadoop:hadoop-aws:3.5.0,org.apache.spark:spark-hadoop-cloud_2.13:4.1.2
+S3A_WITHOUT := com.*:*,org.eclipse.*:*,org.apache.httpcomponents:*,joda-time:*,org.slf4j:*,commons-logging:*
+S3A_WITHOUT := $(S3A_WITHOUT),*:*annotations*,org.apache.hadoop:hadoop-[b-z]*,org.apache.hadoop:hadoop-azure
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint acceptance lock clean
+.PHONY: help setup tools demo test lint acceptance lock clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -23,10 +30,26 @@ $(STAMP): requirements-dev.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
+tools: $(GATEWAY) $(JARS) ## Fetch once what the tests need: an S3 server, Spark's S3A jars
+
+$(GATEWAY):
+	@if command -v go >/dev/null; then echo "building the S3 server of the tests" >&2; \
+		GOBIN=$(abspath $(CACHE)/bin) go install github.com/versity/versitygw/cmd/versitygw@v1.8.0; \
+	else echo "*** THE TESTS OF S3 WILL BE SKIPPED: install Go 1.24 or newer, then run make tools ***" >&2; fi
+
+$(JARS): $(STAMP)
+	@echo "fetching Spark's S3A jars (700 MB)" >&2
+	@rm -rf $(CACHE)/ivy $(CACHE)/jars && mkdir -p $(CACHE)/jars && touch $(CACHE)/nothing.py
+	@SPARK_HOME=$$($(BIN)/python -c 'import os, pyspark; print(os.path.dirname(pyspark.__file__))') && \
+		PYSPARK_PYTHON=$(BIN)/python SPARK_LOCAL_IP=127.0.0.1 $$SPARK_HOME/bin/spark-submit --packages $(S3A) \
+		--exclude-packages '$(S3A_WITHOUT)' --conf spark.jars.ivy=$(abspath $(CACHE)/ivy) $(CACHE)/nothing.py \
+		2>$(CACHE)/ivy.log || { tail -n 20 $(CACHE)/ivy.log >&2; exit 1; }
+	@mv $(CACHE)/ivy/jars/*.jar $(CACHE)/jars/ && rm -rf $(CACHE)/ivy && touch $@
+
 demo: setup ## The whole path on the shipped reviews
 	@$(BIN)/tlnlp demo
 
-test: setup ## The tests
+test: setup tools ## The tests
 	$(BIN)/python -m pytest -m "not acceptance"
 
 lint: setup ## Format, lint and types
@@ -34,7 +57,7 @@ lint: setup ## Format, lint and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-acceptance: setup ## The heavy proofs, on the real data in DATA
+acceptance: setup tools ## The heavy proofs, on the real data in DATA
 	TLNLP_DATA=$(abspath $(DATA)) $(BIN)/python -m pytest -m acceptance -s
 
 lock: ## Write the lock files anew (needs uv)

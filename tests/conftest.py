@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import kit
 import pytest
+import s3_server
 
 from tlnlp import environment
 
@@ -33,7 +34,25 @@ def worker_tmp(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def spark(worker_tmp: Path) -> Iterator[SparkSession]:
+def s3_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[bool]:
+    """Whether a real S3 server runs, and this process's AWS environment leads to it. Without one nothing is skipped."""
+    if not s3_server.SERVER.exists():
+        yield False
+        return
+    with s3_server.running(tmp_path_factory.mktemp("s3") / "root") as values, s3_server.environment(values):
+        yield True
+
+
+@pytest.fixture(scope="session")
+def s3_bucket(s3_environment: bool) -> str:
+    """The URI of a bucket on the real S3 server; without one, the test is skipped, loudly."""
+    s3_server.require()
+    assert s3_environment
+    return f"s3://{s3_server.BUCKET}"
+
+
+@pytest.fixture(scope="session")
+def spark(worker_tmp: Path, s3_environment: bool) -> Iterator[SparkSession]:
     """The one Spark session of this process: Spark has no second beside it."""
     from tlnlp.score.session import spark_session
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import s3_server
 
 from tlnlp.config import SparkSettings
 
@@ -16,7 +17,11 @@ WORDS = [
     *("never", "always", "the", "a", "it", "was", "not", "very"),
 ]
 CLASSES = ("negative", "positive")
-SPARK = SparkSettings(master="local[2]", driver_memory="1g", conf={"spark.sql.shuffle.partitions": "3"})
+SPARK = SparkSettings(
+    master="local[2]",
+    driver_memory="1g",
+    conf={"spark.sql.shuffle.partitions": "3"} | s3_server.spark_classpath(),
+)
 
 
 def texts(count: int, seed: int = 0) -> list[str]:

@@ -22,6 +22,11 @@ def apply_defaults() -> None:
         os.environ.setdefault(name, value)
 
 
+# Where the stores are; never what opens them. Workers on other machines have credentials of their own.
+PLACES = ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
+
+
 def inherited() -> dict[str, str]:
-    """The same variables as they stand now, for workers on other machines."""
-    return {name: os.environ.get(name, value) for name, value in QUIET.items()}
+    """The same variables as they stand now, and where the stores are, for workers on other machines."""
+    quiet = {name: os.environ.get(name, value) for name, value in QUIET.items()}
+    return quiet | {name: os.environ[name] for name in PLACES if name in os.environ}

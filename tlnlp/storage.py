@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 import obstore
 from obstore import exceptions as refusals
-from obstore.store import LocalStore, S3Store, from_url
+from obstore.store import LocalStore, from_url
 
 from tlnlp.errors import NotFoundError, StorageError, UsageError
+from tlnlp.s3 import is_s3, s3_of_environment
 from tlnlp.uri import join_uri, local_path, resolve_uri
 
 if TYPE_CHECKING:
@@ -254,33 +255,10 @@ class Storage:
 def _open(uri: str, path: Path | None) -> ObjectStore:
     if path is not None:
         return LocalStore(prefix=str(path), mkdir=True)
-    if uri.startswith("s3://"):
-        return _open_s3(uri)
+    if is_s3(uri):
+        bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+        return s3_of_environment(uri).object_store(bucket, prefix)
     return from_url(uri)
-
-
-def _open_s3(uri: str) -> ObjectStore:
-    # Imported here: a local run needs no AWS library, and boto3 takes long to load.
-    import boto3  # type: ignore[import-untyped]
-    from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
-    from obstore.auth.boto3 import Boto3CredentialProvider
-
-    bucket, _, prefix = uri.removeprefix("s3://").partition("/")
-    try:
-        session = boto3.Session()
-        region = session.region_name or "us-east-1"
-        endpoint = session.client("s3", region_name=region).meta.endpoint_url
-        credentials = Boto3CredentialProvider(session)
-    except (BotoCoreError, ValueError) as error:
-        raise StorageError(
-            f"{uri}: no usable AWS credentials ({type(error).__name__}); set AWS_PROFILE or the AWS_* keys, or log in"
-        ) from error
-    options: dict[str, Any] = {"region": region}
-    if "amazonaws.com" not in endpoint:
-        options |= {"endpoint": endpoint, "virtual_hosted_style_request": False}
-    if endpoint.startswith("http://"):
-        options["client_options"] = {"allow_http": True}
-    return S3Store(bucket, prefix=prefix or None, credential_provider=credentials, **options)
 
 
 def _remove_remains(root: Path) -> None:

@@ -17,8 +17,12 @@ def local_folder(request: pytest.FixtureRequest) -> str:
     return str(tmp_path_factory.mktemp("store") / f"root {uuid4().hex[:6]}")
 
 
+def s3_folder(request: pytest.FixtureRequest) -> str:
+    return f"{request.getfixturevalue('s3_bucket')}/store/root {uuid4().hex[:6]}"
+
+
 # name -> what gives the URI of an empty root; a factory may start a server through the request's fixtures.
-STORES: dict[str, Factory] = {"local": local_folder}
+STORES: dict[str, Factory] = {"local": local_folder, "s3": s3_folder}
 
 
 @pytest.fixture(params=list(STORES.values()), ids=list(STORES))

@@ -133,7 +133,11 @@ class _Night:
         with tempfile.TemporaryDirectory(prefix="tlnlp-score-") as scratch, lease.held(self.staging.storage):
             folder = registry.fetch(model, Path(scratch) / "bundle")
             digest = bundle.verify(folder)
-            with spark_session(settings.spark, settings.arrow_batch_rows) as spark, self._dropped_on_failure():
+            stores = (settings.documents, settings.warehouse)
+            with (
+                spark_session(settings.spark, settings.arrow_batch_rows, stores) as spark,
+                self._dropped_on_failure(),
+            ):
                 announce(spark)
                 scorer = ChunkScorer(spark, folder, digest, model, settings, self.run_id)
                 staged = self._stage(spark, scorer, model)

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from tlnlp.config import SparkSettings
 from tlnlp.errors import BundleError, EngineError, InputDataError, TlnlpError
 from tlnlp.memory import peak_bytes
 from tlnlp.progress import say
+from tlnlp.s3 import COMMIT_CLASS, COMMITTER, is_s3, s3_of_environment
 
 ARROW_BATCH_BYTES = 16 << 20
 _ADVICE = {
@@ -38,11 +39,14 @@ def spark_input(uri: str) -> str:
 
 
 @contextmanager
-def spark_session(settings: SparkSettings, arrow_batch_rows: int) -> Iterator[SparkSession]:
+def spark_session(settings: SparkSettings, arrow_batch_rows: int, stores: Sequence[str] = ()) -> Iterator[SparkSession]:
     """A session for the length of a run. One that is active already is used, and left running.
 
+    ``stores``: the URIs that Spark will read and write.
+
     Raises:
-        EngineError: no Java, or Spark does not start.
+        EngineError: no Java, Spark does not start, or it lacks what reaches one of the stores.
+        StorageError: the AWS configuration does not hold together.
     """
     active = SparkSession.getActiveSession()
     spark = active or _start(settings)
@@ -51,10 +55,42 @@ def spark_session(settings: SparkSettings, arrow_batch_rows: int) -> Iterator[Sp
     spark.conf.set("spark.sql.session.timeZone", "UTC")
     spark.conf.set("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS")
     try:
+        if any(map(is_s3, stores)):
+            _reach_s3(spark)
         yield spark
     finally:
         if active is None:
             spark.stop()
+
+
+def _reach_s3(spark: SparkSession) -> None:
+    """Tell Spark of S3 what the AWS environment says, where its own configuration says nothing."""
+    if not _has_class(spark, "org.apache.hadoop.fs.s3a.S3AFileSystem"):
+        hadoop = spark._jvm.org.apache.hadoop.util.VersionInfo.getVersion()  # type: ignore[union-attr]
+        raise EngineError(
+            f"Spark cannot reach s3://: hadoop-aws is not on its class path. Submit with --packages "
+            f"org.apache.hadoop:hadoop-aws:{hadoop}, or --set spark.conf.spark.jars.packages=..."
+        )
+    wanted = s3_of_environment().spark()
+    if _has_class(spark, COMMIT_CLASS):
+        wanted |= COMMITTER
+    else:
+        say("spark: spark-hadoop-cloud is not on its class path; files are committed by copying, which is slower")
+    given = spark.sparkContext.getConf()
+    for name, value in wanted.items():
+        if not given.contains(name):
+            spark.conf.set(name.removeprefix("spark.hadoop."), value)
+
+
+def _has_class(spark: SparkSession, name: str) -> bool:
+    try:
+        loader = spark._jvm.org.apache.spark.util.Utils  # type: ignore[union-attr]
+        loader.classForName(name, False, True)
+    except Exception as error:  # Py4J wraps ClassNotFoundException.
+        if type(error).__module__.startswith("py4j"):
+            return False
+        raise
+    return True
 
 
 def _start(settings: SparkSettings) -> SparkSession:

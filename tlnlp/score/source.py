@@ -95,7 +95,7 @@ def _contracted(frame: DataFrame, settings: ScoreSettings, kept: Sequence[TableC
     return frame.select(
         _named(settings.id_column).cast("string").alias("document_id"),
         _named(settings.text_column).cast("string").alias("text"),
-        F.col("_tlnlp_source").alias("source"),
+        F.regexp_replace("_tlnlp_source", "^s3a:", "s3:").alias("source"),
         F.when(F.col(CORRUPT).isNotNull(), F.col(CORRUPT)).alias("fault"),
         *kept_columns,
     )

@@ -23,6 +23,7 @@ from tlnlp.config import RaySettings
 from tlnlp.errors import EngineError, UsageError
 from tlnlp.model.combine import Floats, softmax
 from tlnlp.progress import meter, say
+from tlnlp.s3 import is_s3, s3_of_environment
 from tlnlp.storage import Storage, local_path
 from tlnlp.train.loop import PREDICTIONS_FILE, STATE_FILE, STEP_FILE, Fit, train_worker
 
@@ -120,14 +121,13 @@ def run_fit(fit: Fit, settings: RaySettings, storage: Storage, run_name: str, wh
     """
     config, device = scaling(settings)
     actor = ray.remote(num_cpus=0)(_Progress).remote()
-    path = local_path(storage.uri)
     trainer = TorchTrainer(
         train_worker,
         train_loop_config={"fit": ray.put(fit), "progress": actor, "checkpoint_every_s": settings.checkpoint_every_s},
         scaling_config=config,
         run_config=ray.train.RunConfig(
             name=run_name,
-            storage_path=str(path) if path is not None else storage.uri,
+            **_storage(storage),
             failure_config=ray.train.FailureConfig(max_failures=settings.max_failures),
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
         ),
@@ -142,6 +142,15 @@ def run_fit(fit: Fit, settings: RaySettings, storage: Storage, run_name: str, wh
     except Exception as error:  # Train's own failures, and what a worker raised, arrive as many classes.
         raise EngineError(_failure(what, run_name, error)) from error
     return _read_result(result, fit)
+
+
+def _storage(storage: Storage) -> dict[str, Any]:
+    """Where checkpoints go, in the words of Ray Train."""
+    if is_s3(storage.uri):
+        filesystem = s3_of_environment(storage.uri).arrow_filesystem()
+        return {"storage_path": storage.uri.removeprefix("s3://"), "storage_filesystem": filesystem}
+    path = local_path(storage.uri)
+    return {"storage_path": str(path) if path is not None else storage.uri}
 
 
 def _read_result(result: ray.train.Result, fit: Fit) -> FitResult:

@@ -32,6 +32,7 @@ from pyiceberg.typedef import EMPTY_DICT, Identifier, Properties
 from tlnlp.errors import NotFoundError, StorageError, UsageError
 from tlnlp.storage import Storage, Tagged, join_uri, resolve_uri
 from tlnlp.warehouse.schema import NAMESPACE
+from tlnlp.warehouse.staged import file_properties
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -51,7 +52,7 @@ def open_catalog(warehouse: str, catalog: str | None = None) -> Catalog:
         UsageError: a warehouse URI that Iceberg cannot use, or PyIceberg knows no catalog of that name.
     """
     if catalog is None or catalog == DEFAULT_CATALOG:
-        return WarehouseCatalog(DEFAULT_CATALOG, warehouse=warehouse)
+        return WarehouseCatalog(DEFAULT_CATALOG, warehouse=warehouse, **file_properties(warehouse))
     try:
         return load_catalog(catalog)
     except Exception as error:  # every kind of catalog has its own errors, and libraries that may be missing

@@ -17,6 +17,7 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.types import MapType, NestedField
 
 from tlnlp.errors import EngineError, NotFoundError, StorageError
+from tlnlp.s3 import is_s3, s3_of_environment
 from tlnlp.storage import Storage, resolve_uri
 from tlnlp.warehouse.schema import SCORE_DATE
 
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
 
 MARKER = "_catalog.json"
 _RUN_FOLDER = re.compile(r"^(?P<folder>.*/runs/(?P<run_id>[^/]+))/")
+
+
+def file_properties(uri: str) -> dict[str, str]:
+    """What PyIceberg's FileIO must be told of the store of a URI. Raises StorageError."""
+    return s3_of_environment(uri).iceberg() if is_s3(uri) else {}
 
 
 def locate(io: FileIO, uri: str) -> tuple[FileSystem, str]:
@@ -40,7 +46,7 @@ def open_parquet(uri: str) -> pq.ParquetFile:
     Raises:
         StorageError: nothing is there, or it is no complete Parquet file.
     """
-    filesystem, path = locate(PyArrowFileIO(), resolve_uri(uri))
+    filesystem, path = locate(PyArrowFileIO(file_properties(uri)), resolve_uri(uri))
     try:
         return pq.ParquetFile(path, filesystem=filesystem)
     except FileNotFoundError as error:
