@@ -14,7 +14,7 @@ S3A_WITHOUT := com.*:*,org.eclipse.*:*,org.apache.httpcomponents:*,joda-time:*,o
 S3A_WITHOUT := $(S3A_WITHOUT),*:*annotations*,org.apache.hadoop:hadoop-[b-z]*,org.apache.hadoop:hadoop-azure
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo test lint acceptance lock clean
+.PHONY: help setup tools demo test lint pack acceptance lock clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -57,7 +57,22 @@ lint: setup ## Format, lint and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-acceptance: setup tools ## The heavy proofs, on the real data in DATA
+PACKED := dist/score-env.tar.gz
+
+pack: $(PACKED) ## The Python environment of Spark executors, as one archive (dist/score-env.tar.gz)
+
+$(PACKED): requirements-score.lock pyproject.toml $(STAMP) $(shell find tlnlp -name '*.py')
+	@rm -rf build/score-env $@ && mkdir -p dist && $(PYTHON) -m venv build/score-env
+	@build/score-env/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+		-r requirements-score.lock
+	@$(BIN)/python -m pip --quiet --disable-pip-version-check wheel --no-deps --no-build-isolation -w build/wheel .
+	@build/score-env/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall \
+		build/wheel/tlnlp-*.whl
+	@build/score-env/bin/python -m pip --quiet uninstall --yes pip
+	@$(BIN)/venv-pack --quiet --prefix build/score-env --output $@ && rm -rf build/score-env build/wheel
+	@ls -sh $@
+
+acceptance: setup tools pack ## The heavy proofs, on the real data in DATA
 	TLNLP_DATA=$(abspath $(DATA)) $(BIN)/python -m pytest -m acceptance -s
 
 lock: ## Write the lock files anew (needs uv)
@@ -68,4 +83,4 @@ lock: ## Write the lock files anew (needs uv)
 LOCK_FLAGS := --quiet --generate-hashes --universal --python-version 3.11
 
 clean: ## Remove what the targets made, but the downloads
-	rm -rf $(VENV) .tlnlp .pytest_cache .mypy_cache .ruff_cache spark-warehouse
+	rm -rf $(VENV) .tlnlp .pytest_cache .mypy_cache .ruff_cache spark-warehouse build dist

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,14 @@ WORDS = [
     *("never", "always", "the", "a", "it", "was", "not", "very"),
 ]
 CLASSES = ("negative", "positive")
+# Scoring tests run on a cluster too, when told where it is and what its workers unpack.
+_ARCHIVE = os.environ.get("TLNLP_TEST_ARCHIVE")
 SPARK = SparkSettings(
-    master="local[2]",
+    master=os.environ.get("TLNLP_TEST_MASTER", "local[2]"),
     driver_memory="1g",
-    conf={"spark.sql.shuffle.partitions": "3"} | s3_server.spark_classpath(),
+    conf={"spark.sql.shuffle.partitions": "3"}
+    | s3_server.spark_classpath()
+    | ({"spark.archives": _ARCHIVE, "spark.executor.memory": "1g", "spark.cores.max": "2"} if _ARCHIVE else {}),
 )
 
 

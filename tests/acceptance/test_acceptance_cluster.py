@@ -1,0 +1,34 @@
+"""Scoring on a real two-worker cluster, with the packed environment and nothing else on the workers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import spark_cluster
+
+pytestmark = pytest.mark.acceptance
+ROOT = Path(__file__).parents[2]
+PACKED = ROOT / "dist" / "score-env.tar.gz"
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with spark_cluster.running(tmp_path_factory.mktemp("cluster") / "spark") as master:
+        yield master
+
+
+def test_the_scoring_tests_pass_on_two_workers(cluster: str) -> None:
+    environment = os.environ | {
+        "TLNLP_TEST_MASTER": cluster,
+        "TLNLP_TEST_ARCHIVE": f"{PACKED}#environment",
+        "SPARK_LOCAL_IP": "127.0.0.1",
+        "PYSPARK_PYTHON": "./environment/bin/python",
+        "PYSPARK_DRIVER_PYTHON": sys.executable,
+    }
+    done = subprocess.run([sys.executable, "-m", "pytest", "tests/score", "-q"], cwd=ROOT, env=environment)
+    assert done.returncode == 0

@@ -1,0 +1,70 @@
+"""A real Spark standalone cluster on a loopback address: a master and workers, each a process with its own folders."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyspark
+from s3_server import free_port
+
+SPARK_HOME = Path(pyspark.__file__).parent
+START_S = 60
+
+
+@contextmanager
+def running(folder: Path, workers: int = 2, cores: int = 4, memory: str = "8g") -> Iterator[str]:
+    """The master's address. Workers know nothing but Java and Spark: no credentials, no packages of ours.
+
+    They offer more than there is, so that an application need not wait for another to end.
+    """
+    folder.mkdir(parents=True)
+    port, page = free_port(), free_port()
+    master = f"spark://127.0.0.1:{port}"
+    processes = [
+        _start(
+            folder, "master", ["master.Master", "--host", "127.0.0.1", "--port", str(port), "--webui-port", str(page)]
+        )
+    ]
+    try:
+        _wait(page, 0)
+        for number in range(workers):
+            arguments = ["worker.Worker", "--host", "127.0.0.1", "--webui-port", "0", "-c", str(cores), "-m", memory]
+            work = ["-d", str(folder / f"worker-{number}" / "work"), master]
+            processes.append(_start(folder, f"worker-{number}", [*arguments, *work]))
+        _wait(page, workers)
+        yield master
+    finally:
+        for process in reversed(processes):
+            process.terminate()
+        for process in processes:
+            process.wait(20)
+
+
+def _start(folder: Path, name: str, arguments: list[str]) -> subprocess.Popen[bytes]:
+    own = folder / name
+    (own / "tmp").mkdir(parents=True)
+    environment = {name: os.environ[name] for name in ("PATH", "HOME", "JAVA_HOME") if name in os.environ}
+    environment |= {"SPARK_LOCAL_IP": "127.0.0.1", "SPARK_HOME": str(SPARK_HOME), "TMPDIR": str(own / "tmp")}
+    command = [str(SPARK_HOME / "bin" / "spark-class"), f"org.apache.spark.deploy.{arguments[0]}", *arguments[1:]]
+    with (folder / f"{name}.log").open("wb") as log:
+        return subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+
+
+def _wait(page: int, workers: int) -> None:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{page}/json/", timeout=5) as answer:
+                text = answer.read().decode()
+        except OSError:
+            text = ""
+        if text and text.count('"state" : "ALIVE"') >= workers:
+            return
+        time.sleep(0.3)
+    raise RuntimeError(f"the Spark cluster has not {workers} workers after {START_S} s")
