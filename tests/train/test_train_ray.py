@@ -84,6 +84,7 @@ def test_end_to_end(tmp_path: Path, tiny_encoder: Path, capfd: pytest.CaptureFix
     assert ledger["counts"] == {"labels": 60, "faults": 0, "version": 1, "steps": 20}
     stages = [stage["name"] for stage in ledger["stages"]]
     assert stages == ["labels", "fit_held_out", "fit", "bundle", "register"]
+    assert [step for step, _ in ledger["results"]["fit"]["losses"]][-1] == 20
     assert not [path for path in (tmp_path / "registry/moods/training").rglob("*") if path.is_file()]
     assert registry.champion("moods") is None
     for line in ("labels: 60 (20 calm, 20 cross, 20 mixed)", "rehearsal: 20/20", "training: 20/20", "held-out labels"):
@@ -101,13 +102,20 @@ def test_two_workers_learn_what_one_learns(tmp_path: Path, tiny_encoder: Path) -
         targets=[i % 2 for i in range(20)],
         held_out=[[2, 4, 3], [2, 5, 3], [2, 4, 6, 7, 8, 3]],
         seed=11,
-        recipe=TrainingSettings(batch_size=8, min_steps=12, max_steps=12, dropout=0.0, head_learning_rate=0.05),
+        recipe=TrainingSettings(
+            batch_size=8, min_steps=12, max_steps=12, dropout=0.0, head_learning_rate=0.05, report_every_steps=3
+        ),
     )
     one, two = (
         ray_job.run_fit(fit, RaySettings(workers=workers, cpus_per_worker=1), Storage(str(tmp_path)), name, "training")
         for workers, name in ((1, "one"), (2, "two"))
     )
     assert one.steps == two.steps == 12
+    assert [step for step, _ in one.losses] == [3, 6, 9, 12]
+    for (step, alone), (same, together) in zip(one.losses, two.losses, strict=True):
+        assert step == same
+        assert together == pytest.approx(alone, abs=1e-4)
+    assert one.losses[-1][1] < one.losses[0][1]
     assert one.held_out.sum(axis=1) == pytest.approx(1.0)
     assert one.held_out[0, 0] - one.held_out[1, 0] > 0.05
     assert abs(one.held_out - two.held_out).max() <= 1e-3
@@ -150,6 +158,9 @@ def test_a_lost_worker_is_replaced_and_the_run_goes_on(
         result = run(settings(tmp_path, tiny_encoder))
     assert len(killed) == 1
     assert "training: resuming from step " in capfd.readouterr().err
+    (ledger,) = Registry(str(tmp_path / "registry")).ledgers("moods")
+    assert len(ledger["results"]["fit"]["resumed"]) == 1
+    assert ledger["results"]["fit"]["resumed"][0] >= 5
     assert distance(weights(bundle_of(result)), uninterrupted) <= 1e-6
 
 

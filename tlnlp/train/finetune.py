@@ -163,10 +163,12 @@ def _train(
             with ledger.stage("fit_held_out"):
                 fit = prepared.fit(settings, train, held_out)
                 tried = ray_job.run_fit(fit, settings.ray, storage, f"{name}-held-out", "rehearsal")
+                ledger.results["fit_held_out"] = tried.to_json()
                 rehearsal = _rehearse(prepared, train, held_out, tried.held_out, settings.seed)
         with ledger.stage("fit"):
             fit = prepared.fit(settings, everything, nothing)
             result = ray_job.run_fit(fit, settings.ray, storage, name, "training")
+            ledger.results["fit"] = result.to_json()
     return rehearsal, result.weights, result.steps
 
 

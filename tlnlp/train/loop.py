@@ -98,7 +98,7 @@ def train_worker(config: dict[str, Any]) -> None:
         losses.append(_step(wrapped, optimizer, fit, batch[rank::world], step, device))
         if (step + 1) % fit.recipe.report_every_steps and step + 1 < fit.steps:
             continue
-        loss, losses = float(np.mean(losses)), []
+        loss, losses = _over_workers(float(np.mean(losses)), world, device), []
         if rank == 0:
             config["progress"].update.remote(step + 1, loss)
         if step + 1 == fit.steps:
@@ -142,6 +142,15 @@ def _step(
     nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()
     return float(loss.detach())
+
+
+def _over_workers(loss: float, world: int, device: torch.device) -> float:
+    """The mean of the workers' losses; their shares of a batch are equal."""
+    if world == 1:
+        return loss
+    total = torch.tensor(loss, device=device)
+    torch.distributed.all_reduce(total)
+    return float(total) / world
 
 
 def _report(

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,29 +34,40 @@ LOOK_EVERY_S = "0.25"
 
 @dataclass(frozen=True)
 class FitResult:
-    """``weights``: tensors of the fitted model by name; ``held_out``: probabilities (texts, classes)."""
+    """``weights``: tensors of the fitted model by name; ``held_out``: probabilities (texts, classes).
+
+    ``losses``: step and mean training loss since the report before, of this start of the job; ``resumed``: the steps
+    at which workers took up a checkpoint.
+    """
 
     weights: dict[str, Any]
     held_out: Floats
     steps: int
+    losses: tuple[tuple[int, float], ...] = ()
+    resumed: tuple[int, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """What a ledger keeps."""
+        losses = [[step, round(loss, 6)] for step, loss in self.losses]
+        return {"steps": self.steps, "losses": losses, "resumed": list(self.resumed)}
 
 
 class _Progress:
     """The actor that workers tell where they are."""
 
     def __init__(self) -> None:
-        self._step, self._loss = 0, float("nan")
+        self._losses: dict[int, float] = {}
         self._resumed: list[int] = []
 
     def update(self, step: int, loss: float) -> None:
-        self._step, self._loss = step, loss
+        self._losses[step] = loss
 
     def resume(self, step: int) -> None:
         self._resumed.append(step)
 
-    def get(self) -> tuple[int, float, list[int]]:
-        """Where the fit is, its loss, and the steps that it was resumed at."""
-        return self._step, self._loss, self._resumed
+    def get(self) -> tuple[list[tuple[int, float]], list[int]]:
+        """The losses reported so far, by step, and the steps that the fit was resumed at."""
+        return list(self._losses.items()), self._resumed
 
 
 @contextmanager
@@ -120,7 +131,7 @@ def run_fit(fit: Fit, settings: RaySettings, storage: Storage, run_name: str, wh
         EngineError: the workers failed more often than ``max_failures`` allows, or with a fault of the program.
     """
     config, device = scaling(settings)
-    actor = ray.remote(num_cpus=0)(_Progress).remote()
+    actor: Any = ray.remote(num_cpus=0)(_Progress).remote()
     trainer = TorchTrainer(
         train_worker,
         train_loop_config={"fit": ray.put(fit), "progress": actor, "checkpoint_every_s": settings.checkpoint_every_s},
@@ -141,7 +152,8 @@ def run_fit(fit: Fit, settings: RaySettings, storage: Storage, run_name: str, wh
             result = trainer.fit()
     except Exception as error:  # Train's own failures, and what a worker raised, arrive as many classes.
         raise EngineError(_failure(what, run_name, error)) from error
-    return _read_result(result, fit)
+    losses, resumed = ray.get(actor.get.remote())
+    return replace(_read_result(result, fit), losses=tuple(sorted(losses)), resumed=tuple(resumed))
 
 
 def _storage(storage: Storage) -> dict[str, Any]:
@@ -172,14 +184,14 @@ def _watched(actor: Any, what: str, steps: int) -> Iterator[None]:
     def look() -> None:
         nonlocal told
         try:
-            step, loss, resumed = ray.get(actor.get.remote(), timeout=5)
+            losses, resumed = ray.get(actor.get.remote(), timeout=5)
         except RayError:
             return
         for start in resumed[told:]:
             say(f"{what}: resuming from step {start}")
         told = len(resumed)
-        if step:
-            shown.update(step, f"loss {loss:.3f}")
+        if losses:
+            shown.update(losses[-1][0], f"loss {losses[-1][1]:.3f}")
 
     with meter(what, steps) as shown, repeated(look, POLL_S):
         yield
