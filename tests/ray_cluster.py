@@ -1,0 +1,83 @@
+"""A real Ray cluster on a loopback address: a head and a second node, each of one CPU."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from s3_server import free_port
+
+from tlnlp import environment
+
+START_S = 90
+# Ray takes 127.0.0.1 for a mistake, and binds the machine's own address instead; other loopback addresses it leaves.
+HEAD = "127.0.0.2"
+
+
+@contextmanager
+def running(folder: Path, nodes: int = 2) -> Iterator[dict[str, str]]:
+    """The environment for ``ray job submit``. The nodes take this process's AWS variables, as a role would give them.
+
+    The token is the cluster's own; without one, Ray would leave a token in the home folder.
+    """
+    folder.mkdir(parents=True)
+    port, page = free_port(), free_port()
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    head = ["--head", "--port", str(port), "--dashboard-host", "127.0.0.1", "--dashboard-port", str(page)]
+    processes = [_start(folder, HEAD, head, token)]
+    try:
+        _wait(page, processes)
+        for number in range(1, nodes):
+            processes.append(_start(folder, f"127.0.0.{number + 2}", ["--address", f"{HEAD}:{port}"], token))
+        yield token | {"RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{page}"}
+    finally:
+        for process in reversed(processes):
+            _end(process)
+
+
+def _start(folder: Path, address: str, arguments: list[str], token: dict[str, str]) -> subprocess.Popen[bytes]:
+    own = ["--num-cpus", "1", "--num-gpus", "0", "--node-ip-address", address, "--disable-usage-stats", "--block"]
+    # As on machines of their own: nodes that share a folder unpack a job's code over each other's.
+    own += ["--temp-dir", tempfile.mkdtemp(prefix="ray-", dir="/tmp")]
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", *arguments, *own]
+    # A node's own python is the one with the packages, as in its image.
+    path = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    with (folder / f"{address}.log").open("wb") as log:
+        return subprocess.Popen(
+            command, stdout=log, stderr=log, start_new_session=True, env=os.environ | environment.QUIET | path | token
+        )
+
+
+def _wait(page: int, processes: list[subprocess.Popen[bytes]]) -> None:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        if any(process.poll() is not None for process in processes):
+            raise RuntimeError("a Ray node ended while it started; see its log")
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{page}/api/version", timeout=5):
+                return
+        except urllib.error.HTTPError:
+            return  # It is there, and asks for the cluster's token.
+        except OSError:
+            time.sleep(0.5)
+    raise RuntimeError(f"the Ray cluster does not answer after {START_S} s")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    import psutil
+
+    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    process.send_signal(signal.SIGTERM)
+    _, alive = psutil.wait_procs(family, timeout=15)
+    for one in alive:
+        one.kill()
