@@ -48,7 +48,9 @@ def running(folder: Path, nodes: int = 2) -> Iterator[dict[str, str]]:
 def _start(folder: Path, address: str, arguments: list[str], token: dict[str, str]) -> subprocess.Popen[bytes]:
     own = ["--num-cpus", "1", "--num-gpus", "0", "--node-ip-address", address, "--disable-usage-stats", "--block"]
     # As on machines of their own: nodes that share a folder unpack a job's code over each other's.
-    own += ["--temp-dir", tempfile.mkdtemp(prefix="ray-", dir="/tmp")]
+    session = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # Short: sockets lie in it.
+    (folder / f"{address}.session").symlink_to(session)
+    own += ["--temp-dir", str(session)]
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", *arguments, *own]
     # A node's own python is the one with the packages, as in its image.
     path = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
