@@ -77,6 +77,7 @@ def _wait(page: int, processes: list[subprocess.Popen[bytes]]) -> None:
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     import psutil
+    import ray  # noqa: F401  (puts the psutil it carries on the path)
 
     family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
     process.send_signal(signal.SIGTERM)
