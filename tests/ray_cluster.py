@@ -12,7 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from s3_server import free_port
@@ -39,7 +39,9 @@ def running(folder: Path, nodes: int = 2) -> Iterator[dict[str, str]]:
         _wait(page, processes)
         for number in range(1, nodes):
             processes.append(_start(folder, f"127.0.0.{number + 2}", ["--address", f"{HEAD}:{port}"], token))
-        yield token | {"RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{page}"}
+        address = token | {"RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{page}"}
+        _wait_for_jobs(address)
+        yield address
     finally:
         for process in reversed(processes):
             _end(process)
@@ -75,12 +77,32 @@ def _wait(page: int, processes: list[subprocess.Popen[bytes]]) -> None:
     raise RuntimeError(f"the Ray cluster does not answer after {START_S} s")
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    import psutil
-    import ray  # noqa: F401  (puts the psutil it carries on the path)
+def _wait_for_jobs(address: dict[str, str]) -> None:
+    """The page answers before any node takes jobs: submit one that does nothing until it is taken."""
+    command = [sys.executable, "-m", "ray.scripts.scripts", "job", "submit", "--", "true"]
+    deadline = time.monotonic() + START_S
+    while subprocess.run(command, env=os.environ | address, capture_output=True).returncode:
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"the Ray cluster takes no job after {START_S} s")
+        time.sleep(1)
 
-    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ask the node to end, and end what is left of it: Ray's own processes make sessions of their own."""
+    family = children_of(process.pid)
     process.send_signal(signal.SIGTERM)
-    _, alive = psutil.wait_procs(family, timeout=15)
-    for one in alive:
-        one.kill()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(15)
+    for pid in [process.pid, *family]:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    process.wait(5)
+
+
+def children_of(pid: int) -> list[int]:
+    """All descendants, as Linux tells them."""
+    found = []
+    for thread in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, thread.read_text().split()):
+            found += [child, *children_of(child)]
+    return found

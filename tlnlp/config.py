@@ -149,6 +149,7 @@ class ScoreSettings(Settings):
     batch_size: int = Field(32, ge=1)
     arrow_batch_rows: int = Field(2048, ge=1)
     chunk_rows: int = Field(200_000, ge=1)
+    file_rows: int = Field(100_000, ge=1)
     dead_after_h: float = Field(24.0, gt=0)
     csv: CsvSettings = CsvSettings()
     spark: SparkSettings = SparkSettings()

@@ -82,7 +82,7 @@ class ChunkScorer:
         frame = frame.withColumn("_p", F.array(*[f"_result.p{k}" for k in range(len(self.spec.classes))]))
         labels = F.array(*[F.lit(label) for label in self.spec.classes])
         best = F.array_max("_p")
-        return frame.select(
+        scored = frame.select(
             "document_id",
             F.element_at(labels, F.array_position(F.col("_p"), best).cast("int")).alias("label"),
             best.alias("score"),
@@ -93,6 +93,7 @@ class ChunkScorer:
             F.current_timestamp().alias("scored_at"),
             *contract.kept_columns(kept),
         )
+        return in_files(scored, rows, self.settings.file_rows)
 
     @contextmanager
     def _watched(self, total: int) -> Iterator[None]:
@@ -101,6 +102,11 @@ class ChunkScorer:
             with repeated(lambda: shown.update(min(int(self._rows.value), total)), POLL_S):
                 yield
             shown.update(total)
+
+
+def in_files(rows: DataFrame, count: int, file_rows: int) -> DataFrame:
+    """The rows, dealt to as many tasks as there shall be files: scoring wants many small tasks, readers a few files."""
+    return rows.repartition(max(1, math.ceil(count / file_rows)), "document_id")
 
 
 def reused_rows(
@@ -116,7 +122,8 @@ def reused_rows(
     stamped = _stamp(model, settings, run_id)
     names = [column.name for column in SCORES]
     first, last = names[: names.index("model")], names[names.index("score_date") + 1 :]
-    return frame.select(*first, *stamped, *last, *contract.kept_columns(kept))
+    rows = frame.select(*first, *stamped, *last, *contract.kept_columns(kept))
+    return in_files(rows, prepared.count(contract.REUSED), settings.file_rows)
 
 
 def quarantine_rows(spark: SparkSession, prepared: PreparedRows, settings: ScoreSettings, run_id: str) -> DataFrame:

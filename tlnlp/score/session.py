@@ -177,6 +177,7 @@ def _unreadable(error: Exception) -> str:
     if not path:
         found = [word for word in str(error).replace("'", " ").split() if word.startswith(("file:", "s3a:"))]
         path = found[0].rstrip(".,;)") if found else "an input file"
+    path = re.sub("^s3a:", "s3:", path)
     return f"{path} cannot be read; it may be truncated or of another format: write it again or move it away"
 
 

@@ -1,0 +1,156 @@
+"""10 thousand, 100 thousand and a million short documents on a two-worker cluster: memory flat, time linear."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import kit
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import spark_cluster
+
+from tlnlp.memory import peak_bytes
+from tlnlp.registry import Registry
+
+pytestmark = pytest.mark.acceptance
+ROOT = Path(__file__).parents[2]
+PACKED = ROOT / "dist" / "score-env.tar.gz"
+DAY = "2026-01-31"
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with spark_cluster.running(tmp_path_factory.mktemp("scale") / "spark") as master:
+        yield master
+
+
+@pytest.fixture(scope="module")
+def registry(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("registry")
+    registry = Registry(str(folder))
+    registry.publish("tiny", tiny_bundle)
+    registry.set_champion("tiny", 1, expected=None, by="ada", reason="first")
+    return folder
+
+
+def write_documents(folder: Path, count: int, files: int = 1) -> Path:
+    """Short texts, all different."""
+    folder.mkdir(parents=True)
+    words = np.array(kit.WORDS)[np.random.default_rng(count).integers(0, len(kit.WORDS), (count, 8))]
+    texts = [f"{' '.join(row)} n{number}" for number, row in enumerate(words)]
+    table = pa.table({"id": [f"d{number}" for number in range(count)], "text": texts})
+    share = math.ceil(count / files)
+    for number in range(files):
+        pq.write_table(table.slice(number * share, share), folder / f"{number}.parquet")
+    return folder
+
+
+@contextmanager
+def executors_watched(peaks: dict[int, int]) -> Iterator[None]:
+    """Note the largest resident set of each executor's JVM."""
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.wait(1.0):
+            for entry in Path("/proc").iterdir():
+                try:
+                    if entry.name.isdigit() and b"CoarseGrainedExecutorBackend" in (entry / "cmdline").read_bytes():
+                        peaks[int(entry.name)] = max(peaks.get(int(entry.name), 0), peak_bytes(int(entry.name)))
+                except OSError:
+                    continue
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    yield
+    done.set()
+    thread.join()
+
+
+def score(cluster: str, registry: Path, documents: Path, cwd: Path, executors: int = 2) -> dict[str, Any]:
+    """One night; what it said, its ledger's stages and the peak memories, in MB."""
+    spark = {
+        "master": cluster, "conf.spark.archives": f"{PACKED}#environment", "conf.spark.cores.max": executors,
+        "conf.spark.executor.cores": 1, "conf.spark.executor.memory": "1g", "driver_memory": "1g",
+    }  # fmt: skip
+    keys = {"documents": documents, "registry": registry, "model": "tiny", "score_date": DAY}
+    settings = [f"{key}={value}" for key, value in keys.items()] + [f"spark.{k}={v}" for k, v in spark.items()]
+    command = [sys.executable, "-m", "tlnlp", "score", "--json", *(part for s in settings for part in ("--set", s))]
+    environment = {"PYSPARK_PYTHON": "./environment/bin/python", "SPARK_LOCAL_IP": "127.0.0.1"}
+    peaks: dict[int, int] = {}
+    with executors_watched(peaks):
+        done = subprocess.run(command, cwd=cwd, env=os.environ | environment, stdout=subprocess.PIPE)
+    assert done.returncode == 0
+    told: dict[str, Any] = json.loads(done.stdout)
+    (path,) = (cwd / ".tlnlp/warehouse/ledgers").glob("*.json")
+    ledger = json.loads(path.read_text())
+    return {
+        "executors": len(peaks),
+        "rows": told["rows_scored"],
+        "seconds": told["seconds"],
+        "stages_s": {stage["name"]: round(stage["duration_s"], 1) for stage in ledger["stages"]},
+        "documents_per_s": told["documents_per_s"],
+        "peak_mb": {
+            "driver_python": ledger["peak_memory"]["process_bytes"] >> 20,
+            "driver_jvm": ledger["results"]["peak_jvm_bytes"] >> 20,
+            "executor_jvm": max(peaks.values()) >> 20,
+            "worker_python": told["peak_worker_bytes"] >> 20,
+        },
+        "files": len(list((cwd / ".tlnlp/warehouse/runs").rglob("scores-*/**/*.parquet"))),
+        "told": told,
+    }
+
+
+def printed(figures: dict[str, Any]) -> dict[str, Any]:
+    print(json.dumps({key: value for key, value in figures.items() if key != "told"}))
+    return figures
+
+
+def test_memory_is_flat_and_time_linear(cluster: str, registry: Path, tmp_path: Path) -> None:
+    found = []
+    for count in (10_000, 100_000, 1_000_000):
+        documents = write_documents(tmp_path / f"documents-{count}", count)
+        cwd = tmp_path / f"run-{count}"
+        cwd.mkdir()
+        figures = printed(score(cluster, registry, documents, cwd))
+        assert figures["told"]["rows_in"] == figures["rows"] == figures["told"]["texts_scored"] == count
+        assert figures["files"] <= math.ceil(count / 100_000) + math.ceil(count / 200_000)
+        found.append(figures)
+    small, large = found[0]["peak_mb"], found[-1]["peak_mb"]
+    for process in ("driver_python", "worker_python"):
+        assert large[process] < small[process] + 200, f"{process} grows with documents"
+    # Heaps fill up to their limit, whatever the load; they must not pass it.
+    for process in ("driver_jvm", "executor_jvm"):
+        assert large[process] < 1024 + 600
+    assert found[2]["stages_s"]["score"] < 15 * found[1]["stages_s"]["score"]
+
+
+def test_two_executors_against_one(cluster: str, registry: Path, tmp_path: Path) -> None:
+    documents = write_documents(tmp_path / "documents", 100_000)
+    seconds = {}
+    for executors in (1, 2):
+        cwd = tmp_path / f"run-{executors}"
+        cwd.mkdir()
+        figures = printed(score(cluster, registry, documents, cwd, executors))
+        assert figures["executors"] == executors
+        seconds[executors] = figures["stages_s"]["score"]
+    print(json.dumps({"score_stage_ratio_1_to_2_executors": round(seconds[1] / seconds[2], 2)}))
+
+
+def test_2000_tiny_files(cluster: str, registry: Path, tmp_path: Path) -> None:
+    documents = write_documents(tmp_path / "documents", 20_000, files=2_000)
+    cwd = tmp_path / "run"
+    cwd.mkdir()
+    figures = printed(score(cluster, registry, documents, cwd))
+    assert figures["rows"] == 20_000
+    assert figures["files"] == 1
