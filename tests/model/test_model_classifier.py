@@ -10,6 +10,7 @@ import kit
 import numpy as np
 import pytest
 
+from tlnlp.model import bundle
 from tlnlp.model.classifier import Classifier
 from tlnlp.model.combine import Floats, combine
 
@@ -89,6 +90,7 @@ def test_both_views_are_combined(classifier: Classifier, together: Floats, texts
 _WORKER = """
 import sys
 from pathlib import Path
+from tlnlp.model import bundle
 from tlnlp.model.classifier import Classifier
 print(Classifier.load(Path(sys.argv[1]), threads=1, scoring_only=False).predict(["warm bread"]).shape)
 heavy = {"torch", "ray", "transformers", "pyspark", "onnx"} & set(sys.modules)
@@ -101,3 +103,10 @@ def test_a_scoring_worker_loads_no_training_library(tiny_bundle: Path) -> None:
         [sys.executable, "-c", _WORKER, str(tiny_bundle)], capture_output=True, text=True, check=False, timeout=120
     )
     assert (run.returncode, run.stdout.strip()) == (0, "(1, 2)"), run.stderr
+
+
+def test_processes_of_a_host_share_the_weights(classifier: Classifier, tiny_bundle: Path) -> None:
+    classifier.predict(["bread"])
+    mapped = Path("/proc/self/maps").read_text()
+    for name in (bundle.GRAPH_WEIGHTS, bundle.NGRAM):
+        assert str(tiny_bundle / name) in mapped

@@ -20,16 +20,16 @@ MANIFEST = "manifest.json"
 SPEC = "bundle.json"
 TRAINING = "training.json"
 GRAPH = "model.onnx"
+GRAPH_WEIGHTS = "model.onnx.data"
 TOKENIZER = "tokenizer.json"
 NGRAM = "ngram.safetensors"
 HEAD = "head.safetensors"
 ENCODER = "model.safetensors"
 REQUIRED = frozenset(
-    {SPEC, TRAINING, GRAPH, TOKENIZER, NGRAM, HEAD, ENCODER, "config.json", "tokenizer_config.json"},
+    {SPEC, TRAINING, GRAPH, GRAPH_WEIGHTS, TOKENIZER, NGRAM, HEAD, ENCODER, "config.json", "tokenizer_config.json"},
 )
-OPTIONAL = frozenset({"model.onnx.data"})
 # What scoring reads. An executor gets these and the manifest, nothing else.
-SCORING = frozenset({SPEC, GRAPH, "model.onnx.data", TOKENIZER, NGRAM})
+SCORING = frozenset({SPEC, GRAPH, GRAPH_WEIGHTS, TOKENIZER, NGRAM})
 MANIFEST_LIMIT_BYTES = 1 << 20
 
 
@@ -113,7 +113,7 @@ def verify(folder: Path, scoring_only: bool = False) -> str:
 
 def scoring_files(folder: Path) -> dict[str, bytes]:
     """The files that scoring reads, and the manifest, by name."""
-    names = [MANIFEST, *sorted(name for name in SCORING if (folder / name).exists())]
+    names = [MANIFEST, *sorted(SCORING)]
     return {name: (folder / name).read_bytes() for name in names}
 
 
@@ -150,7 +150,7 @@ def _read_manifest(folder: Path) -> tuple[bytes, dict[str, Mapping[str, Any]]]:
 def _check_names(folder: Path, names: set[str]) -> None:
     if missing := sorted(REQUIRED - names):
         raise BundleError(f"{folder}: {missing[0]} is missing from the bundle")
-    if extra := sorted(names - REQUIRED - OPTIONAL):
+    if extra := sorted(names - REQUIRED):
         raise BundleError(f"{folder}: {extra[0]} does not belong in a bundle")
 
 

@@ -23,6 +23,8 @@ class OnnxEngine:
         options.log_severity_level = 3
         # Waiting threads would burn the cores of the task next door.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # Weights stay in the mapped file, whose pages the processes of a host share; packed, each has its own copy.
+        options.add_session_config_entry("session.disable_prepacking", "1")
         try:
             self._session = ort.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # The binding's own classes have no common public base.

@@ -7,6 +7,7 @@ Weights: logistic regression on features scaled by naive Bayes log-count ratios 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.linear_model import LogisticRegression
 
@@ -23,6 +23,7 @@ from tlnlp.errors import BundleError
 from tlnlp.model.combine import Floats, softmax
 
 FEATURES = 1 << 18
+MAX_HEADER_BYTES = 1 << 20
 # Words with inner apostrophes, so that "don't" is one word, and the marks that carry mood.
 TOKEN_PATTERN = r"(?u)\b\w[\w']*|[!?]"
 
@@ -58,12 +59,22 @@ class NgramView:
 
     @staticmethod
     def load(path: Path) -> NgramView:
-        """Raises BundleError."""
+        """The weights stay in the file, mapped into memory. Raises BundleError."""
         try:
-            tensors = load_file(path)
-            return NgramView(tensors["weights"], tensors["bias"])
-        except (OSError, KeyError, SafetensorError) as error:
+            return NgramView(_mapped(path, "weights"), np.array(_mapped(path, "bias")))
+        except (OSError, KeyError, TypeError, ValueError) as error:
             raise BundleError(f"{path}: not the weights of an n-gram view") from error
+
+
+def _mapped(path: Path, name: str) -> NDArray[np.float32]:
+    """A tensor of a safetensors file, without reading it (the format: huggingface.co/docs/safetensors)."""
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        found = json.loads(file.read(min(size, MAX_HEADER_BYTES)))[name]
+    if found["dtype"] != "F32":
+        raise ValueError(f"{name} is not float32")
+    start, _ = found["data_offsets"]
+    return np.memmap(path, np.float32, "r", 8 + size + start, tuple(found["shape"]))
 
 
 def fit_ngram(

@@ -165,7 +165,8 @@ def export_graph(model: TextClassifier, path: Path) -> tuple[str, ...]:
             verbose=False,
         )
     assert program is not None
-    program.save(str(path), external_data=False)
+    # Weights in a file of their own can be mapped into memory, once for all processes of a host.
+    program.save(str(path), external_data=True)
     return ("input_ids", "attention_mask")
 
 

@@ -1,0 +1,37 @@
+"""Scripts of ``deploy/``, run as they are."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import deploy_kit as kit
+import pytest
+
+# Stands where a cluster's client would: writes down what it was given.
+RECORDER = '#!/bin/sh\nfor word in "$@"; do printf "%s\\0" "$word"; done > "$RECORDED"\nexit "${RECORDER_EXIT:-0}"\n'
+
+
+@pytest.fixture
+def run_script(tmp_path: Path) -> kit.Recorded:
+    """Run a script of deploy/ with recorders in place of clients; the argv that the client got."""
+    (tmp_path / "bin").mkdir()
+    for client in ("spark-submit", "ray", "aws", "curl", "gcloud"):
+        recorder = tmp_path / "bin" / client
+        recorder.write_text("#!/bin/sh\necho token\n" if client == "gcloud" else RECORDER)
+        recorder.chmod(0o755)
+    recorded = tmp_path / "recorded"
+
+    def run(script: str, *arguments: str, **environment: str) -> list[str]:
+        own = {
+            "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
+            "TMPDIR": str(tmp_path),
+            "RECORDED": str(recorded),
+            "SPARK_HOME": str(tmp_path),
+            "RAY": str(tmp_path / "bin" / "ray"),
+        }
+        subprocess.run([kit.DEPLOY / script, *arguments], env=own | environment, cwd=tmp_path, check=True, timeout=60)
+        return recorded.read_text().split("\0")[:-1]
+
+    return run

@@ -1,0 +1,118 @@
+"""Units, shell and image recipes, each held to the tool that knows it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import deploy_kit as kit
+import pytest
+
+from tlnlp.cli import cli
+from tlnlp.config import ScoreSettings, load_settings
+
+BIN = Path(sys.executable).parent
+UNITS = kit.DEPLOY / "systemd"
+SCRIPTS = sorted(kit.DEPLOY.rglob("*.sh"))
+RECIPES = sorted((kit.DEPLOY / "images").glob("*.Dockerfile"))
+
+
+def run(*command: object) -> str:
+    """What the command has to say; nothing, if all is well."""
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=120)
+    told = done.stdout + done.stderr
+    assert done.returncode == 0, told
+    return told
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=[path.name for path in SCRIPTS])
+def test_a_script_is_sound(script: Path) -> None:
+    assert os.access(script, os.X_OK), "not executable"
+    assert "set -euo pipefail" in script.read_text()
+    assert run(BIN / "shellcheck", script) == ""
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=[path.name for path in RECIPES])
+def test_a_recipe_is_sound(recipe: Path) -> None:
+    assert run(BIN / "hadolint", recipe) == ""
+    text = recipe.read_text()
+    assert re.findall(r"^USER (\d+):\d+$", text, re.MULTILINE)[-1:] not in ([], ["0"])
+    for base in re.findall(r"^FROM (\S+)", text, re.MULTILINE):
+        assert re.search(r":\d+\.\d+\.\d+-", base), f"{base} is not pinned"
+    sent = recipe.with_name(f"{recipe.name}.dockerignore").read_text().split()
+    for sources in re.findall(r"^COPY (?!--from)(.+)$", text, re.MULTILINE):
+        for source in sources.split()[:-1]:
+            assert (kit.ROOT / source).exists(), f"{source}: COPY of what is not there"
+            assert any(source == own or source.startswith(f"{own}/") for own in (word[1:] for word in sent)), source
+
+
+def test_the_image_and_the_script_fetch_jars_of_one_spark() -> None:
+    recipe, script = (
+        (kit.DEPLOY / "images/score.Dockerfile").read_text(),
+        (kit.DEPLOY / "spark/fetch-s3-jars.sh").read_text(),
+    )
+    (spark,) = re.findall(r"apache/spark:([\d.]+)-", recipe)
+    assert f"spark-hadoop-cloud_2.13:{spark} " in script
+    assert {
+        kit.spark_application(f"k8s/score-{kind}sparkapplication.yaml")["sparkVersion"] for kind in ("", "scheduled")
+    } == {spark}
+
+
+@pytest.fixture
+def units(tmp_path: Path) -> Path:
+    """The units, with this environment in place of /opt/tlnlp/.venv: systemd looks for what they start."""
+    for unit in UNITS.iterdir():
+        (tmp_path / unit.name).write_text(unit.read_text().replace("/opt/tlnlp/.venv/bin", str(BIN)))
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in UNITS.iterdir()))
+def test_a_unit_is_sound(name: str, units: Path) -> None:
+    analyze = Path("/usr/bin/systemd-analyze")
+    kit.needs(analyze.exists(), "no systemd-analyze: the units were not checked (Debian's package systemd has it)")
+    assert run(analyze, "verify", "--man=no", units / name) == ""
+
+
+def test_a_misspelt_unit_is_told(units: Path) -> None:
+    analyze = Path("/usr/bin/systemd-analyze")
+    kit.needs(analyze.exists(), "no systemd-analyze: the units were not checked (Debian's package systemd has it)")
+    unit = units / "tlnlp-score@.service"
+    unit.write_text(unit.read_text().replace("Nice=", "Nicer="))
+    assert "Nicer" in run(analyze, "verify", "--man=no", unit)
+
+
+def _value(unit: str, key: str) -> str:
+    (value,) = re.findall(rf"^{key}=(.*)$", (UNITS / unit).read_text(), re.MULTILINE)
+    return value
+
+
+def test_the_unit_starts_a_command_that_tlnlp_takes() -> None:
+    argv = shlex.split(_value("tlnlp-score@.service", "ExecStart").replace("%i", "2026-01-31"))
+    assert argv[0] == "/usr/bin/flock"
+    start = argv.index("/opt/tlnlp/.venv/bin/tlnlp")
+    assert argv[start + 1] == "score"
+    parsed = cli.commands["score"].make_context("score", argv[start + 2 :]).params
+    settings = load_settings(ScoreSettings, kit.config_file(parsed["config"]), parsed["overrides"])
+    assert str(settings.score_date) == "2026-01-31"
+
+
+def test_the_starter_names_the_day(tmp_path: Path) -> None:
+    shell, flag, line = shlex.split(_value("tlnlp-score.service", "ExecStart"))
+    systemctl = tmp_path / "systemctl"
+    systemctl.write_text('#!/bin/sh\necho "$@"\n')
+    systemctl.chmod(0o755)
+    # The two doublings are systemd's own quoting.
+    command = [shell, flag, line.replace("$$", "$").replace("%%", "%")]
+    told = subprocess.run(
+        command, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, capture_output=True, text=True, check=True
+    )
+    assert re.fullmatch(r"start --no-block tlnlp-score@\d{4}-\d{2}-\d{2}\.service\n", told.stdout)
+
+
+def test_what_trying_again_cannot_mend_is_not_tried_again() -> None:
+    assert set(_value("tlnlp-score@.service", "RestartPreventExitStatus").split()) == set("23489")
+    assert _value("tlnlp-score@.service", "TimeoutStartSec") == "6h"

@@ -1,0 +1,97 @@
+"""Requests to managed services hold to the services' own models."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import botocore.session
+import deploy_kit as kit
+import pytest
+from botocore.validate import ParamValidator
+
+MANAGED = kit.DEPLOY / "managed"
+
+
+def _is_valid(operation: str, request: dict[str, Any]) -> str:
+    """What botocore has to say against a request, patterns included (its own validator leaves those to the service)."""
+    service = botocore.session.get_session().get_service_model("emr-serverless")
+    shape = service.operation_model(operation).input_shape
+    report = ParamValidator().validate(request, shape).generate_report()
+    return "\n".join([report, *_misfits(request, shape, "")]).strip()
+
+
+def _misfits(value: Any, shape: Any, place: str) -> list[str]:
+    if shape.type_name == "structure":
+        return [
+            one
+            for key in value
+            if key in shape.members
+            for one in _misfits(value[key], shape.members[key], f"{place}.{key}")
+        ]
+    if shape.type_name == "list":
+        return [one for item in value for one in _misfits(item, shape.member, f"{place}[]")]
+    if shape.type_name == "map":
+        return [one for key, item in value.items() for one in _misfits(item, shape.value, f"{place}.{key}")]
+    pattern = shape.metadata.get("pattern")
+    wrong = shape.metadata.get("enum") and value not in shape.metadata["enum"]
+    # Java's notation for characters outside the basic plane is none of Python's.
+    wrong = wrong or (pattern and "\\u" not in pattern and not re.fullmatch(pattern, str(value), re.DOTALL))
+    return [f"{place}: {value!r} does not fit"] if wrong else []
+
+
+@pytest.mark.parametrize(
+    ("operation", "name"),
+    [("CreateApplication", "emr-serverless-application"), ("StartJobRun", "emr-serverless-job-run")],
+)
+def test_a_request_to_emr_is_valid(operation: str, name: str) -> None:
+    request = json.loads((MANAGED / f"{name}.json").read_text())
+    # The command line adds a token to every request that lacks one.
+    assert _is_valid(operation, request | {"clientToken": "token"}) == ""
+    assert "applicationId" in _is_valid("StartJobRun", {"clientToken": "token", "executionRoleArn": "arn"})
+
+
+def test_emr_runs_one_night_at_a_time_and_ends_it() -> None:
+    application = json.loads((MANAGED / "emr-serverless-application.json").read_text())
+    run = json.loads((MANAGED / "emr-serverless-job-run.json").read_text())
+    assert application["schedulerConfiguration"]["maxConcurrentRuns"] == 1
+    assert 0 < run["executionTimeoutMinutes"] <= 12 * 60
+    properties = run["configurationOverrides"]["applicationConfiguration"][0]["properties"]
+    workers = int(properties["spark.dynamicAllocation.maxExecutors"])
+    cores = workers * int(properties["spark.executor.cores"]) + int(properties["spark.driver.cores"])
+    assert cores <= int(application["maximumCapacity"]["cpu"].split()[0])
+
+
+def test_the_scripts_put_the_day_in(run_script: kit.Recorded) -> None:
+    day = "2026-01-31"
+    argv = run_script("managed/emr-serverless-submit.sh", SCORE_DATE=day)
+    assert argv[:2] == ["emr-serverless", "start-job-run"]
+    request = json.loads(kit.after(argv, "--cli-input-json"))
+    assert _is_valid("StartJobRun", request | {"clientToken": "token"}) == ""
+    assert f"score_date={day}" in request["jobDriver"]["sparkSubmit"]["entryPointArguments"]
+    argv = run_script("managed/dataproc-submit.sh", SCORE_DATE=day, SUFFIX="-again")
+    assert f"score_date={day}" in json.loads(kit.after(argv, "--data"))["pysparkBatch"]["args"]
+    batch_id = argv[-1].partition("batchId=")[2]
+    assert re.fullmatch(r"[a-z0-9][a-z0-9-]{2,61}[a-z0-9]", batch_id), "not an id that Dataproc takes"
+    assert "token" not in " ".join(argv)
+
+
+def test_a_request_to_dataproc_is_valid() -> None:
+    told = "google-cloud-dataproc is not installed: the request to Dataproc was not checked"
+    try:
+        from google.cloud import dataproc_v1
+    except ImportError:
+        kit.needs(False, told)
+
+    batch = dataproc_v1.Batch.from_json((MANAGED / "dataproc-batch.json").read_text(), ignore_unknown_fields=False)
+    execution = batch.environment_config.execution_config
+    assert 0 < execution.ttl.total_seconds() <= 12 * 3600
+    assert execution.authentication_config.user_workload_authentication_type.name == "SERVICE_ACCOUNT"
+
+
+def test_both_services_get_the_same_night() -> None:
+    emr, dataproc = (
+        kit.job_settings(argv) for place, argv in kit.command_lines() if place.startswith(("emr-", "dataproc-"))
+    )
+    assert json.loads(emr.model_dump_json().replace("s3://", "gs://")) == json.loads(dataproc.model_dump_json())
