@@ -72,12 +72,21 @@ $(PACKED): requirements-score.lock pyproject.toml $(STAMP) $(shell find tlnlp -n
 	@$(BIN)/venv-pack --quiet --prefix build/score-env --output $@ && rm -rf build/score-env build/wheel
 	@ls -sh $@
 
-acceptance: setup tools pack ## The heavy proofs, on the real data in DATA
+AIRFLOW := $(CACHE)/airflow/.installed
+
+$(AIRFLOW): requirements-airflow.lock
+	@echo "installing Airflow into $(CACHE)/airflow" >&2
+	@rm -rf $(CACHE)/airflow && $(PYTHON) -m venv $(CACHE)/airflow
+	@$(CACHE)/airflow/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+		-r requirements-airflow.lock && touch $@
+
+acceptance: setup tools pack $(AIRFLOW) ## The heavy proofs, on the real data in DATA
 	TLNLP_DATA=$(abspath $(DATA)) $(BIN)/python -m pytest -m acceptance -s
 
 lock: ## Write the lock files anew (needs uv)
 	uv pip compile pyproject.toml --extra score --extra train --group dev $(LOCK_FLAGS) -o requirements-dev.lock
 	uv pip compile pyproject.toml --extra score --no-emit-package pyspark $(LOCK_FLAGS) -o requirements-score.lock
+	uv pip compile --group airflow $(LOCK_FLAGS) -o requirements-airflow.lock
 	uv pip compile pyproject.toml --extra train $(LOCK_FLAGS) -o requirements-train.lock
 
 LOCK_FLAGS := --quiet --generate-hashes --universal --python-version 3.11

@@ -56,8 +56,20 @@ def write_documents(folder: Path, count: int, files: int = 1) -> Path:
     return folder
 
 
+def _command(pid: str) -> bytes:
+    return Path("/proc", pid, "cmdline").read_bytes()
+
+
+def _is_executor(pid: str, master: str) -> bool:
+    """An executor of the cluster: its parent is a worker that was told of the master."""
+    if not pid.isdigit() or b"CoarseGrainedExecutorBackend" not in _command(pid):
+        return False
+    parent = Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()[1]
+    return master.encode() in _command(parent)
+
+
 @contextmanager
-def executors_watched(peaks: dict[int, int]) -> Iterator[None]:
+def executors_watched(master: str, peaks: dict[int, int]) -> Iterator[None]:
     """Note the largest resident set of each executor's JVM."""
     done = threading.Event()
 
@@ -65,7 +77,7 @@ def executors_watched(peaks: dict[int, int]) -> Iterator[None]:
         while not done.wait(1.0):
             for entry in Path("/proc").iterdir():
                 try:
-                    if entry.name.isdigit() and b"CoarseGrainedExecutorBackend" in (entry / "cmdline").read_bytes():
+                    if _is_executor(entry.name, master):
                         peaks[int(entry.name)] = max(peaks.get(int(entry.name), 0), peak_bytes(int(entry.name)))
                 except OSError:
                     continue
@@ -88,7 +100,7 @@ def score(cluster: str, registry: Path, documents: Path, cwd: Path, executors: i
     command = [sys.executable, "-m", "tlnlp", "score", "--json", *(part for s in settings for part in ("--set", s))]
     environment = {"PYSPARK_PYTHON": "./environment/bin/python", "SPARK_LOCAL_IP": "127.0.0.1"}
     peaks: dict[int, int] = {}
-    with executors_watched(peaks):
+    with executors_watched(cluster, peaks):
         done = subprocess.run(command, cwd=cwd, env=os.environ | environment, stdout=subprocess.PIPE)
     assert done.returncode == 0
     told: dict[str, Any] = json.loads(done.stdout)

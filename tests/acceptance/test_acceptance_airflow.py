@@ -1,0 +1,75 @@
+"""A real Airflow, in its own environment, runs two nights and the first one again."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import kit
+import pytest
+
+from tlnlp.registry import Registry
+from tlnlp.warehouse.query import run_query
+
+pytestmark = pytest.mark.acceptance
+ROOT = Path(__file__).parents[2]
+AIRFLOW = ROOT / ".cache" / "airflow" / "bin" / "airflow"
+
+
+class Airflow:
+    def __init__(self, home: Path, commands: dict[str, str]) -> None:
+        self.environment = os.environ | commands | {
+            "AIRFLOW_HOME": str(home),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "deploy" / "airflow"),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "false",
+            "TLNLP_HOME": str(home.parent),
+        }  # fmt: skip
+        self("db", "migrate")
+
+    def __call__(self, *arguments: str) -> str:
+        done = subprocess.run(
+            [AIRFLOW, *arguments], env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        assert done.returncode == 0, done.stdout[-4000:]
+        return done.stdout
+
+
+@pytest.fixture
+def night(tmp_path: Path, tiny_bundle: Path) -> Airflow:
+    registry = Registry(str(tmp_path / ".tlnlp/registry"))
+    registry.publish("tiny", tiny_bundle)
+    registry.set_champion("tiny", 1, expected=None, by="ada", reason="first")
+    score = f"{sys.executable} -m tlnlp score --set documents=documents --set model=tiny --set score_date=$SCORE_DATE"
+    return Airflow(tmp_path / "airflow", {"TLNLP_SCORE": score, "TLNLP_FINETUNE": "true", "TLNLP_PROMOTE": "exit 5"})
+
+
+def write(tmp_path: Path, name: str, start: int, count: int) -> None:
+    rows = [{"id": f"d{start + n}", "text": text} for n, text in enumerate(kit.texts(count, seed=start))]
+    kit.write_jsonl(tmp_path / "documents" / name, rows)
+
+
+def by_day(tmp_path: Path) -> dict[str, int]:
+    found = run_query(str(tmp_path / ".tlnlp/warehouse"), "select score_date::varchar, count(*) from scores group by 1")
+    return {str(day): int(str(count)) for day, count in found.rows}
+
+
+def test_two_nights_and_the_first_again(night: Airflow, tmp_path: Path) -> None:
+    assert "No data found" in night("dags", "list-import-errors")
+    # A run at the end of an interval is for that interval: the night of the 31st scores the 30th.
+    write(tmp_path, "a.jsonl", 0, 12)
+    night("dags", "test", "tlnlp_score", "2026-01-31T02:00:00+00:00")
+    assert by_day(tmp_path) == {"2026-01-30": 12}
+    write(tmp_path, "b.jsonl", 100, 5)
+    night("dags", "test", "tlnlp_score", "2026-02-01T02:00:00+00:00")
+    assert by_day(tmp_path) == {"2026-01-30": 12, "2026-01-31": 17}
+    night("dags", "test", "tlnlp_score", "2026-01-31T02:00:00+00:00")
+    assert by_day(tmp_path) == {"2026-01-30": 17, "2026-01-31": 17}
+    print(json.dumps(by_day(tmp_path)))
+
+
+def test_a_refused_promotion_is_skipped_and_not_failed(night: Airflow) -> None:
+    told = night("dags", "test", "tlnlp_learn", "2026-01-31T02:00:00+00:00")
+    assert "Skipping" in told or "skipped" in told
