@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DATA ?= ../shared/data
+# Schemas of the custom Kubernetes resources, where there are any; without them those are checked less strictly.
+SCHEMAS ?= ../shared/schemas
 CACHE := .cache
 GATEWAY := $(CACHE)/bin/versitygw
 JARS := $(CACHE)/jars/.fetched
@@ -50,7 +52,7 @@ demo: setup ## The whole path on the shipped reviews
 	@$(BIN)/tlnlp demo
 
 test: setup tools ## The tests
-	$(BIN)/python -m pytest -m "not acceptance"
+	TLNLP_SCHEMAS=$(abspath $(wildcard $(SCHEMAS))) $(BIN)/python -m pytest -m "not acceptance"
 
 lint: setup ## Format, lint and types
 	$(BIN)/ruff format --check .

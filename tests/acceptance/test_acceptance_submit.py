@@ -1,0 +1,73 @@
+"""The submit script of deploy/spark, as it stands, on a real standalone cluster and a real S3 server."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import kit
+import pytest
+import s3_server
+import spark_cluster
+
+from tlnlp.registry import Registry
+from tlnlp.storage import Storage
+
+pytestmark = pytest.mark.acceptance
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def spark_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A Spark with the S3 jars among its own, as deploy/README.md asks of a cluster's nodes."""
+    home = tmp_path / "spark-home"
+    (home / "jars").mkdir(parents=True)
+    for part in spark_cluster.SPARK_HOME.iterdir():
+        if part.name != "jars":
+            (home / part.name).symlink_to(part)
+    for jar in [*(spark_cluster.SPARK_HOME / "jars").iterdir(), *s3_server.JARS.glob("*.jar")]:
+        if not (home / "jars" / jar.name).exists():
+            (home / "jars" / jar.name).symlink_to(jar)
+    monkeypatch.setattr(spark_cluster, "SPARK_HOME", home)
+    return home
+
+
+@pytest.fixture
+def master(spark_home: Path, tmp_path: Path) -> Iterator[str]:
+    with spark_cluster.running(tmp_path / "cluster") as address:
+        yield address
+
+
+def test_a_night_by_the_script(
+    master: str, spark_home: Path, s3_bucket: str, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    storage = Storage(f"{s3_bucket}/submit")
+    storage.write("documents/a.jsonl", kit.write_jsonl(tmp_path / "a.jsonl", kit.labelled(100)))
+    Registry(storage.url("registry")).publish("tickets", tiny_bundle)
+    places = [f"{name}={storage.url(name)}" for name in ("documents", "registry", "warehouse")]
+    done = subprocess.run(
+        [
+            ROOT / "deploy/spark/submit-standalone.sh",
+            *(part for one in [*places, "model=tickets@1"] for part in ("--set", one)),
+        ],
+        env=os.environ
+        | {
+            "MASTER": master,
+            "SPARK_HOME": str(spark_home),
+            "SPARK_LOCAL_IP": "127.0.0.1",
+            "SCORE_DATE": "2026-01-31",
+            "PYSPARK_DRIVER_PYTHON": sys.executable,
+            "TMPDIR": str(tmp_path),
+        },
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert (told["rows_in"], told["rows_scored"], told["score_date"]) == (100, 100, "2026-01-31")
+    assert "committed by copying" not in done.stderr
