@@ -9,6 +9,7 @@ DATA ?= ../shared/data
 SCHEMAS ?= ../shared/schemas
 CACHE := .cache
 GATEWAY := $(CACHE)/bin/versitygw
+AZURITE := $(CACHE)/azurite/node_modules/.bin/azurite-blob
 JARS := $(CACHE)/jars/.fetched
 # The version of Hadoop inside pyspark, and the newest binding of its committers to Spark.
 S3A := org.apache.hadoop:hadoop-aws:3.5.0,org.apache.spark:spark-hadoop-cloud_2.13:4.1.2
@@ -32,12 +33,17 @@ $(STAMP): requirements-dev.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-tools: $(GATEWAY) $(JARS) ## Fetch once what the tests need: an S3 server, Spark's S3A jars
+tools: $(GATEWAY) $(AZURITE) $(JARS) ## Fetch once what the tests need: S3 and Azure servers, Spark's S3A jars
 
 $(GATEWAY):
 	@if command -v go >/dev/null; then echo "building the S3 server of the tests" >&2; \
 		GOBIN=$(abspath $(CACHE)/bin) go install github.com/versity/versitygw/cmd/versitygw@v1.8.0; \
 	else echo "*** THE TESTS OF S3 WILL BE SKIPPED: install Go 1.24 or newer, then run make tools ***" >&2; fi
+
+$(AZURITE):
+	@if command -v npm >/dev/null; then echo "installing the Azure emulator of the tests" >&2; \
+		npm install --silent --no-audit --no-fund --prefix $(CACHE)/azurite azurite@3.35.0; \
+	else echo "*** THE TESTS OF AZURE WILL BE SKIPPED: install Node.js with npm, then run make tools ***" >&2; fi
 
 $(JARS): $(STAMP)
 	@echo "fetching Spark's S3A jars (700 MB)" >&2

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import azure_server
 import kit
 import pytest
 import s3_server
@@ -49,6 +50,14 @@ def s3_bucket(s3_environment: bool) -> str:
     s3_server.require()
     assert s3_environment
     return f"s3://{s3_server.BUCKET}"
+
+
+@pytest.fixture(scope="session")
+def azure_container(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URI of a container on a real emulator; without one, the test is skipped, loudly."""
+    azure_server.require()
+    with azure_server.running(tmp_path_factory.mktemp("azure") / "root") as values, s3_server.environment(values):
+        yield f"az://{azure_server.CONTAINER}"
 
 
 @pytest.fixture(scope="session")

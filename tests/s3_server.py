@@ -83,7 +83,8 @@ def _wait(process: subprocess.Popen[bytes], port: int) -> None:
 @contextmanager
 def environment(values: dict[str, str]) -> Iterator[None]:
     """The variables in this process and those it starts, while the block runs."""
-    names = {name for name in os.environ if name.startswith("AWS_")} | values.keys()
+    kinds = {name.split("_")[0] + "_" for name in values}
+    names = {name for name in os.environ if name.startswith(tuple(kinds))} | values.keys()
     before = {name: os.environ.pop(name) for name in names if name in os.environ}
     os.environ.update(values)
     try:

@@ -21,8 +21,12 @@ def s3_folder(request: pytest.FixtureRequest) -> str:
     return f"{request.getfixturevalue('s3_bucket')}/store/root {uuid4().hex[:6]}"
 
 
+def azure_folder(request: pytest.FixtureRequest) -> str:
+    return f"{request.getfixturevalue('azure_container')}/store/root {uuid4().hex[:6]}"
+
+
 # name -> what gives the URI of an empty root; a factory may start a server through the request's fixtures.
-STORES: dict[str, Factory] = {"local": local_folder, "s3": s3_folder}
+STORES: dict[str, Factory] = {"local": local_folder, "s3": s3_folder, "azure": azure_folder}
 
 
 @pytest.fixture(params=list(STORES.values()), ids=list(STORES))

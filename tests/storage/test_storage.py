@@ -184,6 +184,8 @@ def test_keys_cannot_leave_the_root(storage: Storage, wrong: str) -> None:
 
 @pytest.mark.parametrize("key", ODD_KEYS)
 def test_odd_keys_are_kept_as_they_are(storage: Storage, tmp_path: Path, key: str) -> None:
+    if storage.uri.startswith("az://") and "100%" in key:
+        pytest.xfail("Azurite 3.35 does not find a name with a percent sign that begins no escape")
     assert storage.put_if_absent(key, b"1")
     assert not storage.put_if_absent(key, b"2")
     tagged = storage.read_tagged(key)
