@@ -88,12 +88,20 @@ $(AIRFLOW): requirements-airflow.lock
 	@$(CACHE)/airflow/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
 		-r requirements-airflow.lock && touch $@
 
-acceptance: setup tools pack $(AIRFLOW) ## The heavy proofs, on the real data in DATA
+SPARK40 := $(CACHE)/pyspark40/.installed
+
+$(SPARK40): requirements-spark40.lock $(STAMP)
+	@rm -rf $(CACHE)/pyspark40
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+		--target $(CACHE)/pyspark40 -r requirements-spark40.lock && touch $@
+
+acceptance: setup tools pack $(AIRFLOW) $(SPARK40) ## The heavy proofs, on the real data in DATA
 	TLNLP_DATA=$(abspath $(DATA)) $(BIN)/python -m pytest -m acceptance -s
 
 lock: ## Write the lock files anew (needs uv)
 	uv pip compile pyproject.toml --extra score --extra train --group dev $(LOCK_FLAGS) -o requirements-dev.lock
 	uv pip compile pyproject.toml --extra score --no-emit-package pyspark $(LOCK_FLAGS) -o requirements-score.lock
+	uv pip compile --group spark40 --no-deps $(LOCK_FLAGS) -o requirements-spark40.lock
 	uv pip compile --group airflow $(LOCK_FLAGS) -o requirements-airflow.lock
 	uv pip compile pyproject.toml --extra train $(LOCK_FLAGS) -o requirements-train.lock
 

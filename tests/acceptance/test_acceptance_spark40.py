@@ -1,0 +1,22 @@
+"""The scoring tests on Spark 4.0, which managed services offer; without S3, whose jars belong to the newer Hadoop."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.acceptance
+ROOT = Path(__file__).parents[2]
+OLDER = ROOT / ".cache" / "pyspark40"
+
+
+def test_the_scoring_tests_pass_on_spark_40() -> None:
+    environment = os.environ | {"PYTHONPATH": str(OLDER)}
+    asked = [sys.executable, "-c", "import pyspark; print(pyspark.__version__)"]
+    assert subprocess.run(asked, env=environment, capture_output=True, text=True).stdout.startswith("4.0.")
+    command = [sys.executable, "-m", "pytest", "tests/score", "-q", "--deselect", "tests/score/test_score_s3.py"]
+    assert subprocess.run(command, cwd=ROOT, env=environment).returncode == 0
