@@ -107,7 +107,8 @@ class S3:
 
 
 # Output that becomes visible only when the job commits, without renames, which a store does not have (Hadoop's "magic"
-# committer; the classes that bind it to Parquet are those of spark-hadoop-cloud).
+# committer; the classes that bind it to Parquet are those of spark-hadoop-cloud). Spark 4.3 sets these itself where it
+# finds the classes; said here for a session that was started without them, and for older releases.
 COMMITTER = {
     "spark.sql.sources.commitProtocolClass": COMMIT_CLASS,
     "spark.sql.parquet.output.committer.class": f"{_COMMIT}.BindingParquetOutputCommitter",
