@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pyarrow.fs import S3FileSystem
 
 DEFAULT_REGION = "us-east-1"
-# Keys and profiles of the driver reach executors through Hadoop's configuration; roles are found where they are used.
+# Keys in the driver's environment reach executors through Hadoop's configuration; roles and profiles are found on each.
 _HADOOP_CREDENTIALS = ",".join(
     [
         "org.apache.hadoop.fs.s3a.TemporaryAWSCredentialsProvider",
