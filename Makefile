@@ -95,13 +95,33 @@ $(SPARK40): requirements-spark40.lock $(STAMP)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
 		--target $(CACHE)/pyspark40 -r requirements-spark40.lock && touch $@
 
-acceptance: setup tools pack $(AIRFLOW) $(SPARK40) ## The heavy proofs, on the real data in DATA
+READERS := $(CACHE)/readers/.installed
+# Iceberg for the newest Spark that it has a runtime for; what holds the catalog it reads by; and, of the AWS SDK that is
+# among the S3A jars, the one HTTP client that Iceberg can use and the SDK's bundle lacks.
+READER_JARS := org.apache.iceberg:iceberg-spark-runtime-4.1_2.13:1.12.0,org.xerial:sqlite-jdbc:3.54.1.0
+READER_JARS := $(READER_JARS),software.amazon.awssdk:url-connection-client:2.35.4
+READER_JARS_WITHOUT := software.amazon.awssdk:[a-t]*,org.slf4j:*,org.reactivestreams:*
+
+$(READERS): requirements-readers.lock
+	@echo "installing readers of the table (Spark 4.1, ClickHouse, DuckDB 1.5) into $(CACHE)/readers" >&2
+	@rm -rf $(CACHE)/readers && $(PYTHON) -m venv $(CACHE)/readers
+	@$(CACHE)/readers/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+		-r requirements-readers.lock
+	@touch $(CACHE)/nothing.py && PYSPARK_PYTHON=$(CACHE)/readers/bin/python SPARK_LOCAL_IP=127.0.0.1 \
+		$(CACHE)/readers/bin/spark-submit --packages $(READER_JARS) \
+		--exclude-packages '$(READER_JARS_WITHOUT)' \
+		--conf spark.jars.ivy=$(abspath $(CACHE)/readers/ivy) $(CACHE)/nothing.py \
+		2>$(CACHE)/readers/ivy.log || { tail -n 20 $(CACHE)/readers/ivy.log >&2; exit 1; }
+	@mv $(CACHE)/readers/ivy/jars $(CACHE)/readers/jars && rm -rf $(CACHE)/readers/ivy && touch $@
+
+acceptance: setup tools pack $(AIRFLOW) $(SPARK40) $(READERS) ## The heavy proofs, on the real data in DATA
 	TLNLP_DATA=$(abspath $(DATA)) $(BIN)/python -m pytest -m acceptance -s
 
 lock: ## Write the lock files anew (needs uv)
 	uv pip compile pyproject.toml --extra score --extra train --group dev $(LOCK_FLAGS) -o requirements-dev.lock
 	uv pip compile pyproject.toml --extra score --no-emit-package pyspark $(LOCK_FLAGS) -o requirements-score.lock
 	uv pip compile --group spark40 --no-deps $(LOCK_FLAGS) -o requirements-spark40.lock
+	uv pip compile --group readers $(LOCK_FLAGS) -o requirements-readers.lock
 	uv pip compile --group airflow $(LOCK_FLAGS) -o requirements-airflow.lock
 	uv pip compile pyproject.toml --extra train $(LOCK_FLAGS) -o requirements-train.lock
 

@@ -12,6 +12,7 @@ import click
 from tlnlp import __version__, console
 from tlnlp.config import (
     DEFAULT_WORKSPACE,
+    DdlSettings,
     EvaluateSettings,
     FinetuneSettings,
     LabelSettings,
@@ -25,6 +26,7 @@ from tlnlp.config import (
 )
 from tlnlp.entry import guarded
 from tlnlp.progress import say
+from tlnlp.warehouse.places import DIALECTS
 
 S = TypeVar("S", bound=Settings)
 
@@ -93,6 +95,11 @@ def cli() -> None:
 @cli.group()
 def labels() -> None:
     """Look at labelled sets."""
+
+
+@cli.group()
+def warehouse() -> None:
+    """Open the published table to other warehouses."""
 
 
 def _demo(call: Call) -> None:
@@ -215,6 +222,33 @@ def _query(call: Call, sql: str) -> None:
         console.print_rows(result.columns, result.rows)
 
 
+def _ddl(call: Call, dialect: Any, refresh: bool) -> None:
+    """Statements that make the published table readable in another warehouse."""
+    from tlnlp.warehouse.catalog import open_catalog
+    from tlnlp.warehouse.ddl import script, statements
+    from tlnlp.warehouse.places import NOTES
+    from tlnlp.warehouse.published import published_pair
+
+    given = call.settings(DdlSettings)
+    tables = published_pair(open_catalog(given.warehouse, given.catalog), given.table)
+    made = statements(tables, dialect, given, refresh=refresh)
+    say(NOTES[dialect])
+    if call.as_json:
+        console.print_json([one.to_json() for one in made])
+    else:
+        click.echo(script(made), nl=False)
+
+
+def _announce(call: Call) -> None:
+    """Tell the catalogs under `announce` of the published table; takes the --config and --set of `tlnlp score`."""
+    from tlnlp.warehouse.announce import announce_now, raise_failures
+
+    given = call.settings(ScoreSettings, documents="-", score_date="2000-01-01")  # of no account here
+    done = announce_now(given.warehouse, given.catalog, given.table, given.announce)
+    call.show_list([one.to_json() for one in done], ["target", "table", "outcome"])
+    raise_failures(done)
+
+
 def _runs(call: Call) -> None:
     """Past runs of fine-tuning and scoring, newest first; with --json, their whole ledgers."""
     from tlnlp.ledger import list_ledgers
@@ -243,6 +277,12 @@ command(cli, "models")(_models)
 command(cli, "score")(_score)
 command(cli, "query")(click.argument("sql")(_query))
 command(cli, "runs")(_runs)
+command(warehouse, "ddl")(
+    click.option("--dialect", type=click.Choice(DIALECTS), required=True)(
+        click.option("--refresh", is_flag=True, help="What each later night needs, not what is run once.")(_ddl)
+    )
+)
+command(warehouse, "announce")(_announce)
 
 
 def main() -> None:

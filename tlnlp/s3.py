@@ -136,11 +136,34 @@ def s3_of_environment(uri: str = "s3://") -> S3:
         raise _unusable(uri, error) from error
 
 
-@lru_cache(maxsize=4)
-def _found(environment: tuple[tuple[str, str], ...]) -> S3:
+def aws_client(service: str, region: str | None = None) -> Any:
+    """The boto3 client of another AWS service, as the environment says (``AWS_ENDPOINT_URL_<SERVICE>`` too).
+
+    Raises:
+        StorageError: no region is set, or the AWS configuration does not hold together.
+    """
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError, NoRegionError
+
+    patience = Config(connect_timeout=10, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 4})
+    try:
+        return _session().client(service, region_name=region, config=patience)
+    except NoRegionError as error:
+        raise StorageError(f"{service}: no AWS region is set; set AWS_REGION, or say the region") from error
+    except (BotoCoreError, ValueError) as error:
+        raise _unusable(service, error) from error
+
+
+def _session() -> Any:
     import boto3
 
-    session = boto3.Session()
+    # The other SDKs of AWS read AWS_REGION, and boto3 AWS_DEFAULT_REGION alone.
+    return boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
+
+
+@lru_cache(maxsize=4)
+def _found(environment: tuple[tuple[str, str], ...]) -> S3:
+    session = _session()
     region = session.region_name or DEFAULT_REGION
     meta = session.client("s3", region_name=region).meta
     own = (urlsplit(meta.endpoint_url).hostname or "").endswith((".amazonaws.com", ".amazonaws.com.cn"))

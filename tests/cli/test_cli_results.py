@@ -13,7 +13,9 @@ from pyspark.sql import SparkSession
 
 from tlnlp.cli import cli
 
-COMMANDS = ["demo", "evaluate", "finetune", "labels", "models", "promote", "query", "rollback", "runs", "score"]
+COMMANDS = [
+    "demo", "evaluate", "finetune", "labels", "models", "promote", "query", "rollback", "runs", "score", "warehouse",
+]  # fmt: skip
 
 
 def test_the_commands_and_their_common_options() -> None:
@@ -22,7 +24,8 @@ def test_the_commands_and_their_common_options() -> None:
     assert sorted(cli.commands) == COMMANDS
     for name in COMMANDS:
         assert f"\n  {name} " in told.out
-    for arguments in [[name] for name in COMMANDS if name != "labels"] + [["labels", "check"]]:
+    inner = [["labels", "check"], ["warehouse", "ddl"], ["warehouse", "announce"]]
+    for arguments in [[name] for name in COMMANDS if name not in ("labels", "warehouse")] + inner:
         shown = tlnlp(*arguments, "--help").out
         assert all(option in shown for option in ("--config", "--set", "--json", "--debug", "--workspace")), arguments
     assert tlnlp("--version").out.startswith("tlnlp")

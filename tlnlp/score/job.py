@@ -26,12 +26,14 @@ from tlnlp.model import bundle
 from tlnlp.progress import say
 from tlnlp.registry import ModelVersion, Registry
 from tlnlp.score import contract, lease
+from tlnlp.score.announce import announce_night
 from tlnlp.score.chunks import ChunkScorer, quarantine_rows, reused_rows
 from tlnlp.score.earlier import earlier_scores
 from tlnlp.score.session import announce, jvm_peak_bytes, spark_session
 from tlnlp.score.source import read_documents
 from tlnlp.score.staging import Piece, PreparedRows, Staging
 from tlnlp.storage import Storage
+from tlnlp.warehouse.announce import check_targets
 from tlnlp.warehouse.audit import audit_quarantine, audit_scores
 from tlnlp.warehouse.catalog import open_catalog
 from tlnlp.warehouse.clean import clean_runs
@@ -106,6 +108,7 @@ def score(settings: ScoreSettings) -> ScoreResult:
     """
     check_kept(settings.keep_columns)
     check_table(settings.table)
+    check_targets(settings.warehouse, settings.announce)
     run_id = new_run_id(datetime.now(UTC))
     ledger = Ledger("score", run_id, settings.model_dump(mode="json"))
     warehouse = Storage(settings.warehouse)
@@ -143,6 +146,7 @@ class _Night:
                 staged = self._stage(spark, scorer, model)
                 snapshot_id = self._publish(staged, model, scorer, expected)
                 self.ledger.results["peak_jvm_bytes"] = jvm_peak_bytes(spark)
+            announce_night(self.catalog, settings, self.ledger)
             with self.ledger.stage("clean"):
                 self.staging.drop_prepared()
                 self._clean()

@@ -195,6 +195,10 @@ class WarehouseCatalog(MetastoreCatalog):
     def register_view(self, identifier: str | Identifier, metadata_location: str) -> View:
         raise NotImplementedError("this catalog holds no views")
 
+    def pointer_uri(self, table: str) -> str:
+        """The object that names the table's current metadata file: ``{"metadata_location": ...}``."""
+        return self._pointers.url(_key(table))
+
     def _check_namespace(self, namespace: str | Identifier) -> None:
         if self.identifier_to_tuple(namespace) != (NAMESPACE,):
             raise NoSuchNamespaceError(f"Namespace does not exist: {namespace}; this catalog has only {NAMESPACE}")
