@@ -191,14 +191,27 @@ def _models(call: Call) -> None:
 
 def _score(call: Call) -> None:
     """Score one day of documents (Spark) and publish it as one snapshot."""
-    if not _says(call, "score_date"):
-        today = datetime.now(UTC).date().isoformat()
-        say(f"score_date is not set: today, {today} (UTC)")
-        call.overrides.append(f"score_date={today}")
+    _default_day(call)
     settings = call.settings(ScoreSettings)
     from tlnlp.score.job import score
 
     call.show(score(settings).to_json())
+
+
+def _plan(call: Call) -> None:
+    """What `tlnlp score` with the same settings would take: documents/s, memory, duration, cost. Publishes nothing."""
+    _default_day(call)
+    settings = call.settings(ScoreSettings)
+    from tlnlp.score.plan import plan
+
+    call.show(plan(settings).to_json())
+
+
+def _default_day(call: Call) -> None:
+    if not _says(call, "score_date"):
+        today = datetime.now(UTC).date().isoformat()
+        say(f"score_date is not set: today, {today} (UTC)")
+        call.overrides.append(f"score_date={today}")
 
 
 def _says(call: Call, key: str) -> bool:
@@ -275,6 +288,7 @@ command(cli, "promote")(
 command(cli, "rollback")(click.argument("name")(click.option("--reason", default="", metavar="TEXT")(_rollback)))
 command(cli, "models")(_models)
 command(cli, "score")(_score)
+command(cli, "plan")(_plan)
 command(cli, "query")(click.argument("sql")(_query))
 command(cli, "runs")(_runs)
 command(warehouse, "ddl")(

@@ -25,6 +25,19 @@ class LabelSettings(Settings):
     on_fault: OnFault = "fail"
 
 
+class CostSettings(Settings):
+    """What the machines of a run cost, and the most that it may cost; with nothing set, no cost is reckoned.
+
+    ``usd_per_hour`` (of one instance) goes before the price that ``prices`` gives for ``instance``.
+    """
+
+    instance: str | None = None
+    instances: int = Field(1, ge=1)
+    usd_per_hour: float | None = Field(None, ge=0)
+    prices: str = "conf/prices.yaml"
+    budget_usd: float | None = Field(None, gt=0)
+
+
 class TrainingSettings(Settings):
     """The recipe of one fit of the encoder view."""
 
@@ -66,6 +79,7 @@ class FinetuneSettings(LabelSettings):
     run_name: str | None = None
     training: TrainingSettings = TrainingSettings()
     ray: RaySettings = RaySettings()
+    cost: CostSettings = CostSettings()
 
 
 class EvaluateSettings(LabelSettings):
@@ -157,6 +171,7 @@ class ScoreSettings(Settings):
     file_rows: int = Field(100_000, ge=1)
     dead_after_h: float = Field(24.0, gt=0)
     announce: AnnounceSettings = AnnounceSettings()
+    cost: CostSettings = CostSettings()
     csv: CsvSettings = CsvSettings()
     spark: SparkSettings = SparkSettings()
 

@@ -10,7 +10,8 @@
     │   └── NotFoundError           6   nothing is stored under that name
     ├── EngineError                 7   Spark or Ray failed
     ├── NothingToPublishError       8   the night was refused: empty input, or too much in quarantine
-    └── PublishConflictError        9   another publisher won; or the table belongs to another source or model
+    ├── PublishConflictError        9   another publisher won; or the table belongs to another source or model
+    └── BudgetError                10   the run would cost, or has come to cost, more than its budget
 
 A message says what is wrong, where, and the next safe step. It never holds document text or credentials.
 """
@@ -64,3 +65,7 @@ class NothingToPublishError(TlnlpError):
 
 class PublishConflictError(TlnlpError):
     exit_code = 9
+
+
+class BudgetError(TlnlpError):
+    exit_code = 10

@@ -85,6 +85,20 @@ class Ledger:
         self._started_at, self._began_s = clock(), timer()
         self._finished_at: datetime | None = None
         self._duration_s: float | None = None
+        self._price: tuple[float, Mapping[str, object]] | None = None
+
+    def priced(self, usd_per_hour: float, **facts: object) -> None:
+        """Reckon the cost of the run at that price; ``facts`` say whose price it is."""
+        self._price = (usd_per_hour, facts)
+
+    @property
+    def cost(self) -> dict[str, object] | None:
+        """The cost so far, or of the whole once finished; None without a price."""
+        if self._price is None:
+            return None
+        usd_per_hour, facts = self._price
+        seconds = self._timer() - self._began_s if self._duration_s is None else self._duration_s
+        return {**facts, "usd_per_hour": usd_per_hour, "usd": round(usd_per_hour * seconds / 3600, 6)}
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -131,6 +145,7 @@ class Ledger:
             "started_at": self._started_at.isoformat(),
             "finished_at": finished_at.isoformat() if finished_at else None,
             "duration_s": self._duration_s,
+            "cost": self.cost,
             "error": self._error,
             "config": self._config,
             "inputs": [_without_secrets(one) for one in self._inputs],

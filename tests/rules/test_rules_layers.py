@@ -24,6 +24,7 @@ ALLOWED = {
     "console": set(),
     "settings": {"storage", "uri"},
     "config": {"settings", "storage", "uri"},
+    "cost": {"config", "settings"},
     "s3": set(),
     "storage": {"s3", "uri"},
     "ledger": {"memory", "storage"},
@@ -32,11 +33,11 @@ ALLOWED = {
     "registry": {"storage", "model", "ledger"},
     "warehouse": {"s3", "storage", "uri"},
     "train": {
-        "background", "config", "data", "environment", "ledger", "model", "progress", "registry", "s3", "storage",
+        "background", "config", "cost", "data", "environment", "ledger", "model", "progress", "registry", "s3", "storage",
         "uri",
     },
     "score": {
-        "background", "config", "data", "ledger", "memory", "model", "progress", "registry", "s3", "storage",
+        "background", "config", "cost", "data", "ledger", "memory", "model", "progress", "registry", "s3", "storage",
         "uri", "warehouse",
     },
     "entry": {"config", "environment"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -51,15 +51,36 @@ class ChunkScorer:
         """Largest resident set of a Python worker so far; 0 before the first batch."""
         return int(self._peak.value)
 
-    def score_chunks(self, staging: Staging, prepared: PreparedRows, kept: Sequence[Column]) -> list[Piece]:
-        """Score every text that needs it; one piece a chunk of about ``chunk_rows`` rows."""
+    @property
+    def rows_done(self) -> int:
+        """Rows that finished tasks have scored; those of a task that was repeated count twice."""
+        return int(self._rows.value)
+
+    def try_out(self, frame: DataFrame, rows: int, kept: Sequence[Column]) -> None:
+        """Score ``frame`` (about so many rows) as a chunk is scored, and keep nothing."""
+        with translated("trying a sample"):
+            self._scored(frame, rows, kept).write.format("noop").mode("overwrite").save()
+
+    def score_chunks(
+        self,
+        staging: Staging,
+        prepared: PreparedRows,
+        kept: Sequence[Column],
+        chunk_rows: int,
+        before_chunk: Callable[[int, int], None],
+    ) -> list[Piece]:
+        """Score every text that needs it; one piece a chunk of about ``chunk_rows`` rows.
+
+        ``before_chunk(rows scored, rows to come)`` may raise to stop between chunks; finished pieces stay.
+        """
         pieces: list[Piece] = []
         if not prepared.count(contract.SCORE):
             return pieces
         started = time.monotonic()
         with self._watched(prepared.count(contract.SCORE)):
-            for number, buckets in enumerate(prepared.chunks(contract.SCORE, self.settings.chunk_rows)):
+            for number, buckets in enumerate(prepared.chunks(contract.SCORE, chunk_rows)):
                 rows = sum(prepared.rows[contract.SCORE][bucket] for bucket in buckets)
+                before_chunk(sum(piece.rows for piece in pieces), rows)
                 frame = self.spark.read.parquet(*prepared.folders(contract.SCORE, buckets))
                 pieces.append(staging.write(f"scores-{number:04d}", self._scored(frame, rows, kept), "scoring"))
         self.seconds = time.monotonic() - started
@@ -75,7 +96,8 @@ class ChunkScorer:
 
     def _scored(self, frame: DataFrame, rows: int, kept: Sequence[Column]) -> DataFrame:
         least = self.settings.spark.shuffle_partitions or self.spark.sparkContext.defaultParallelism
-        partitions = max(least, math.ceil(rows / ROWS_PER_TASK))
+        # A multiple, so that the last round of tasks leaves no core idle.
+        partitions = least * math.ceil(max(1, rows) / ROWS_PER_TASK / least)
         # Equal texts meet in one task, side by side: each is read by the model once.
         frame = frame.repartition(partitions, "text_sha256").sortWithinPartitions("text_sha256")
         frame = frame.withColumn("_result", self._udf("text", "text_sha256"))
@@ -99,7 +121,8 @@ class ChunkScorer:
     def _watched(self, total: int) -> Iterator[None]:
         """Show how many rows the finished tasks have scored; for the eye only, counts come from footers."""
         with meter("scoring", total) as shown:
-            with repeated(lambda: shown.update(min(int(self._rows.value), total)), POLL_S):
+            before = self.rows_done
+            with repeated(lambda: shown.update(min(self.rows_done - before, total)), POLL_S):
                 yield
             shown.update(total)
 

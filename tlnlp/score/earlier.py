@@ -1,7 +1,11 @@
-"""What the table holds already, as Spark frames: scores that can be copied, and the latest text of each document."""
+"""What is there already, as Spark frames: scores that can be copied, and the latest text of each document.
+
+Scores are those of the table, and those that unfinished runs of the same bundle have left.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 
 from pyiceberg.catalog import Catalog
@@ -19,30 +23,36 @@ from tlnlp.warehouse.schema import SCORES, spark_ddl
 from tlnlp.warehouse.tables import load_table
 
 
-def earlier_scores(spark: SparkSession, catalog: Catalog, settings: ScoreSettings, model: ModelVersion) -> Earlier:
-    """Frames over the table's live files; none of them is read before the run prepares its rows."""
+def earlier_scores(
+    spark: SparkSession, catalog: Catalog, settings: ScoreSettings, model: ModelVersion, staged: Sequence[str]
+) -> Earlier:
+    """Frames over the table's live files and the ``staged`` ones; none is read before the run prepares its rows."""
     table = load_table(catalog, settings.table)
-    if table is None:
-        return Earlier()
-    scored = _frame(spark, table, parse(f"model_version == {model.version}"))
+    live = [] if table is None else _live_files(table, parse(f"model_version == {model.version}"))
+    scored = _frame(spark, [*live, *staged])
     if scored is not None:
         copied = F.max_by(F.struct(*COPIED), "scored_at").alias("copied")
         scored = scored.where(F.col("model_version") == model.version).groupBy("text_sha256").agg(copied)
         scored = scored.select("text_sha256", "copied.*")
-    latest = _latest(spark, table, settings.score_date) if settings.mode == "incremental" else None
+    latest = None
+    if table is not None and settings.mode == "incremental":
+        latest = _latest(spark, table, settings.score_date)
     return Earlier(scored, latest)
 
 
 def _latest(spark: SparkSession, table: Table, day: date) -> DataFrame | None:
-    frame = _frame(spark, table, parse(f"score_date < '{day.isoformat()}'"))
+    frame = _frame(spark, _live_files(table, parse(f"score_date < '{day.isoformat()}'")))
     if frame is None:
         return None
     frame = frame.where(F.col("score_date") < F.lit(day))
     return frame.groupBy("document_id").agg(F.max_by("text_sha256", "score_date").alias("latest_sha256"))
 
 
-def _frame(spark: SparkSession, table: Table, wanted: BooleanExpression) -> DataFrame | None:
-    files = sorted({task.file.file_path for task in table.scan(row_filter=wanted).plan_files()})
+def _live_files(table: Table, wanted: BooleanExpression) -> list[str]:
+    return sorted({task.file.file_path for task in table.scan(row_filter=wanted).plan_files()})
+
+
+def _frame(spark: SparkSession, files: Sequence[str]) -> DataFrame | None:
     if not files:
         return None
     return spark.read.schema(spark_ddl(SCORES)).parquet(*[spark_input(file) for file in files])

@@ -7,13 +7,11 @@ Until the last commit the table is untouched, whatever fails.
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from pyiceberg.catalog import Catalog
@@ -22,72 +20,27 @@ from pyspark.sql import SparkSession
 from tlnlp.config import ScoreSettings
 from tlnlp.errors import NothingToPublishError, StorageError
 from tlnlp.ledger import Ledger, new_run_id
-from tlnlp.model import bundle
 from tlnlp.progress import say
-from tlnlp.registry import ModelVersion, Registry
-from tlnlp.score import contract, lease
+from tlnlp.registry import ModelVersion
+from tlnlp.score import contract
 from tlnlp.score.announce import announce_night
 from tlnlp.score.chunks import ChunkScorer, quarantine_rows, reused_rows
-from tlnlp.score.earlier import earlier_scores
-from tlnlp.score.session import announce, jvm_peak_bytes, spark_session
-from tlnlp.score.source import read_documents
-from tlnlp.score.staging import Piece, PreparedRows, Staging
+from tlnlp.score.opening import Opened, opened, resolved, source_of
+from tlnlp.score.plan import Pace
+from tlnlp.score.result import Counts, ScoreResult
+from tlnlp.score.session import jvm_peak_bytes
+from tlnlp.score.staging import Piece, PreparedRows
+from tlnlp.score.unfinished import Unfinished
 from tlnlp.storage import Storage
 from tlnlp.warehouse.announce import check_targets
 from tlnlp.warehouse.audit import audit_quarantine, audit_scores
 from tlnlp.warehouse.catalog import open_catalog
 from tlnlp.warehouse.clean import clean_runs
-from tlnlp.warehouse.publish import check_publish, publish_day
+from tlnlp.warehouse.publish import publish_day
 from tlnlp.warehouse.schema import QUARANTINE, Column, check_kept, check_table, quarantine_name
 from tlnlp.warehouse.tables import day_token
 
-
-@dataclass(frozen=True)
-class Counts:
-    """The rows of a night. ``rows_unchanged`` (incremental mode) is the part of ``rows_reused`` that was not copied."""
-
-    rows_in: int
-    rows_scored: int
-    rows_reused: int
-    rows_duplicate: int
-    rows_quarantined: int
-    rows_unchanged: int
-    texts_scored: int
-
-    @property
-    def rows_published(self) -> int:
-        return self.rows_scored + self.rows_reused - self.rows_unchanged
-
-    def to_json(self) -> dict[str, int]:
-        return dict(vars(self))
-
-
-@dataclass(frozen=True)
-class ScoreResult:
-    run_id: str
-    model: ModelVersion
-    table: str
-    score_date: str
-    snapshot_id: int
-    counts: Counts
-    documents_per_s: float
-    seconds: float
-    peak_worker_bytes: int
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "run_id": self.run_id,
-            "model": self.model.name,
-            "model_version": self.model.version,
-            "table": self.table,
-            "score_date": self.score_date,
-            "snapshot_id": self.snapshot_id,
-            **self.counts.to_json(),
-            "rows_published": self.counts.rows_published,
-            "documents_per_s": round(self.documents_per_s, 1),
-            "seconds": round(self.seconds, 1),
-            "peak_worker_bytes": self.peak_worker_bytes,
-        }
+__all__ = ["Counts", "ScoreResult", "score"]
 
 
 @dataclass(frozen=True)
@@ -104,6 +57,7 @@ def score(settings: ScoreSettings) -> ScoreResult:
     Raises:
         UsageError, InputDataError, BundleError, StorageError, EngineError.
         NothingToPublishError: the input is empty, or too much of it went to quarantine.
+        BudgetError: the night would cost, or has come to cost, more than its budget.
         PublishConflictError: the table is another source's or model's, or the day was published meanwhile.
     """
     check_kept(settings.keep_columns)
@@ -122,65 +76,54 @@ class _Night:
     def __init__(self, settings: ScoreSettings, ledger: Ledger) -> None:
         self.settings, self.ledger, self.run_id = settings, ledger, ledger.run_id
         self.started = time.monotonic()
+        self.pace = Pace(settings, ledger)
         self.catalog: Catalog = open_catalog(settings.warehouse, settings.catalog)
-        self.staging = Staging(settings.warehouse, self.run_id)
-        self.source = settings.source or settings.documents
 
     def run(self) -> ScoreResult:
         settings = self.settings
-        registry = Registry(settings.registry)
-        model = registry.resolve(settings.model)
+        model = resolved(settings, self.catalog)
         self.ledger.results |= {"model": model.name, "model_version": model.version}
-        check_publish(self.catalog, settings.table, source=self.source, model=model.name)
         expected = self._tokens()
-        with tempfile.TemporaryDirectory(prefix="tlnlp-score-") as scratch, lease.held(self.staging.storage):
-            folder = registry.fetch(model, Path(scratch) / "bundle")
-            digest = bundle.verify(folder)
-            stores = (settings.documents, settings.warehouse)
-            with (
-                spark_session(settings.spark, settings.arrow_batch_rows, stores) as spark,
-                self._dropped_on_failure(),
-            ):
-                announce(spark)
-                scorer = ChunkScorer(spark, folder, digest, model, settings, self.run_id)
-                staged = self._stage(spark, scorer, model)
-                snapshot_id = self._publish(staged, model, scorer, expected)
-                self.ledger.results["peak_jvm_bytes"] = jvm_peak_bytes(spark)
+        with opened(settings, self.catalog, model, self.run_id) as night:
+            with self._left_in_order(night):
+                night.unfinished.begin()
+                staged = self._stage(night)
+                snapshot_id = self._publish(staged, night, expected)
+            self.ledger.results["peak_jvm_bytes"] = jvm_peak_bytes(night.spark)
             announce_night(self.catalog, settings, self.ledger)
             with self.ledger.stage("clean"):
-                self.staging.drop_prepared()
-                self._clean()
-        return self._result(model, staged.counts, snapshot_id, scorer)
+                night.staging.drop_prepared()
+                night.unfinished.end()
+                self._clean(night.unfinished)
+        return self._result(model, staged.counts, snapshot_id, night.scorer)
 
     def _tokens(self) -> dict[str, str]:
         tables = (self.settings.table, quarantine_name(self.settings.table))
         return {table: day_token(self.catalog, table, self.settings.score_date) for table in tables}
 
-    def _stage(self, spark: SparkSession, scorer: ChunkScorer, model: ModelVersion) -> _Staged:
-        settings = self.settings
+    def _stage(self, night: Opened) -> _Staged:
+        settings, scorer, staging = self.settings, night.scorer, night.staging
         with self.ledger.stage("prepare"):
-            documents, kept = read_documents(spark, settings)
-            check_publish(self.catalog, settings.table, source=self.source, model=model.name, kept=kept)
-            earlier = earlier_scores(spark, self.catalog, settings, model)
-            limits = contract.Limits(settings.max_bytes, scorer.spec.max_chars)
-            prepared = self.staging.prepare(contract.prepare_rows(documents, limits, earlier))
-        self.ledger.inputs(settings.documents, None, rows=sum(map(prepared.count, contract.OUTCOMES)))
-        self.ledger.counts |= _counts(prepared, 0).to_json()
+            prepared, kept = night.prepare()
+        self.ledger.inputs(settings.documents, None, rows=prepared.total)
+        self.ledger.counts |= Counts.of(prepared, 0).to_json()
         self._refuse_bad_nights(prepared)
+        with self.ledger.stage("estimate"):
+            self.pace.estimate(night, prepared, kept)
         with self.ledger.stage("score"):
-            pieces = scorer.score_chunks(self.staging, prepared, kept)
+            pieces = scorer.score_chunks(staging, prepared, kept, self.pace.chunk_rows, self.pace.before_chunk)
         with self.ledger.stage("copy"):
             if prepared.count(contract.REUSED):
-                rows = reused_rows(spark, prepared, model, settings, self.run_id, kept)
-                pieces.append(self.staging.write("reused", rows, "copying earlier scores"))
-            rejected = quarantine_rows(spark, prepared, settings, self.run_id)
-            quarantine = self.staging.write("quarantine", rejected, "writing the quarantine")
-        counts = _counts(prepared, scorer.distinct_texts(pieces))
+                rows = reused_rows(night.spark, prepared, night.model, settings, self.run_id, kept)
+                pieces.append(staging.write("reused", rows, "copying earlier scores"))
+            rejected = quarantine_rows(night.spark, prepared, settings, self.run_id)
+            quarantine = staging.write("quarantine", rejected, "writing the quarantine")
+        counts = Counts.of(prepared, scorer.distinct_texts(pieces))
         self.ledger.counts |= counts.to_json()
         return _Staged(tuple(file for piece in pieces for file in piece.files), quarantine, counts, kept)
 
     def _refuse_bad_nights(self, prepared: PreparedRows) -> None:
-        rows = sum(map(prepared.count, contract.OUTCOMES))
+        rows = prepared.total
         if rows == 0:
             raise NothingToPublishError(f"{self.settings.documents}: no documents there; nothing was published")
         rejected = prepared.count(contract.QUARANTINED)
@@ -198,13 +141,13 @@ class _Night:
         frame = spark.read.parquet(*prepared.folders(contract.QUARANTINED, prepared.buckets(contract.QUARANTINED)))
         return sorted((str(row["reason"]), int(row["count"])) for row in frame.groupBy("reason").count().collect())
 
-    def _publish(self, staged: _Staged, model: ModelVersion, scorer: ChunkScorer, expected: dict[str, str]) -> int:
-        settings, day, counts = self.settings, self.settings.score_date, staged.counts
+    def _publish(self, staged: _Staged, night: Opened, expected: dict[str, str]) -> int:
+        model, settings, day, counts = night.model, self.settings, self.settings.score_date, staged.counts
         with self.ledger.stage("audit"):
             audit_scores(
                 staged.scores,
                 kept=staged.kept,
-                labels=scorer.spec.classes,
+                labels=night.scorer.spec.classes,
                 score_date=day,
                 run_id=self.run_id,
                 expected_rows=counts.rows_published,
@@ -215,7 +158,7 @@ class _Night:
         summary = {key: str(value) for key, value in counts.to_json().items()} | {"model_version": str(model.version)}
         shared: dict[str, Any] = {
             "score_date": day,
-            "source": self.source,
+            "source": source_of(settings),
             "model": model.name,
             "run_id": self.run_id,
             "summary": summary | {"mode": settings.mode},
@@ -243,32 +186,38 @@ class _Night:
         return result.snapshot_id
 
     @contextmanager
-    def _dropped_on_failure(self) -> Iterator[None]:
+    def _left_in_order(self, night: Opened) -> Iterator[None]:
+        """What stays of a run that fails: the pieces it has finished, for the next run to go on from."""
         try:
             yield
         except NothingToPublishError:
-            self.staging.drop()  # Surely unpublished. After other failures a later run cleans, once it knows.
+            night.staging.drop()  # Surely unpublished. After other failures a later run cleans, once it knows.
+            night.unfinished.end()
             raise
         except BaseException:
             with suppress(StorageError):
-                self.staging.drop_prepared()  # It holds texts.
+                night.staging.drop_prepared()  # It holds texts.
+            night.unfinished.leave()
             raise
 
-    def _clean(self) -> None:
+    def _clean(self, unfinished: Unfinished) -> None:
         removed = clean_runs(
             self.settings.warehouse,
             self.catalog,
             now=datetime.now(UTC),
             older_than_s=self.settings.dead_after_h * 3600,
             keep_run=self.run_id,
-            has_ended=lambda run_id: lease.has_ended(Storage(self.settings.warehouse).at(f"runs/{run_id}")),
+            has_ended=unfinished.has_ended,
         )
+        unfinished.forget()
         if removed:
             say(f"cleaned {len(removed)} dead run(s): {', '.join(removed)}")
 
     def _result(self, model: ModelVersion, counts: Counts, snapshot_id: int, scorer: ChunkScorer) -> ScoreResult:
         rate = counts.rows_scored / scorer.seconds if scorer.seconds else 0.0
+        seconds = time.monotonic() - self.started
         self.ledger.results |= {"documents_per_s": round(rate, 1), "peak_worker_bytes": scorer.peak_worker_bytes}
+        self.pace.compare(model, seconds)
         return ScoreResult(
             self.run_id,
             model,
@@ -277,19 +226,7 @@ class _Night:
             snapshot_id,
             counts,
             rate,
-            time.monotonic() - self.started,
+            seconds,
             scorer.peak_worker_bytes,
+            self.ledger.cost,
         )
-
-
-def _counts(prepared: PreparedRows, texts_scored: int) -> Counts:
-    unchanged = prepared.count(contract.UNCHANGED)
-    return Counts(
-        rows_in=sum(map(prepared.count, contract.OUTCOMES)),
-        rows_scored=prepared.count(contract.SCORE),
-        rows_reused=prepared.count(contract.REUSED) + unchanged,
-        rows_duplicate=prepared.count(contract.DUPLICATE),
-        rows_quarantined=prepared.count(contract.QUARANTINED),
-        rows_unchanged=unchanged,
-        texts_scored=texts_scored,
-    )

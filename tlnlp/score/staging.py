@@ -43,6 +43,10 @@ class PreparedRows:
     uri: str
     rows: dict[str, dict[int, int]]
 
+    @property
+    def total(self) -> int:
+        return sum(map(self.count, self.rows))
+
     def count(self, outcome: str) -> int:
         return sum(self.rows.get(outcome, {}).values())
 

@@ -1,0 +1,75 @@
+"""What a night comes to: its counts, and what its caller is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tlnlp.registry import ModelVersion
+from tlnlp.score import contract
+from tlnlp.score.staging import PreparedRows
+
+
+@dataclass(frozen=True)
+class Counts:
+    """The rows of a night. ``rows_unchanged`` (incremental mode) is the part of ``rows_reused`` that was not copied."""
+
+    rows_in: int
+    rows_scored: int
+    rows_reused: int
+    rows_duplicate: int
+    rows_quarantined: int
+    rows_unchanged: int
+    texts_scored: int
+
+    @staticmethod
+    def of(prepared: PreparedRows, texts_scored: int) -> Counts:
+        unchanged = prepared.count(contract.UNCHANGED)
+        return Counts(
+            rows_in=prepared.total,
+            rows_scored=prepared.count(contract.SCORE),
+            rows_reused=prepared.count(contract.REUSED) + unchanged,
+            rows_duplicate=prepared.count(contract.DUPLICATE),
+            rows_quarantined=prepared.count(contract.QUARANTINED),
+            rows_unchanged=unchanged,
+            texts_scored=texts_scored,
+        )
+
+    @property
+    def rows_published(self) -> int:
+        return self.rows_scored + self.rows_reused - self.rows_unchanged
+
+    def to_json(self) -> dict[str, int]:
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
+class ScoreResult:
+    """``cost``: as the ledger has it, None without a price. ``seconds`` and rates are of the wall clock."""
+
+    run_id: str
+    model: ModelVersion
+    table: str
+    score_date: str
+    snapshot_id: int
+    counts: Counts
+    documents_per_s: float
+    seconds: float
+    peak_worker_bytes: int
+    cost: dict[str, object] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "run_id": self.run_id,
+            "model": self.model.name,
+            "model_version": self.model.version,
+            "table": self.table,
+            "score_date": self.score_date,
+            "snapshot_id": self.snapshot_id,
+            **self.counts.to_json(),
+            "rows_published": self.counts.rows_published,
+            "documents_per_s": round(self.documents_per_s, 1),
+            "seconds": round(self.seconds, 1),
+            "peak_worker_bytes": self.peak_worker_bytes,
+            "usd": self.cost["usd"] if self.cost else None,
+        }
