@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
-from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from tlnlp import __version__, console
+from tlnlp.call import Call, command
 from tlnlp.config import (
-    DEFAULT_WORKSPACE,
     DdlSettings,
     EvaluateSettings,
     FinetuneSettings,
@@ -21,69 +18,9 @@ from tlnlp.config import (
     RegistrySettings,
     RunsSettings,
     ScoreSettings,
-    Settings,
-    load_settings,
 )
-from tlnlp.entry import guarded
 from tlnlp.progress import say
 from tlnlp.warehouse.places import DIALECTS
-
-S = TypeVar("S", bound=Settings)
-
-
-class Call:
-    """The options that every command takes, and what they mean for its settings."""
-
-    def __init__(self, config: str | None, overrides: tuple[str, ...], workspace: str, as_json: bool) -> None:
-        self.config, self.overrides, self.workspace, self.as_json = config, list(overrides), workspace, as_json
-
-    def settings(self, kind: type[S], **given: object) -> S:
-        """Settings of a kind; ``given`` are arguments of the command line, which win."""
-        defaults: dict[str, object] = {}
-        for place in ("registry", "warehouse"):
-            if place in kind.model_fields:
-                defaults[place] = f"{self.workspace}/{place}"
-        return load_settings(kind, self.config, self.overrides, defaults, given)
-
-    def show(self, result: dict[str, Any]) -> None:
-        console.print_json(result) if self.as_json else console.print_facts(result)
-
-    def show_list(self, rows: list[dict[str, Any]], columns: list[str]) -> None:
-        if self.as_json:
-            console.print_json(rows)
-        else:
-            console.print_rows(columns, [[row.get(column) for column in columns] for row in rows])
-
-
-def command(group: click.Group, name: str) -> Callable[[Callable[..., None]], click.Command]:
-    """Register a subcommand with the common options; it gets a ``Call`` first, then its own arguments."""
-
-    def register(body: Callable[..., None]) -> click.Command:
-        def run(
-            config: str | None, overrides: tuple[str, ...], workspace: str, as_json: bool, debug: bool, **own: Any
-        ) -> None:
-            code = guarded(lambda: body(Call(config, overrides, workspace, as_json), **own), debug)
-            if code:
-                sys.exit(code)
-
-        run.__doc__ = body.__doc__
-        run.__click_params__ = getattr(body, "__click_params__", [])  # type: ignore[attr-defined]
-        for option in reversed(_OPTIONS):
-            run = option(run)
-        return group.command(name)(run)
-
-    return register
-
-
-_OPTIONS: list[Callable[[Any], Any]] = [
-    click.option("--config", metavar="FILE", help="A complete YAML file, as in conf/."),
-    click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Override one key; repeatable."),
-    click.option(
-        "--workspace", metavar="DIR", default=DEFAULT_WORKSPACE, show_default=True, help="Registry, warehouse."
-    ),
-    click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout."),
-    click.option("--debug", is_flag=True, help="Show the traceback of an error."),
-]
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -191,7 +128,7 @@ def _models(call: Call) -> None:
 
 def _score(call: Call) -> None:
     """Score one day of documents (Spark) and publish it as one snapshot."""
-    _default_day(call)
+    call.default_day()
     settings = call.settings(ScoreSettings)
     from tlnlp.score.job import score
 
@@ -200,25 +137,11 @@ def _score(call: Call) -> None:
 
 def _plan(call: Call) -> None:
     """What `tlnlp score` with the same settings would take: documents/s, memory, duration, cost. Publishes nothing."""
-    _default_day(call)
+    call.default_day()
     settings = call.settings(ScoreSettings)
     from tlnlp.score.plan import plan
 
     call.show(plan(settings).to_json())
-
-
-def _default_day(call: Call) -> None:
-    if not _says(call, "score_date"):
-        today = datetime.now(UTC).date().isoformat()
-        say(f"score_date is not set: today, {today} (UTC)")
-        call.overrides.append(f"score_date={today}")
-
-
-def _says(call: Call, key: str) -> bool:
-    from tlnlp.config import read_yaml
-
-    in_file = call.config is not None and read_yaml(call.config).get(key) is not None
-    return in_file or any(override.split("=", 1)[0].strip() == key for override in call.overrides)
 
 
 def _query(call: Call, sql: str) -> None:

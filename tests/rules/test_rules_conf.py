@@ -18,6 +18,7 @@ from tlnlp.config import (
     Settings,
     load_settings,
 )
+from tlnlp.cost import PriceList
 from tlnlp.errors import UsageError
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -45,7 +46,13 @@ def written(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
 
 
 def test_every_file_is_known() -> None:
-    assert sorted(path.name for path in CONF.iterdir()) == sorted(KINDS)
+    assert sorted(path.name for path in CONF.iterdir()) == sorted([*KINDS, "prices.yaml"])
+
+
+def test_every_price_has_a_source_and_a_day() -> None:
+    instances = load_settings(PriceList, CONF / "prices.yaml").instances
+    assert len({one.name for one in instances}) == len(instances) >= 5
+    assert all(one.usd_per_hour > 0 and one.source and one.vcpus for one in instances)
 
 
 @pytest.mark.parametrize("name", sorted(KINDS))

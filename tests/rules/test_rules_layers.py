@@ -33,18 +33,19 @@ ALLOWED = {
     "registry": {"storage", "model", "ledger"},
     "warehouse": {"s3", "storage", "uri"},
     "train": {
-        "background", "config", "cost", "data", "environment", "ledger", "model", "progress", "registry", "s3", "storage",
-        "uri",
+        "background", "config", "cost", "data", "environment", "ledger", "model", "progress", "registry", "s3",
+        "storage", "uri",
     },
     "score": {
         "background", "config", "cost", "data", "ledger", "memory", "model", "progress", "registry", "s3", "storage",
         "uri", "warehouse",
     },
     "entry": {"config", "environment"},
+    "call": {"config", "console", "entry", "progress"},
     "__main__": {"cli"},
     "demo": {"config", "console", "data", "model", "progress", "registry", "score", "train", "uri", "warehouse"},
     "cli": {
-        "config", "console", "data", "demo", "entry", "ledger", "progress", "registry", "score", "storage", "train",
+        "call", "config", "console", "data", "demo", "ledger", "progress", "registry", "score", "storage", "train",
         "warehouse",
     },
 }  # fmt: skip
@@ -62,7 +63,7 @@ HEAVY = {
     "obstore": {"s3", "storage"},
     "boto3": {"s3"},
     "pydantic": {"config", "settings"},
-    "click": {"cli"},
+    "click": {"call", "cli"},
     "sklearn": {"model", "train"},
     "pyarrow": {"data", "s3", "warehouse"},
 }

@@ -195,7 +195,9 @@ class Pace:
         """Raises BudgetError: with the next chunk the night would cost more than its budget."""
         if self._rate is None:
             return
-        rate = done / (self._budget.spent_s - self._scoring_from_s) if done else self._rate.documents_per_s
+        rate = self._rate.documents_per_s
+        if done:
+            rate = done / max(1e-3, self._budget.spent_s - self._scoring_from_s)
         self._budget.refuse(rows / rate + self._rate.closing_s(done + rows), f"stopped after scoring {done} rows")
 
     def compare(self, model: ModelVersion, seconds: float) -> None:

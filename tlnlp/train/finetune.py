@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlnlp.config import FinetuneSettings
+from tlnlp.cost import Budget
 from tlnlp.data.labels import LabelContract, LabelledSet, describe_faults, read_labels, require_sound
 from tlnlp.data.text import prepare, text_sha256
 from tlnlp.errors import UsageError
@@ -48,6 +49,7 @@ class FinetuneResult:
     steps: int
     seconds: float
     held_out: Evaluation | None
+    cost: dict[str, object] | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -60,6 +62,7 @@ class FinetuneResult:
             "steps": self.steps,
             "seconds": round(self.seconds, 1),
             "held_out": self.held_out.to_json() if self.held_out is not None else None,
+            "usd": self.cost["usd"] if self.cost else None,
         }
 
 
@@ -105,19 +108,22 @@ def finetune(settings: FinetuneSettings) -> FinetuneResult:
 
     Raises:
         UsageError, InputDataError, LabelFaultsError, BundleError, EngineError, StorageError.
+        BudgetError: the run would cost more than its budget; fits that are done need not be done again.
     """
     check_name(settings.model)
     if settings.training.batch_size % settings.ray.workers:
         raise UsageError("training.batch_size must be a multiple of ray.workers: workers train on equal shares")
-    started, registry = time.monotonic(), Registry(settings.registry)
+    started, registry, budget = time.monotonic(), Registry(settings.registry), Budget(settings.cost)
     ledger = Ledger("finetune", new_run_id(datetime.now(UTC)), settings.model_dump(mode="json"))
+    if budget.price is not None:
+        ledger.priced(budget.price.usd_per_hour, instance=budget.price.instance, instances=budget.price.instances)
     with ledger.kept(lambda finished: registry.write_ledger(settings.model, finished)):
         with ledger.stage("labels"):
             labelled = _read_sound(settings, ledger)
         with tempfile.TemporaryDirectory(prefix="tlnlp-bundle-") as scratch:
             folder = Path(scratch)
             prepared = _prepare(settings, labelled, folder)
-            rehearsal, weights, steps = _train(settings, labelled, prepared, registry, ledger)
+            rehearsal, weights, steps = _train(settings, labelled, prepared, registry, ledger, budget)
             with ledger.stage("bundle"):
                 _assemble(settings, labelled, prepared, rehearsal, weights, folder, ledger)
             with ledger.stage("register"):
@@ -127,7 +133,7 @@ def finetune(settings: FinetuneSettings) -> FinetuneResult:
     seconds = time.monotonic() - started
     say(f"registered {version.name}@{version.version}")
     return FinetuneResult(
-        version, ledger.run_id, len(labelled.examples), labelled.classes, steps, seconds, rehearsal.figures
+        version, ledger.run_id, len(labelled.examples), labelled.classes, steps, seconds, rehearsal.figures, ledger.cost
     )
 
 
@@ -152,7 +158,12 @@ def _prepare(settings: FinetuneSettings, labelled: LabelledSet, folder: Path) ->
 
 
 def _train(
-    settings: FinetuneSettings, labelled: LabelledSet, prepared: Prepared, registry: Registry, ledger: Ledger
+    settings: FinetuneSettings,
+    labelled: LabelledSet,
+    prepared: Prepared,
+    registry: Registry,
+    ledger: Ledger,
+    budget: Budget,
 ) -> tuple[Rehearsal, dict[str, Any], int]:
     storage, name = _checkpoints(settings, labelled, registry)
     train, held_out = stratified_holdout(prepared.targets.tolist(), settings.training.holdout_share, settings.seed)
@@ -161,9 +172,14 @@ def _train(
     with ray_job.cluster(settings.ray):
         if len(held_out):
             with ledger.stage("fit_held_out"):
+                budget.refuse(0.0, "before the first fit")
                 fit = prepared.fit(settings, train, held_out)
+                began_s = budget.spent_s
                 tried = ray_job.run_fit(fit, settings.ray, storage, f"{name}-held-out", "rehearsal")
                 ledger.results["fit_held_out"] = tried.to_json()
+                # The last fit should take as long for a step.
+                after = prepared.fit(settings, everything, nothing).steps / max(1, tried.steps)
+                budget.refuse((budget.spent_s - began_s) * after, "before the last fit")
                 rehearsal = _rehearse(prepared, train, held_out, tried.held_out, settings.seed)
         with ledger.stage("fit"):
             fit = prepared.fit(settings, everything, nothing)
