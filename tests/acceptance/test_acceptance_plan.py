@@ -1,0 +1,52 @@
+"""What a night of real reviews takes, foretold from a sample and then measured. Figures are printed.
+
+Needs TLNLP_DATA, as the whole path does; TLNLP_PLAN_ROWS says how many reviews the night has.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from test_acceptance_path import DAY, data, draw_labels, tlnlp
+
+pytestmark = pytest.mark.acceptance
+ROWS = int(os.environ.get("TLNLP_PLAN_ROWS", "5000"))
+PRICE = ["--set", "cost.instance=m7i.large"]
+MILLION = 1_000_000
+
+
+def test_a_plan_is_held_against_the_night(tmp_path: Path) -> None:
+    draw_labels("imdb", tmp_path, 100)
+    trained = tlnlp(
+        "finetune", "--set", "labels=labels.parquet", "--set", "model=imdb", "--set", "max_length=256", *PRICE,
+        cwd=tmp_path,
+    )  # fmt: skip
+    tlnlp("promote", "imdb@1", cwd=tmp_path)
+    reviews = pq.read_table(data("imdb_test.parquet")).to_pandas().sample(ROWS, random_state=101)
+    reviews[["id", "text"]].to_parquet(tmp_path / "documents.parquet")
+    settings = ["--set", "documents=documents.parquet", "--set", "model=imdb", "--set", f"score_date={DAY}", *PRICE]
+    foretold = tlnlp("plan", *settings, cwd=tmp_path)
+    tlnlp("score", *settings, cwd=tmp_path)
+    ledgers = {ledger["kind"]: ledger for ledger in tlnlp("runs", cwd=tmp_path)}
+    held = ledgers["score"]["results"]["prediction"]
+    training_usd = ledgers["finetune"]["cost"]["usd"]
+    figures = {
+        "documents": ROWS,
+        "documents_per_s": foretold["documents_per_s"],
+        "sample": foretold["sample"],
+        "foretold_s": held["seconds"],
+        "actual_s": held["actual_seconds"],
+        "foretold_usd": held["usd"],
+        "actual_usd": held["actual_usd"],
+        "finetune_s": trained["seconds"],
+        "finetune_usd": training_usd,
+        # The night above in proportion: nothing is assumed of a larger one.
+        "whole_project_usd": round(training_usd + held["actual_usd"] * MILLION / ROWS, 2),
+    }
+    print(json.dumps(figures))
+    assert held["seconds"] == pytest.approx(held["actual_seconds"], rel=0.25)
+    assert held["usd"] == pytest.approx(held["actual_usd"], rel=0.25)
