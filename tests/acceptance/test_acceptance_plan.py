@@ -15,7 +15,8 @@ from test_acceptance_path import DAY, data, draw_labels, tlnlp
 
 pytestmark = pytest.mark.acceptance
 ROWS = int(os.environ.get("TLNLP_PLAN_ROWS", "5000"))
-PRICE = ["--set", "cost.instance=m7i.large"]
+PRICES = Path(__file__).parents[2] / "conf" / "prices.yaml"
+PRICE = ["--set", "cost.instance=m7i.large", "--set", f"cost.prices={PRICES}"]
 MILLION = 1_000_000
 
 
