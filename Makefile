@@ -17,7 +17,7 @@ S3A_WITHOUT := com.*:*,org.eclipse.*:*,org.apache.httpcomponents:*,joda-time:*,o
 S3A_WITHOUT := $(S3A_WITHOUT),*:*annotations*,org.apache.hadoop:hadoop-[b-z]*,org.apache.hadoop:hadoop-azure
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo test lint pack acceptance lock clean
+.PHONY: help setup tools demo test lint pack bench-fewshot acceptance lock clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -114,6 +114,18 @@ $(READERS): requirements-readers.lock
 		2>$(CACHE)/readers/ivy.log || { tail -n 20 $(CACHE)/readers/ivy.log >&2; exit 1; }
 	@mv $(CACHE)/readers/ivy/jars $(CACHE)/readers/jars && rm -rf $(CACHE)/readers/ivy && touch $@
 
+SETFIT := $(CACHE)/setfit/.installed
+
+$(SETFIT): requirements-setfit.lock
+	@echo "installing SetFit into $(CACHE)/setfit (several GB, a few minutes)" >&2
+	@rm -rf $(CACHE)/setfit && $(PYTHON) -m venv $(CACHE)/setfit
+	@$(CACHE)/setfit/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+		-r requirements-setfit.lock && touch $@
+
+bench-fewshot: setup $(SETFIT) ## Few labels, six methods, three data sets in DATA (days; goes on where it stopped)
+	@TLNLP_DATA=$(abspath $(DATA)) $(BIN)/python tests/bench/fewshot.py run
+	@$(BIN)/python tests/bench/fewshot.py table
+
 acceptance: setup tools pack $(AIRFLOW) $(SPARK40) $(READERS) ## The heavy proofs, on the real data in DATA
 	TLNLP_DATA=$(abspath $(DATA)) $(BIN)/python -m pytest -m acceptance -s
 
@@ -123,6 +135,7 @@ lock: ## Write the lock files anew (needs uv)
 	uv pip compile --group spark40 --no-deps $(LOCK_FLAGS) -o requirements-spark40.lock
 	uv pip compile --group readers $(LOCK_FLAGS) -o requirements-readers.lock
 	uv pip compile --group airflow $(LOCK_FLAGS) -o requirements-airflow.lock
+	uv pip compile --group setfit $(LOCK_FLAGS) -o requirements-setfit.lock
 	uv pip compile pyproject.toml --extra train $(LOCK_FLAGS) -o requirements-train.lock
 
 LOCK_FLAGS := --quiet --generate-hashes --universal --python-version 3.11

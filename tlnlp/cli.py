@@ -83,6 +83,15 @@ def _evaluate(call: Call, model: str) -> None:
     call.show(evaluate_version(call.settings(EvaluateSettings, model=model)).to_json())
 
 
+def _report(call: Call, model: str, out: str | None) -> None:
+    """Write what held-out labels say about MODEL as one page with pictures: accuracy, baselines, suspect labels."""
+    settings = call.settings(RegistrySettings)
+    from tlnlp.report.version import report_version
+
+    made = report_version(settings.registry, model, out)
+    call.show(made.to_json() if call.as_json else made.facts())
+
+
 def _promote(call: Call, model: str, force: bool, reason: str) -> None:
     """Make MODEL champion: the first as it is, later ones if no worse on labels that neither has seen."""
     from tlnlp.train.promote import promote
@@ -201,6 +210,11 @@ command(cli, "demo")(_demo)
 command(labels, "check")(click.argument("uri")(_check))
 command(cli, "finetune")(_finetune)
 command(cli, "evaluate")(click.argument("model")(_evaluate))
+command(cli, "report")(
+    click.argument("model")(
+        click.option("--out", metavar="DIR", help="Where the page goes.  [default: report-<name>-<version>]")(_report)
+    )
+)
 command(cli, "promote")(
     click.argument("model")(
         click.option("--force", is_flag=True, help="Promote in spite of the gate; who and why is recorded.")(

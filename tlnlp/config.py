@@ -51,8 +51,19 @@ class TrainingSettings(Settings):
     warmup_share: float = Field(0.1, ge=0, lt=1)
     dropout: float | None = Field(None, ge=0, lt=1)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
-    holdout_share: float = Field(0.25, gt=0, lt=0.6)
+    crop_tokens: int = Field(128, ge=8)
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
     report_every_steps: int = Field(25, ge=1)
+
+
+class TeachingSettings(Settings):
+    """How unlabelled documents are learned from."""
+
+    max_documents: int = Field(100_000, ge=1)
+    max_rounds: int = Field(4, ge=1)
+    batch_size: int = Field(32, ge=1)
+    crop_tokens: int = Field(96, ge=8)
+    read_tokens: int = Field(192, ge=8)
 
 
 class RaySettings(Settings):
@@ -68,6 +79,10 @@ class RaySettings(Settings):
 
 
 class FinetuneSettings(LabelSettings):
+    """``unlabelled``: documents to learn from beside the labels, their text in ``text_column`` too."""
+
+    unlabelled: Uri | None = None
+    time_budget_s: float = Field(1200.0, gt=0)
     registry: Uri = f"{DEFAULT_WORKSPACE}/registry"
     model: str = "classifier"
     encoder: str = "all-minilm-l6-v2"
@@ -78,6 +93,7 @@ class FinetuneSettings(LabelSettings):
     seed: int = 0
     run_name: str | None = None
     training: TrainingSettings = TrainingSettings()
+    teaching: TeachingSettings = TeachingSettings()
     ray: RaySettings = RaySettings()
     cost: CostSettings = CostSettings()
 

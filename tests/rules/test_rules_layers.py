@@ -40,13 +40,14 @@ ALLOWED = {
         "background", "config", "cost", "data", "ledger", "memory", "model", "progress", "registry", "s3", "storage",
         "uri", "warehouse",
     },
+    "report": {"model", "registry", "storage"},
     "entry": {"config", "environment"},
     "call": {"config", "console", "entry", "progress"},
     "__main__": {"cli"},
     "demo": {"config", "console", "data", "model", "progress", "registry", "score", "train", "uri", "warehouse"},
     "cli": {
-        "call", "config", "console", "data", "demo", "ledger", "progress", "registry", "score", "storage", "train",
-        "warehouse",
+        "call", "config", "console", "data", "demo", "ledger", "progress", "registry", "report", "score", "storage",
+        "train", "warehouse",
     },
 }  # fmt: skip
 # Heavy packages, and the only rooms that may import them.
@@ -66,6 +67,8 @@ HEAVY = {
     "click": {"call", "cli"},
     "sklearn": {"model", "train"},
     "pyarrow": {"data", "s3", "warehouse"},
+    "matplotlib": {"report"},
+    "jinja2": {"report"},
 }
 
 
@@ -153,10 +156,11 @@ def test_importing_does_no_work(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("module", "absent"),
     [
-        ("tlnlp.cli", {"torch", "ray", "pyspark", "transformers", "sklearn", "duckdb"}),
+        ("tlnlp.cli", {"torch", "ray", "pyspark", "transformers", "sklearn", "duckdb", "matplotlib", "jinja2"}),
         ("tlnlp.score.udf", {"torch", "ray", "transformers", "pyiceberg", "duckdb"}),
         ("tlnlp.score.job", {"torch", "ray", "transformers"}),
         ("tlnlp.train.finetune", {"pyspark", "pyiceberg", "duckdb"}),
+        ("tlnlp.report.version", {"torch", "ray", "pyspark", "transformers", "sklearn", "matplotlib.pyplot"}),
     ],
 )
 def test_a_process_loads_only_what_it_needs(module: str, absent: set[str]) -> None:

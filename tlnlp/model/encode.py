@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,63 @@ from tlnlp.errors import BundleError
 
 # Texts tokenised at once: enough to be fast, few enough that the encodings stay small.
 TOKENISE_AT_ONCE = 512
+# The token ids of one text.
+Ids = Sequence[int] | NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class TokenIds(Sequence[NDArray[np.int32]]):
+    """Token ids of many texts as two arrays, which processes can share without copies.
+
+    ``ids`` (all tokens,); ``offsets`` (texts + 1,): text ``i`` has those from ``offsets[i]`` to ``offsets[i + 1]``.
+    """
+
+    ids: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+
+    @staticmethod
+    def of(encoded: Iterable[Ids]) -> TokenIds:
+        rows = [np.asarray(ids, dtype=np.int32) for ids in encoded]
+        offsets = np.cumsum([0, *(len(ids) for ids in rows)], dtype=np.int64)
+        return TokenIds(np.concatenate(rows) if rows else np.zeros(0, dtype=np.int32), offsets)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @overload
+    def __getitem__(self, position: int) -> NDArray[np.int32]: ...
+    @overload
+    def __getitem__(self, position: slice) -> TokenIds: ...
+    def __getitem__(self, position: int | slice) -> NDArray[np.int32] | TokenIds:
+        if isinstance(position, slice):
+            return self.take(range(*position.indices(len(self))))
+        if not 0 <= position < len(self):
+            raise IndexError(position)
+        return self.ids[self.offsets[position] : self.offsets[position + 1]]
+
+    def take(self, positions: Iterable[int]) -> TokenIds:
+        return TokenIds.of(self[int(position)] for position in positions)
+
+    def __add__(self, other: TokenIds) -> TokenIds:
+        return TokenIds(
+            np.concatenate([self.ids, other.ids]), np.append(self.offsets, self.offsets[-1] + other.offsets[1:])
+        )
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        return np.diff(self.offsets)
+
+
+def crop(
+    ids: NDArray[np.int32], tokens: int, edges: tuple[int, int], generator: np.random.Generator
+) -> NDArray[np.int32]:
+    """A window of a text at a random place, ``tokens`` long with the special tokens at its ``edges``."""
+    if len(ids) <= tokens:
+        return ids
+    before, after = edges
+    room = tokens - before - after
+    start = int(generator.integers(before, len(ids) - after - room + 1))
+    return np.concatenate([ids[:before], ids[start : start + room], ids[len(ids) - after :]])
 
 
 @dataclass(frozen=True)
@@ -40,6 +98,11 @@ class Encoder:
             raise BundleError(f"max_length {max_length} leaves no room for text beside the special tokens")
         return Encoder(tokenizer, prefix, suffix, max_length, head_share)
 
+    @property
+    def edges(self) -> tuple[int, int]:
+        """How many special tokens stand before a text, and after it."""
+        return len(self.prefix), len(self.suffix)
+
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each prepared text, ``len <= max_length``, in the order given."""
         room = self.max_length - len(self.prefix) - len(self.suffix)
@@ -65,14 +128,14 @@ def _special_tokens(tokenizer: Tokenizer) -> tuple[tuple[int, ...], tuple[int, .
     raise BundleError("the tokenizer's special tokens do not surround the text; choose another encoder")
 
 
-def by_length(encoded: Sequence[Sequence[int]], batch_size: int) -> Iterator[list[int]]:
+def by_length(encoded: Sequence[Sized], batch_size: int) -> Iterator[list[int]]:
     """Positions of the texts, in batches of like length, longest first (a batch too large for memory fails early)."""
     order = sorted(range(len(encoded)), key=lambda position: -len(encoded[position]))
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size]
 
 
-def pad(encoded: Sequence[Sequence[int]], pad_token_id: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def pad(encoded: Sequence[Ids], pad_token_id: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """``input_ids`` and ``attention_mask``, both (batch, tokens), padded on the right to the longest."""
     width = max(len(ids) for ids in encoded)
     input_ids = np.full((len(encoded), width), pad_token_id, dtype=np.int64)

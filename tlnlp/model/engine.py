@@ -10,7 +10,7 @@ import onnxruntime as ort
 
 from tlnlp.errors import BundleError
 from tlnlp.model.combine import Floats, softmax
-from tlnlp.model.encode import by_length, pad
+from tlnlp.model.encode import Ids, by_length, pad
 
 
 class OnnxEngine:
@@ -33,7 +33,7 @@ class OnnxEngine:
         self._input_names = tuple(input_names)
         self._classes = int(self._session.get_outputs()[0].shape[-1])
 
-    def predict(self, encoded: Sequence[Sequence[int]], batch_size: int = 32) -> Floats:
+    def predict(self, encoded: Sequence[Ids], batch_size: int = 32) -> Floats:
         """Probabilities (texts, classes) of token ids, in the order given."""
         logits = np.zeros((len(encoded), self._classes), dtype=np.float64)
         for positions in by_length(encoded, batch_size):

@@ -24,6 +24,8 @@ from tlnlp.model.combine import Floats, softmax
 
 FEATURES = 1 << 18
 MAX_HEADER_BYTES = 1 << 20
+# The log-odds of a class that was never seen.
+ABSENT = -10.0
 # Words with inner apostrophes, so that "don't" is one word, and the marks that carry mood.
 TOKEN_PATTERN = r"(?u)\b\w[\w']*|[!?]"
 
@@ -78,33 +80,51 @@ def _mapped(path: Path, name: str) -> NDArray[np.float32]:
 
 
 def fit_ngram(
-    texts: Sequence[str], targets: Sequence[int], classes: int, seed: int, features: int = FEATURES, c: float = 10.0
+    texts: Sequence[str],
+    targets: Sequence[int],
+    classes: int,
+    seed: int,
+    features: int = FEATURES,
+    c: float = 10.0,
+    weights: NDArray[np.float64] | None = None,
 ) -> NgramView:
-    """Fit the view on prepared texts and class indices; ``c`` is the inverse regularisation strength."""
+    """Fit the view on prepared texts and class indices.
+
+    ``c`` is the inverse regularisation strength; ``weights`` (texts,) say how much each text counts (1 by default). A
+    class that no text has is given the smallest probability there is.
+    """
     whole = _vectorizer(features).transform(texts).tocsc()
     # A hashed feature that no text has would get the weight 0, after a fit many times as long.
     seen = np.flatnonzero(np.diff(whole.indptr))
     matrix = whole[:, seen].tocsr()
     labels = np.asarray(targets)
-    weights = np.zeros((features, classes), dtype=np.float32)
+    counts = np.ones(len(labels)) if weights is None else weights
+    fitted = np.zeros((features, classes), dtype=np.float32)
     bias = np.zeros(classes, dtype=np.float32)
     # One class against the rest, each with its own log-count ratios; two classes need one such fit.
     for k in range(classes) if classes > 2 else (1,):
         inside = labels == k
-        ratio = _log_count_ratio(matrix, inside, features)
-        model = LogisticRegression(C=c, max_iter=1000, random_state=seed).fit(matrix.multiply(ratio).tocsr(), inside)
-        weights[seen, k] = model.coef_[0] * ratio
+        if inside.all() or not inside.any():
+            bias[k] = ABSENT if not inside.any() else -ABSENT
+            continue
+        ratio = _log_count_ratio(matrix, inside, counts, features)
+        model = LogisticRegression(C=c, max_iter=1000, random_state=seed)
+        model.fit(matrix.multiply(ratio).tocsr(), inside, sample_weight=counts)
+        fitted[seen, k] = model.coef_[0] * ratio
         bias[k] = model.intercept_[0]
-    return NgramView(weights, bias)
+    return NgramView(fitted, bias)
 
 
-def _log_count_ratio(matrix: Any, inside: NDArray[np.bool_], features: int, alpha: float = 1.0) -> NDArray[np.float32]:
+def _log_count_ratio(
+    matrix: Any, inside: NDArray[np.bool_], counts: NDArray[np.float64], features: int, alpha: float = 1.0
+) -> NDArray[np.float32]:
     """Of each seen feature (a column of the sparse ``matrix``), by the texts inside a class and those outside it.
 
-    ``alpha`` is added to the count of every one of the ``features``, the unseen ones too.
+    ``counts`` (texts,) weigh the texts; ``alpha`` is added to the count of every one of the ``features``, the unseen
+    ones too.
     """
     present = matrix.astype(bool).astype(np.float32)
-    positive, negative = (np.asarray(present[rows].sum(axis=0)).ravel() for rows in (inside, ~inside))
+    positive, negative = (np.asarray(present[rows].T @ counts[rows]).ravel() for rows in (inside, ~inside))
     ratio = np.log((positive + alpha) / (positive.sum() + alpha * features))
     ratio -= np.log((negative + alpha) / (negative.sum() + alpha * features))
     return np.asarray(ratio, dtype=np.float32)

@@ -21,7 +21,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 from tlnlp.errors import BundleError, InputDataError
 from tlnlp.model import bundle
 from tlnlp.model.combine import Floats, softmax
-from tlnlp.model.encode import pad
+from tlnlp.model.encode import Ids, pad
 from tlnlp.model.engine import OnnxEngine
 from tlnlp.storage import Storage
 from tlnlp.uri import local_path
@@ -69,15 +69,17 @@ class TextClassifier(nn.Module):
         self.head = nn.Linear(hidden, classes)
         self.pooling = pooling
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Logits (batch, classes) of ``input_ids`` and ``attention_mask``, both (batch, tokens)."""
-        states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+    def pool(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """One vector a text (batch, hidden) of ``input_ids`` and ``attention_mask``, both (batch, tokens)."""
+        states: Tensor = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         if self.pooling == "cls":
-            pooled = states[:, 0]
-        else:
-            mask = attention_mask.unsqueeze(-1).to(states.dtype)
-            pooled = (states * mask).sum(1) / mask.sum(1).clamp(min=1.0)
-        logits: Tensor = self.head(self.dropout(pooled))
+            return states[:, 0]
+        mask = attention_mask.unsqueeze(-1).to(states.dtype)
+        return (states * mask).sum(1) / mask.sum(1).clamp(min=1.0)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Logits (batch, classes)."""
+        logits: Tensor = self.head(self.dropout(self.pool(input_ids, attention_mask)))
         return logits
 
 
@@ -170,7 +172,7 @@ def export_graph(model: TextClassifier, path: Path) -> tuple[str, ...]:
     return ("input_ids", "attention_mask")
 
 
-def reference_probabilities(model: TextClassifier, encoded: Sequence[Sequence[int]], pad_token_id: int) -> Floats:
+def reference_probabilities(model: TextClassifier, encoded: Sequence[Ids], pad_token_id: int) -> Floats:
     """Probabilities (texts, classes) by torch, a text at a time: no padding, no batch-mates."""
     rows = []
     with torch.inference_mode():
@@ -180,7 +182,7 @@ def reference_probabilities(model: TextClassifier, encoded: Sequence[Sequence[in
     return softmax(np.stack(rows))
 
 
-def check_parity(model: TextClassifier, engine: OnnxEngine, encoded: Sequence[Sequence[int]], pad_id: int) -> float:
+def check_parity(model: TextClassifier, engine: OnnxEngine, encoded: Sequence[Ids], pad_id: int) -> float:
     """The largest difference in probability between torch and the exported graph on ``encoded`` texts.
 
     Raises:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tlnlp.model import bundle
+from tlnlp.model.encode import Ids
 from tlnlp.model.engine import OnnxEngine
 from tlnlp.model.ngram import NgramView
 from tlnlp.model.reference import check_parity, export_graph, load_encoder, save_weights
@@ -20,7 +21,7 @@ def write_bundle(
     weights: dict[str, Any],
     ngram: NgramView,
     training: dict[str, Any],
-    encoded: Sequence[Sequence[int]],
+    encoded: Sequence[Ids],
 ) -> float:
     """Finish a folder that holds the tokenizer; returns the largest difference between torch and the graph.
 

@@ -1,7 +1,8 @@
 """The fine-tuning stage: labels in, an immutable version in the registry out.
 
-Two fits. The first leaves a part of the labels out, and on that part the combination of the two views is fitted and
-its accuracy reported. The second learns from all labels; it is the one that is registered.
+First the labels are cross-validated: fits that each leave a part of them out weigh and calibrate the two views, and
+measure them. Then the version that is registered learns from all labels, and from documents without labels if there are
+any.
 """
 
 from __future__ import annotations
@@ -15,32 +16,29 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from tlnlp.config import FinetuneSettings
 from tlnlp.cost import Budget
 from tlnlp.data.labels import LabelContract, LabelledSet, describe_faults, read_labels, require_sound
-from tlnlp.data.text import prepare, text_sha256
+from tlnlp.data.pool import Pool, read_pool
+from tlnlp.data.text import text_sha256
 from tlnlp.errors import UsageError
 from tlnlp.ledger import Ledger, new_run_id
 from tlnlp.model import bundle
-from tlnlp.model.combine import Floats, combine, fit_weights
-from tlnlp.model.encode import Encoder
-from tlnlp.model.ngram import FEATURES, NgramView, fit_ngram
-from tlnlp.model.reference import max_positions, save_tokenizer
+from tlnlp.model.ngram import FEATURES
 from tlnlp.progress import say
 from tlnlp.registry import ModelVersion, Registry, check_name
 from tlnlp.storage import Storage
 from tlnlp.train import assemble, ray_job
-from tlnlp.train.loop import Fit
-from tlnlp.train.metrics import Evaluation, evaluate
-from tlnlp.train.split import stratified_holdout
+from tlnlp.train.examples import Examples, Reader
+from tlnlp.train.learn import Learned, Learning
+from tlnlp.train.metrics import Evaluation
+from tlnlp.train.pace import Pace
+from tlnlp.train.summary import held_out_figures, make_report
 
 
 @dataclass(frozen=True)
 class FinetuneResult:
-    """``held_out``: figures on the labels that the first fit did not see; None where too few could be held out."""
+    """``held_out``: cross-validated figures; None where too few labels could be held out."""
 
     version: ModelVersion
     run_id: str
@@ -66,43 +64,6 @@ class FinetuneResult:
         }
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """The examples as both views read them: prepared texts, token ids, class indices."""
-
-    texts: list[str]
-    encoded: list[list[int]]
-    targets: NDArray[np.int64]
-    classes: tuple[str, ...]
-    max_length: int
-    pad_token_id: int
-
-    def ngram(self, positions: NDArray[np.int64], seed: int) -> NgramView:
-        texts = [self.texts[i] for i in positions]
-        return fit_ngram(texts, self.targets[positions].tolist(), len(self.classes), seed)
-
-    def fit(self, settings: FinetuneSettings, train: NDArray[np.int64], held_out: NDArray[np.int64]) -> Fit:
-        return Fit(
-            encoder=settings.encoder,
-            pooling=settings.pooling,
-            classes=len(self.classes),
-            pad_token_id=self.pad_token_id,
-            encoded=[self.encoded[i] for i in train],
-            targets=self.targets[train].tolist(),
-            held_out=[self.encoded[i] for i in held_out],
-            seed=settings.seed,
-            recipe=settings.training,
-        )
-
-
-@dataclass(frozen=True)
-class Rehearsal:
-    """What the held-out labels taught: the weights of the two views, and how good they are together."""
-
-    weights: tuple[float, float]
-    figures: Evaluation | None
-
-
 def finetune(settings: FinetuneSettings) -> FinetuneResult:
     """Train, bundle and register one version. A ledger is kept in the registry, also of a run that failed.
 
@@ -111,8 +72,7 @@ def finetune(settings: FinetuneSettings) -> FinetuneResult:
         BudgetError: the run would cost more than its budget; fits that are done need not be done again.
     """
     check_name(settings.model)
-    if settings.training.batch_size % settings.ray.workers:
-        raise UsageError("training.batch_size must be a multiple of ray.workers: workers train on equal shares")
+    _check_batches(settings)
     started, registry, budget = time.monotonic(), Registry(settings.registry), Budget(settings.cost)
     ledger = Ledger("finetune", new_run_id(datetime.now(UTC)), settings.model_dump(mode="json"))
     if budget.price is not None:
@@ -120,21 +80,35 @@ def finetune(settings: FinetuneSettings) -> FinetuneResult:
     with ledger.kept(lambda finished: registry.write_ledger(settings.model, finished)):
         with ledger.stage("labels"):
             labelled = _read_sound(settings, ledger)
+        pool = _read_pool(settings, labelled, ledger)
         with tempfile.TemporaryDirectory(prefix="tlnlp-bundle-") as scratch:
             folder = Path(scratch)
-            prepared = _prepare(settings, labelled, folder)
-            rehearsal, weights, steps = _train(settings, labelled, prepared, registry, ledger, budget)
+            examples = Examples.make(labelled, Reader.make(settings, folder))
+            storage, name = _where(settings, registry), _run_name(settings, labelled, pool)
+            pace = Pace(settings.time_budget_s, started)
+            learning = Learning(settings, examples, storage, name, ledger, budget, pace)
+            with ray_job.cluster(settings.ray):
+                learned = learning.run(pool)
+                with ledger.stage("report"):
+                    report = make_report(settings, labelled, examples, learned, pool)
             with ledger.stage("bundle"):
-                _assemble(settings, labelled, prepared, rehearsal, weights, folder, ledger)
+                _assemble(settings, labelled, examples, learned, report, folder, ledger)
             with ledger.stage("register"):
                 version = registry.publish(settings.model, folder)
-        _forget_checkpoints(settings, labelled, registry)
-        ledger.counts |= {"version": version.version, "steps": steps}
+        learning.forget()
+        ledger.counts |= {"version": version.version, "steps": learned.steps}
     seconds = time.monotonic() - started
     say(f"registered {version.name}@{version.version}")
+    figures = held_out_figures(examples, learned)
     return FinetuneResult(
-        version, ledger.run_id, len(labelled.examples), labelled.classes, steps, seconds, rehearsal.figures, ledger.cost
+        version, ledger.run_id, len(labelled.examples), labelled.classes, learned.steps, seconds, figures, ledger.cost
     )
+
+
+def _check_batches(settings: FinetuneSettings) -> None:
+    for key, size in (("training", settings.training.batch_size), ("teaching", settings.teaching.batch_size)):
+        if size % settings.ray.workers:
+            raise UsageError(f"{key}.batch_size must be a multiple of ray.workers: workers train on equal shares")
 
 
 def _read_sound(settings: FinetuneSettings, ledger: Ledger) -> LabelledSet:
@@ -148,63 +122,28 @@ def _read_sound(settings: FinetuneSettings, ledger: Ledger) -> LabelledSet:
     return labelled
 
 
-def _prepare(settings: FinetuneSettings, labelled: LabelledSet, folder: Path) -> Prepared:
-    pad_token_id = save_tokenizer(settings.encoder, folder)
-    max_length = min(settings.max_length, max_positions(settings.encoder))
-    encoder = Encoder.load(folder / bundle.TOKENIZER, max_length, settings.head_share)
-    texts = [prepare(text, settings.max_chars) for text in labelled.texts]
-    targets = np.asarray(labelled.targets, dtype=np.int64)
-    return Prepared(texts, encoder.encode(texts), targets, labelled.classes, max_length, pad_token_id)
-
-
-def _train(
-    settings: FinetuneSettings,
-    labelled: LabelledSet,
-    prepared: Prepared,
-    registry: Registry,
-    ledger: Ledger,
-    budget: Budget,
-) -> tuple[Rehearsal, dict[str, Any], int]:
-    storage, name = _checkpoints(settings, labelled, registry)
-    train, held_out = stratified_holdout(prepared.targets.tolist(), settings.training.holdout_share, settings.seed)
-    everything, nothing = np.arange(len(prepared.texts)), np.zeros(0, dtype=np.int64)
-    rehearsal = Rehearsal((1.0, 0.0), None)
-    with ray_job.cluster(settings.ray):
-        if len(held_out):
-            with ledger.stage("fit_held_out"):
-                budget.refuse(0.0, "before the first fit")
-                fit = prepared.fit(settings, train, held_out)
-                began_s = budget.spent_s
-                tried = ray_job.run_fit(fit, settings.ray, storage, f"{name}-held-out", "rehearsal")
-                ledger.results["fit_held_out"] = tried.to_json()
-                # The last fit should take as long for a step.
-                after = prepared.fit(settings, everything, nothing).steps / max(1, tried.steps)
-                budget.refuse((budget.spent_s - began_s) * after, "before the last fit")
-                rehearsal = _rehearse(prepared, train, held_out, tried.held_out, settings.seed)
-        with ledger.stage("fit"):
-            fit = prepared.fit(settings, everything, nothing)
-            result = ray_job.run_fit(fit, settings.ray, storage, name, "training")
-            ledger.results["fit"] = result.to_json()
-    return rehearsal, result.weights, result.steps
-
-
-def _rehearse(
-    prepared: Prepared, train: NDArray[np.int64], held_out: NDArray[np.int64], encoder: Floats, seed: int
-) -> Rehearsal:
-    ngram = prepared.ngram(train, seed).predict([prepared.texts[i] for i in held_out])
-    targets = prepared.targets[held_out]
-    weights = fit_weights(encoder, ngram, targets)
-    figures = evaluate(combine(encoder, ngram, *weights), targets, prepared.classes)
-    say(f"rehearsal: {figures.accuracy:.1%} of {figures.n} held-out labels right")
-    return Rehearsal(weights, figures)
+def _read_pool(settings: FinetuneSettings, labelled: LabelledSet, ledger: Ledger) -> Pool | None:
+    if settings.unlabelled is None:
+        return None
+    with ledger.stage("unlabelled"):
+        labels = {text_sha256(text) for text in labelled.texts}
+        limit = settings.teaching.max_documents
+        pool = read_pool(settings.unlabelled, settings.text_column, limit, settings.seed, labels)
+    ledger.inputs(pool.uri, digest=pool.digest, rows=pool.rows)
+    ledger.counts |= {"unlabelled": len(pool.texts), "labelled_inside": pool.labelled_inside}
+    say(
+        f"unlabelled: {len(pool.texts)} distinct documents of {pool.rows}; {pool.labelled_inside} are labelled, "
+        f"{pool.unusable} hold no text"
+    )
+    return pool
 
 
 def _assemble(
     settings: FinetuneSettings,
     labelled: LabelledSet,
-    prepared: Prepared,
-    rehearsal: Rehearsal,
-    weights: dict[str, Any],
+    examples: Examples,
+    learned: Learned,
+    report: dict[str, Any],
     folder: Path,
     ledger: Ledger,
 ) -> None:
@@ -212,45 +151,39 @@ def _assemble(
         classes=labelled.classes,
         encoder=settings.encoder,
         pooling=settings.pooling,
-        max_length=prepared.max_length,
+        max_length=examples.reader.max_length,
         head_share=settings.head_share,
         max_chars=settings.max_chars,
-        pad_token_id=prepared.pad_token_id,
+        pad_token_id=examples.reader.pad_token_id,
         input_names=("input_ids", "attention_mask"),
-        encoder_weight=rehearsal.weights[0],
-        ngram_weight=rehearsal.weights[1],
+        encoder_weight=learned.combination[0],
+        ngram_weight=learned.combination[1],
         ngram_features=FEATURES,
     )
+    figures = held_out_figures(examples, learned)
     training = {
         "run_id": ledger.run_id,
         "labels_digest": labelled.digest,
         "counts": labelled.counts,
         "seed": settings.seed,
         "recipe": settings.training.model_dump(mode="json"),
-        "held_out": rehearsal.figures.to_json() if rehearsal.figures is not None else None,
+        "teaching": settings.teaching.model_dump(mode="json"),
+        "held_out": figures.to_json() if figures is not None else None,
+        "report": report,
         "text_sha256": sorted(text_sha256(text) for text in labelled.texts),
     }
-    everything = np.arange(len(prepared.texts))
-    ngram = prepared.ngram(everything, settings.seed)
-    parity = assemble.write_bundle(folder, spec, weights, ngram, training, prepared.encoded)
+    parity = assemble.write_bundle(folder, spec, learned.weights, learned.ngram, training, examples.cut)
     say(f"bundle: exported graph within {parity:.1e} of torch")
 
 
-def _checkpoints(settings: FinetuneSettings, labelled: LabelledSet, registry: Registry) -> tuple[Storage, str]:
-    storage = Storage(settings.ray.storage or registry.storage.at(settings.model).url("training"))
-    return storage, _run_name(settings, labelled)
+def _where(settings: FinetuneSettings, registry: Registry) -> Storage:
+    """Where the run keeps what it has finished."""
+    return Storage(settings.ray.storage or registry.storage.at(settings.model).url("training"))
 
 
-def _forget_checkpoints(settings: FinetuneSettings, labelled: LabelledSet, registry: Registry) -> None:
-    # A registered run has nothing to resume; left in place, a later run of this name would return it untrained.
-    storage, name = _checkpoints(settings, labelled, registry)
-    for finished in (name, f"{name}-held-out"):
-        storage.delete_folder(finished)
-
-
-def _run_name(settings: FinetuneSettings, labelled: LabelledSet) -> str:
-    """A name that changes with the labels and every key that changes the result, so that only its like is resumed."""
-    shaping = settings.model_dump(mode="json", exclude={"ray", "registry", "labels", "run_name"})
+def _run_name(settings: FinetuneSettings, labelled: LabelledSet, pool: Pool | None) -> str:
+    """A name that changes with the texts and every key that changes the result, so that only its like is resumed."""
+    shaping = settings.model_dump(mode="json", exclude={"ray", "registry", "labels", "unlabelled", "run_name", "cost"})
     shaping["workers"] = settings.ray.workers
-    text = json.dumps([labelled.digest, shaping], sort_keys=True)
+    text = json.dumps([labelled.digest, pool.digest if pool is not None else None, shaping], sort_keys=True)
     return f"{settings.run_name or 'finetune'}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"

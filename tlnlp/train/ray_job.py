@@ -1,16 +1,16 @@
-"""Fits on a Ray cluster: start or join it, run one ``TorchTrainer`` a fit, resume what was cut short."""
+"""One fit as a Ray Train job: start or join a cluster, share the fit among its workers, resume what was cut short."""
 
 from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import ray
 import ray.train
 from ray.exceptions import RayError
@@ -21,11 +21,12 @@ from tlnlp import environment
 from tlnlp.background import repeated
 from tlnlp.config import RaySettings
 from tlnlp.errors import EngineError, UsageError
-from tlnlp.model.combine import Floats, softmax
+from tlnlp.model.combine import Floats
 from tlnlp.progress import meter, say
 from tlnlp.s3 import is_s3, s3_of_environment
 from tlnlp.storage import Storage, local_path
-from tlnlp.train.loop import PREDICTIONS_FILE, STATE_FILE, STEP_FILE, Fit, train_worker
+from tlnlp.train.fit import Fit
+from tlnlp.train.loop import PREDICTIONS_FILE, STATE_FILE, STEP_FILE, train_worker
 
 POLL_S = 0.5
 # Train's controller takes one report a look. Left to look every 2 s, it holds up steps that are faster than that.
@@ -36,20 +37,26 @@ LOOK_EVERY_S = "0.25"
 class FitResult:
     """``weights``: tensors of the fitted model by name; ``held_out``: probabilities (texts, classes).
 
-    ``losses``: step and mean training loss since the report before, of this start of the job; ``resumed``: the steps
-    at which workers took up a checkpoint.
+    ``seconds``: of this start of the job; ``losses``: step and mean training loss since the report before, of this
+    start; ``resumed``: the steps at which workers took up a checkpoint.
     """
 
     weights: dict[str, Any]
     held_out: Floats
     steps: int
+    seconds: float = 0.0
     losses: tuple[tuple[int, float], ...] = ()
     resumed: tuple[int, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """What a ledger keeps."""
         losses = [[step, round(loss, 6)] for step, loss in self.losses]
-        return {"steps": self.steps, "losses": losses, "resumed": list(self.resumed)}
+        return {
+            "steps": self.steps,
+            "seconds": round(self.seconds, 1),
+            "losses": losses,
+            "resumed": list(self.resumed),
+        }
 
 
 class _Progress:
@@ -99,6 +106,18 @@ def cluster(settings: RaySettings) -> Iterator[None]:
         ray.shutdown()
 
 
+def uses_gpu(settings: RaySettings) -> bool:
+    """Whether fits go to GPUs: where asked for, or where the cluster has one for each worker."""
+    has = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return settings.device == "gpu" or (settings.device == "auto" and int(has.get("GPU", 0)) >= settings.workers)
+
+
+def places(settings: RaySettings) -> int:
+    """How many tasks of one core, or one GPU, the cluster runs at once."""
+    has = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return max(1, int(has.get("GPU" if uses_gpu(settings) else "CPU", 1)))
+
+
 def scaling(settings: RaySettings) -> tuple[ray.train.ScalingConfig, str]:
     """The workers that the config asks for, checked against the cluster; and the device they train on.
 
@@ -107,7 +126,7 @@ def scaling(settings: RaySettings) -> tuple[ray.train.ScalingConfig, str]:
     """
     has = ray.cluster_resources()  # type: ignore[no-untyped-call]
     gpus, cpus = int(has.get("GPU", 0)), int(has.get("CPU", 0))
-    use_gpu = settings.device == "gpu" or (settings.device == "auto" and gpus >= settings.workers)
+    use_gpu = uses_gpu(settings)
     if use_gpu and gpus < settings.workers:
         raise UsageError(f"ray.device=gpu with {settings.workers} workers, but the cluster has {gpus} GPUs")
     per_worker = settings.cpus_per_worker or max(1, cpus // settings.workers)
@@ -131,6 +150,7 @@ def run_fit(fit: Fit, settings: RaySettings, storage: Storage, run_name: str, wh
         EngineError: the workers failed more often than ``max_failures`` allows, or with a fault of the program.
     """
     config, device = scaling(settings)
+    began_s = time.monotonic()
     actor: Any = ray.remote(num_cpus=0)(_Progress).remote()
     trainer = TorchTrainer(
         train_worker,
@@ -144,7 +164,7 @@ def run_fit(fit: Fit, settings: RaySettings, storage: Storage, run_name: str, wh
         ),
     )
     say(
-        f"{what}: {len(fit.encoded)} examples, {fit.steps} steps on {settings.workers} {device} worker(s), "
+        f"{what}: {len(fit.tokens)} examples, {fit.steps} steps on {settings.workers} {device} worker(s), "
         f"run {run_name}"
     )
     try:
@@ -153,7 +173,8 @@ def run_fit(fit: Fit, settings: RaySettings, storage: Storage, run_name: str, wh
     except Exception as error:  # Train's own failures, and what a worker raised, arrive as many classes.
         raise EngineError(_failure(what, run_name, error)) from error
     losses, resumed = ray.get(actor.get.remote())
-    return replace(_read_result(result, fit), losses=tuple(sorted(losses)), resumed=tuple(resumed))
+    seconds = time.monotonic() - began_s
+    return replace(_read_result(result), seconds=seconds, losses=tuple(sorted(losses)), resumed=tuple(resumed))
 
 
 def _storage(storage: Storage) -> dict[str, Any]:
@@ -165,15 +186,15 @@ def _storage(storage: Storage) -> dict[str, Any]:
     return {"storage_path": str(path) if path is not None else storage.uri}
 
 
-def _read_result(result: ray.train.Result, fit: Fit) -> FitResult:
+def _read_result(result: ray.train.Result) -> FitResult:
     if result.checkpoint is None:
         raise EngineError("the training job ended without a checkpoint; run the command again")
     with result.checkpoint.as_directory() as folder:
         step = json.loads((Path(folder) / STEP_FILE).read_text())["step"]
         tensors = load_file(Path(folder) / STATE_FILE)
-        logits = load_file(Path(folder) / PREDICTIONS_FILE)["logits"].numpy().astype(np.float64)
+        held_out = load_file(Path(folder) / PREDICTIONS_FILE)["probabilities"].numpy()
     weights = {name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")}
-    return FitResult(weights, softmax(logits) if len(logits) else np.zeros((0, fit.classes)), int(step))
+    return FitResult(weights, held_out, int(step))
 
 
 @contextmanager

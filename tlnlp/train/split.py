@@ -1,4 +1,4 @@
-"""Which labelled examples are held out to fit the combination of the two views."""
+"""Which labelled examples are held out of which fit."""
 
 from __future__ import annotations
 
@@ -7,21 +7,30 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-MIN_HELD_OUT = 8
+FOLDS = 4
+# With so many labels one fold alone measures well enough, and the others would only cost time.
+ONE_FOLD_FROM = 2000
 
 
-def stratified_holdout(targets: Sequence[int], share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Positions to train on and positions to hold out, by class.
+def stratified_folds(targets: Sequence[int], seed: int, folds: int = FOLDS) -> NDArray[np.int64]:
+    """The fold of each example (examples,): every class is dealt out evenly, its remainder where folds are smallest.
 
-    Every class keeps at least two examples to train on. Nothing is held out where fewer than eight texts could be.
+    A class of a single example has none to spare: it is in no fold (-1), and in every training set.
     """
     labels = np.asarray(targets)
     generator = np.random.default_rng((seed, 1))
-    held: list[NDArray[np.int64]] = []
+    places = np.full(len(labels), -1, dtype=np.int64)
+    sizes = np.zeros(folds, dtype=np.int64)
     for k in np.unique(labels):
         members = generator.permutation(np.flatnonzero(labels == k))
-        held.append(members[: min(round(len(members) * share), max(0, len(members) - 2))])
-    held_out = np.sort(np.concatenate(held))
-    if len(held_out) < MIN_HELD_OUT:
-        held_out = np.zeros(0, dtype=np.int64)
-    return np.setdiff1d(np.arange(len(labels)), held_out), held_out
+        if len(members) < 2:
+            continue
+        order = np.argsort(sizes + generator.random(folds))
+        places[members] = order[np.arange(len(members)) % folds]
+        sizes += np.bincount(places[members], minlength=folds)
+    return places
+
+
+def measured_folds(examples: int, folds: int = FOLDS) -> range:
+    """The folds that are really held out."""
+    return range(1 if examples >= ONE_FOLD_FROM else folds)

@@ -1,0 +1,150 @@
+"""The methods, each from labels (and perhaps a pool) to probabilities of the test texts, on the same encoder."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from draws import DataSet, Draw
+from tasks import ENCODER, MethodError, Outcome, Task
+
+from tlnlp.model.ngram import fit_ngram
+
+SETFIT = Path(__file__).parents[2] / ".cache" / "setfit" / "bin" / "python"
+SETFIT_CAPPED_ABOVE = 100
+
+
+@dataclass(frozen=True)
+class Method:
+    title: str
+    run: Callable[[Task], Outcome]
+    takes_pool: bool = False
+    takes_budget: bool = False
+
+
+def run_method(name: str, data: DataSet, drawn: Draw, seed: int, budget_s: float | None, folder: Path) -> Outcome:
+    """Train and predict; ``folder`` must hold the draw.
+
+    Raises:
+        MethodError: the method's process failed.
+    """
+    return METHODS[name].run(Task(data, drawn, seed, budget_s, folder))
+
+
+def _tlnlp(task: Task, extra: Sequence[str]) -> Outcome:
+    """Fine-tuning as a user runs it; ``seconds`` is all that the user waits for."""
+    from tlnlp.model.classifier import Classifier
+    from tlnlp.uri import local_path
+
+    settings = (
+        "labels=labels.parquet", "registry=registry", "model=bench", f"max_length={task.data.max_length}",
+        f"seed={task.seed}", *extra,
+    )  # fmt: skip
+    arguments = ["-m", "tlnlp", "finetune", "--json", *(part for setting in settings for part in ("--set", setting))]
+    started = time.monotonic()
+    result = _process([sys.executable, *arguments], task.folder)
+    seconds = time.monotonic() - started
+    folder = local_path(str(result["uri"]))
+    assert folder is not None
+    classifier = Classifier.load(folder)
+    started = time.monotonic()
+    probabilities = classifier.predict(task.drawn.test.texts)
+    details = {key: value for key, value in result.items() if key not in ("model", "version", "uri", "run_id")}
+    for long in ("f1", "confusion"):
+        (details.get("held_out") or {}).pop(long, None)
+    command = shlex.join(["python", *arguments])
+    return Outcome(probabilities, classifier.classes, seconds, time.monotonic() - started, command, details)
+
+
+def _labels_and_pool(task: Task) -> Outcome:
+    return _tlnlp(task, ("unlabelled=pool.parquet", f"time_budget_s={task.budget_s:g}"))
+
+
+def _labels_alone(task: Task) -> Outcome:
+    return _tlnlp(task, ())
+
+
+def _nbsvm(task: Task) -> Outcome:
+    """tlnlp's n-gram view by itself: NB-SVM's features (Wang and Manning 2012)."""
+    labelled, test = task.prepared()
+    started = time.monotonic()
+    view = fit_ngram(labelled, task.targets, len(task.classes), task.seed)
+    trained = time.monotonic()
+    probabilities = view.predict(test)
+    command = f"fit_ngram(labels, seed={task.seed})"
+    return Outcome(probabilities, task.classes, trained - started, time.monotonic() - trained, command)
+
+
+def _with_torch(name: str) -> Callable[[Task], Outcome]:
+    def run(task: Task) -> Outcome:
+        import torch_methods  # Torch takes seconds to import, and most methods here do without.
+
+        made: Outcome = getattr(torch_methods, name)(task)
+        return made
+
+    return run
+
+
+def _setfit(task: Task) -> Outcome:
+    """SetFit (Tunstall et al. 2022) in an environment of its own, offline, with its recommended settings.
+
+    Its texts are cut to head and tail by the tokens, as for the other methods; its own cut would keep the head only.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from torch_methods import head_and_tail
+
+    from tlnlp.model.reference import encoder_folder
+
+    if not SETFIT.exists():
+        raise MethodError("SetFit is not installed: make .cache/setfit/.installed")
+    labelled, test = (head_and_tail(texts, task.data.max_length, task.folder) for texts in task.prepared())
+    pq.write_table(pa.table({"text": labelled, "label": task.targets}), task.folder / "setfit_labels.parquet")
+    pq.write_table(pa.table({"text": test}), task.folder / "setfit_test.parquet")
+    job = {
+        "labels": "setfit_labels.parquet",
+        "test": "setfit_test.parquet",
+        "out": "setfit.npz",
+        "max_length": task.data.max_length,
+        "max_steps": task.data.setfit_steps if len(labelled) > SETFIT_CAPPED_ABOVE else None,
+        "seed": task.seed,
+    }
+    path = task.folder / "job.json"
+    path.write_text(json.dumps(job | {"encoder": encoder_folder(ENCODER)}))
+    worker = Path(__file__).with_name("setfit_worker.py")
+    found = _process([str(SETFIT), str(worker), path.name], task.folder)
+    probabilities = np.load(task.folder / "setfit.npz", allow_pickle=False)["probabilities"]
+    return Outcome(
+        probabilities, task.classes, found["seconds"], found["predict_s"],
+        f"python setfit_worker.py job.json # {json.dumps(job)}", {"steps": found["steps"]}, found["versions"],
+    )  # fmt: skip
+
+
+def _process(command: Sequence[str], folder: Path) -> dict[str, Any]:
+    """Run a command that prints one JSON document; what it says on stderr is passed on."""
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "TQDM_DISABLE": "1"}
+    done = subprocess.run(list(command), cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise MethodError(f"{shlex.join(command[1:4])} ended with {done.returncode}")
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+# In the order of the table's columns; the cheap ones run first.
+METHODS = {
+    "nbsvm": Method("n-grams (NB-SVM)", _nbsvm),
+    "frozen": Method("frozen encoder", _with_torch("frozen")),
+    "plain": Method("plain fine-tuning", _with_torch("plain")),
+    "setfit": Method("SetFit", _setfit),
+    "tlnlp-labels": Method("tlnlp, labels alone", _labels_alone),
+    "tlnlp": Method("tlnlp", _labels_and_pool, takes_pool=True, takes_budget=True),
+}

@@ -1,0 +1,134 @@
+"""Cells to a Markdown table, into README.md between its markers, and to a figure."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from draws import DATA_SETS, SEEDS
+from methods import METHODS, SETFIT, SETFIT_CAPPED_ABOVE
+
+BEGIN, END = "<!-- fewshot:begin -->", "<!-- fewshot:end -->"
+Cell = dict[str, Any]
+Groups = dict[tuple[str, int, str], list[Cell]]
+
+
+def group(cells: Sequence[Cell]) -> Groups:
+    """The cells of each (data set, label count, column), over seeds."""
+    groups: Groups = defaultdict(list)
+    for cell in cells:
+        groups[cell["data"], cell["labels"], cell["column"]].append(cell)
+    return dict(groups)
+
+
+def columns(groups: Groups) -> list[str]:
+    """The methods with cells, in their order; a method with another budget stands behind the method."""
+    found = {column for _, _, column in groups}
+    return sorted(found, key=lambda column: (list(METHODS).index(column.partition("@")[0]), column))
+
+
+def table(cells: Sequence[Cell], seeds: int = len(SEEDS)) -> str:
+    """A row per data set and label count, a column per method; notes below. An entry of fewer seeds says so."""
+    groups = group(cells)
+    shown = columns(groups)
+    lines = [
+        "| data, labels | " + " | ".join(_title(column) for column in shown) + " |",
+        "|---|" + "---|" * len(shown),
+    ]
+    for data in DATA_SETS.values():
+        for count in data.counts:
+            entries = [_entry(groups.get((data.name, count, column), []), seeds) for column in shown]
+            if any(entries):
+                name = f"{data.title}, {count}{' a class' if data.per_class else ''}"
+                lines.append(f"| {name} | " + " | ".join(entries) + " |")
+    return "\n".join([*lines, "", *_notes(cells, groups)]) + "\n"
+
+
+def _title(column: str) -> str:
+    method, _, budget = column.partition("@")
+    return METHODS[method].title + (f", {budget}" if budget else "")
+
+
+def _entry(cells: Sequence[Cell], seeds: int) -> str:
+    if not cells:
+        return ""
+    accuracy = [100 * cell["accuracy"] for cell in cells]
+    spread = f" ± {statistics.stdev(accuracy):.1f}" if len(cells) > 1 else ""
+    ece = statistics.mean(cell["ece"] for cell in cells)
+    minutes = statistics.mean(cell["seconds"] for cell in cells) / 60
+    missing = f" ({len(cells)} of {seeds})" if len(cells) < seeds else ""
+    return f"{statistics.mean(accuracy):.1f}{spread} / {ece:.3f} / {minutes:.1f}{missing}"
+
+
+def _notes(cells: Sequence[Cell], groups: Groups) -> list[str]:
+    """How to read the table, and what it was measured on."""
+    seeds = sorted({cell["seed"] for cell in cells})
+    machines = sorted({f"{cell['machine']['cpu']}, {cell['machine']['cores']} cores" for cell in cells})
+    commits = sorted({cell["commit"][:9] + ("-dirty" if "-dirty" in cell["commit"] else "") for cell in cells})
+    notes = [
+        "Each entry: test accuracy in %, mean ± standard deviation over the seeds (draws of labels) / calibration error"
+        f" (ECE) / minutes of training. Seeds: {', '.join(map(str, seeds))}; (n of m): only n are done."
+    ]
+    moved = [abs(cell["accuracy"] - cell["accuracy_alone"]) for cell in cells if cell["accuracy_alone"] is not None]
+    if moved:
+        notes.append(
+            "On the test texts that occur nowhere else in the files, a cell's accuracy differs by at most"
+            f" {100 * max(moved):.1f} points."
+        )
+    notes += _short_of_time(groups)
+    notes.append(f"Measured on: {'; '.join(machines)}. Commits: {', '.join(commits)}.")
+    return notes
+
+
+def _short_of_time(groups: Groups) -> list[str]:
+    """Where SetFit, its pairs capped, had less wall time than fine-tuning on the same labels: should be nowhere."""
+    short = []
+    for (data, count, column), cells in groups.items():
+        other = {cell["seed"]: cell["seconds"] for cell in groups.get((data, count, "tlnlp-labels"), [])}
+        if column == "setfit" and any(
+            cell["n_labels"] > SETFIT_CAPPED_ABOVE and cell["seconds"] < other.get(cell["seed"], 0.0) for cell in cells
+        ):
+            short.append(f"{DATA_SETS[data].title} {count}")
+    return [f"SetFit had less time than tlnlp on labels alone: {', '.join(sorted(short))}."] if short else []
+
+
+def into_readme(made: str, readme: Path) -> bool:
+    """Put the table between the markers of ``readme``; False if it has none."""
+    text = readme.read_text()
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        return False
+    readme.write_text(f"{before}{BEGIN}\n{made}{END}{after}")
+    return True
+
+
+def figure(cells: Sequence[Cell], path: Path) -> bool:
+    """Draw accuracy against labels, by the environment that has matplotlib; False if that is not there."""
+    if not SETFIT.exists():
+        return False
+    groups = group(cells)
+    panels: list[dict[str, Any]] = []
+    for data in DATA_SETS.values():
+        lines = []
+        for column in columns(groups):
+            points = [groups[data.name, count, column] for count in data.counts if (data.name, count, column) in groups]
+            if points:
+                lines.append({"title": _title(column), "points": [_point(cells) for cells in points]})
+        if lines:
+            panels.append({"title": data.title, "lines": lines})
+    worker = Path(__file__).with_name("figure.py")
+    subprocess.run([str(SETFIT), str(worker), str(path)], input=json.dumps(panels), text=True, check=True)
+    return True
+
+
+def _point(cells: Sequence[Cell]) -> tuple[int, float, float]:
+    """Labels in all, mean accuracy and its standard deviation, both in %."""
+    accuracy = [100 * cell["accuracy"] for cell in cells]
+    spread = statistics.stdev(accuracy) if len(accuracy) > 1 else 0.0
+    return int(cells[0]["n_labels"]), statistics.mean(accuracy), spread

@@ -1,0 +1,79 @@
+"""A report with every part, its degenerate cousins, and a registry that keeps one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tlnlp.registry import ModelVersion, Registry
+
+MODEL = "moods"
+ODD = ("<b>&", "$x_{$", "数字")
+
+
+def made(classes: Sequence[str] = ODD, n: int = 30) -> dict[str, Any]:
+    """A whole report of ``n`` texts a class, all right but one of each class, which is taken for the next."""
+    k = len(classes)
+    confusion = {label: dict.fromkeys(classes, 0) | {label: n - 1} for label in classes}
+    for place, label in enumerate(classes):
+        confusion[label][classes[(place + 1) % k]] += 1
+    share = (n - 1) / n
+    bins = [{"confidence": 0.55, "accuracy": 0.5, "n": 4}, {"confidence": 0.96, "accuracy": 1.0, "n": n * k - 4}]
+    return {
+        "cross_validation": {
+            "n": n * k,
+            "accuracy": share,
+            "accuracy_interval": [0.9, 0.99],
+            "macro_f1": share,
+            "macro_f1_interval": [0.89, 0.99],
+            "per_class": {label: {"precision": share, "recall": share, "f1": share, "n": n} for label in classes},
+            "confusion": confusion,
+        },
+        "calibration": {"ece_before": 0.12, "ece_after": 0.031, "bins_before": bins, "bins_after": bins},
+        "baselines": {
+            "ngram": _baseline(0.7, [0.11, 0.37]),
+            "frozen_encoder": _baseline(0.93, [-0.013, 0.07], as_good=True),
+        },
+        "learning_curve": {
+            "points": [
+                {"labels": m, "accuracy": a, "low": a - 0.1, "high": a + 0.05} for m, a in ((20, 0.7), (40, 0.8))
+            ],
+            "more": {"labels": 100, "gain": 0.042, "low": 0.01, "high": 0.08},
+        },
+        "suspected_faults": [
+            {"file": "labels/<i>.csv", "row": 17, "label": classes[0], "predicted": classes[1], "probability": 0.981}
+        ],
+        "rounds": [
+            {"round": 1, "what": "encoder & head", "accuracy": 0.83, "seconds": 120.0},
+            {"round": 2, "what": "both <views>", "accuracy": 0.86, "seconds": 30.0},
+        ],
+        "pool": {"documents": 25000, "read": 8000, "labelled_inside": 12},
+    }
+
+
+def _baseline(accuracy: float, interval: list[float], as_good: bool = False) -> dict[str, Any]:
+    return {
+        "accuracy": accuracy,
+        "accuracy_interval": [accuracy - 0.05, accuracy + 0.04],
+        "macro_f1": accuracy,
+        "as_good": as_good,
+        "difference": sum(interval) / 2,
+        "difference_interval": interval,
+    }
+
+
+def registered(folder: Path, training: dict[str, Any]) -> tuple[Registry, ModelVersion]:
+    """A registry with one version, champion, of which only what a report needs is there."""
+    bundle = folder / "bundle"
+    bundle.mkdir(parents=True)
+    data = json.dumps(training).encode()
+    (bundle / "training.json").write_bytes(data)
+    listed = {"training.json": {"sha256": hashlib.sha256(data).hexdigest(), "size_bytes": len(data)}}
+    (bundle / "manifest.json").write_text(json.dumps({"format": 1, "files": listed}))
+    registry = Registry(str(folder / "registry"))
+    version = registry.publish(MODEL, bundle)
+    registry.set_champion(MODEL, version.version, expected=None, by="ada", reason="first")
+    return registry, version

@@ -1,0 +1,174 @@
+"""The page and its pictures: really drawn, escaped, whole in one file, and made of whatever the report holds."""
+
+from __future__ import annotations
+
+import base64
+import re
+import struct
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from report_kit import ODD, made
+
+from tlnlp.errors import StorageError
+from tlnlp.report import pictures, words
+from tlnlp.report.page import render, write_report
+
+HEAD = {"model": "moods", "version": 3, "address": "s3://bucket/<registry>", "seed": None}
+ALL = ["confusion.png", "per_class.png", "calibration.png", "learning_curve.png", "baselines.png", "rounds.png"]
+
+
+class Reader(HTMLParser):
+    """Tags, and the text between them as a person reads it."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.text = ""
+        self.feed(re.sub(r"<style>.*?</style>", "", page, flags=re.DOTALL))
+        self.text = " ".join(self.text.split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.text += f" {data}"
+
+
+def written(report: dict[str, Any], folder: Path) -> tuple[Reader, list[Path]]:
+    page, *drawn = write_report(report, HEAD, folder)
+    return Reader(page.read_text(encoding="utf-8")), drawn
+
+
+def size(png: bytes) -> tuple[int, int]:
+    assert png.startswith(b"\x89PNG\r\n\x1a\n")
+    width, height = struct.unpack(">II", png[16:24])
+    return width, height
+
+
+def test_every_picture_is_drawn_beside_the_page_and_inside_it(tmp_path: Path) -> None:
+    page, *drawn = write_report(made(), HEAD, tmp_path / "new" / "folder")
+    assert page == tmp_path / "new" / "folder" / "report.html"
+    assert [path.name for path in drawn] == ALL
+    html = page.read_text(encoding="utf-8")
+    inside = [base64.b64decode(found) for found in re.findall(r'src="data:image/png;base64,([^"]+)"', html)]
+    assert sorted(inside) == sorted(path.read_bytes() for path in drawn)
+    assert all(min(size(png)) > 200 for png in inside)
+    # Nothing is fetched: no other address, no script.
+    assert not re.search(r'(src|href)="(?!data:)|<script|@import|url\(', html)
+
+
+def test_names_are_escaped_and_texts_are_words(tmp_path: Path) -> None:
+    seen, _ = written(made(), tmp_path)
+    assert not {"b", "i", "views", "registry"} & set(seen.tags) - {"b"}
+    assert seen.tags.count("b") == 4  # The four large figures, none of a label.
+    for told in (*ODD, "labels/<i>.csv", "s3://bucket/<registry>", "98.1%", "17"):
+        assert told in seen.text, told
+    assert (
+        "87 of 90 held-out labels were predicted right: 96.7%, with 95 % confidence between 90.0% and 99.0%"
+        in seen.text
+    )
+    assert "apart on average; before calibration it was 12.0 points: calibration helped" in seen.text
+    assert "100 labels more would raise accuracy by 4.2 points" in seen.text
+    assert "<b>& $x_{$ 1" in seen.text  # Taken for each other, and how often.
+    # A name that the pictures' font cannot write is found again in the table.
+    assert "数字 (class 3 in pictures)" in seen.text
+    assert "None" not in seen.text
+
+
+def test_warnings_stand_before_the_figures(tmp_path: Path) -> None:
+    report = made(n=9)
+    told = words.warnings(report)
+    assert [
+        any(part in one for one in told) for part in ("frozen encoder", "ngram", "12 of the 25,000", "Only 27")
+    ] == [
+        True,
+        False,
+        True,
+        True,
+    ]
+    assert "Fewer than 10 labels: <b>& (9)" in told[-1]
+    seen, _ = written(report, tmp_path)
+    assert max(seen.text.index(one) for one in told) < seen.text.index("macro-F1")
+    report["baselines"]["ngram"] |= {"as_good": True, "difference": -0.1, "difference_interval": [-0.15, -0.05]}
+    assert any("(ngram) is better than this one" in one for one in words.warnings(report))
+
+
+def test_a_sound_report_warns_of_nothing() -> None:
+    report = made(n=50)
+    report["baselines"]["frozen_encoder"]["as_good"] = False
+    report["pool"]["labelled_inside"] = 0
+    assert words.warnings(report) == []
+
+
+@pytest.mark.parametrize("part", [*made(), ""])
+def test_what_is_missing_is_left_out(part: str, tmp_path: Path) -> None:
+    report = {key: value for key, value in made().items() if key == part}
+    seen, drawn = written(report, tmp_path)
+    expected = {
+        "cross_validation": ["confusion.png", "per_class.png"],
+        "calibration": ["calibration.png"],
+        "learning_curve": ["learning_curve.png"],
+        "rounds": ["rounds.png"],
+    }
+    assert [path.name for path in drawn] == expected.get(part, [])
+    without = {key: value for key, value in made().items() if key != part}
+    lost = {*expected.get(part, []), *(["baselines.png"] if part in ("baselines", "cross_validation") else [])}
+    assert [name for name, picture in pictures.PICTURES.items() if picture(without)] == [
+        name for name in ALL if name not in lost
+    ]
+    assert "moods, version 3" in seen.text
+    assert "None" not in seen.text + Reader(render(without, HEAD, {})).text
+
+
+def test_pictures_of_an_earlier_report_do_not_stay(tmp_path: Path) -> None:
+    write_report(made(), HEAD, tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+    written({"rounds": made()["rounds"]}, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["notes.txt", "report.html", "rounds.png"]
+
+
+def test_figures_that_do_not_exist(tmp_path: Path) -> None:
+    report = made(("no", "yes"), n=1)
+    own = report["cross_validation"]
+    own["per_class"]["yes"] = {"precision": None, "recall": None, "f1": None, "n": 0}
+    own["per_class"]["no"]["f1"] = 0.0
+    report["calibration"] |= {"ece_before": None, "bins_before": [], "ece_after": None}
+    report["calibration"]["bins_after"] = [{"confidence": None, "accuracy": 1.0, "n": 1}]
+    report["learning_curve"] = {"points": [{"labels": 1, "accuracy": 1.0, "low": 0.2, "high": 1.0}], "more": None}
+    report["rounds"][0]["accuracy"] = None
+    seen, drawn = written(report, tmp_path)
+    assert [path.name for path in drawn] == [name for name in ALL if name != "calibration.png"]
+    assert "yes - - - 0" in seen.text
+    assert "Too few counts of labels were tried" in seen.text
+
+
+@pytest.mark.parametrize("count", [2, 16, 17, 100])
+def test_any_number_of_classes(count: int, tmp_path: Path) -> None:
+    report = made(tuple(f"class with a long name, number {k}" for k in range(count)))
+    drawn = pictures.draw(report)
+    for name in ("confusion.png", "per_class.png"):
+        assert max(size(drawn[name])) < 2600, name
+    figure = pictures.confusion(report)
+    assert figure is not None
+    cells = figure.axes[0].texts
+    assert len(cells) == (2 * count if count <= pictures.NUMBERED_CLASSES else 0)
+    bars = pictures.per_class(report)
+    assert bars is not None
+    assert len(bars.axes[0].patches) == min(count, pictures.MAX_BARS)
+
+
+def test_dots_of_small_bins_are_joined_and_lose_no_text() -> None:
+    bins = [{"confidence": c, "accuracy": a, "n": n} for c, a, n in ((0.5, 0, 1), (0.6, 1, 3), (0.9, 0.95, 96))]
+    joined = pictures._joined(bins)
+    assert joined.tolist() == [[pytest.approx(0.887), pytest.approx(0.942), pytest.approx(100)]]
+    even = pictures._joined([{"confidence": c / 10, "accuracy": 0.5, "n": 10} for c in range(10)])
+    assert len(even) == 10
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="name another folder"):
+        write_report(made(), HEAD, tmp_path / "file" / "folder")

@@ -1,0 +1,112 @@
+"""Learning from the labels alone, cross-validated: what each fit says of the labels that it has not seen.
+
+The fits serve twice: their held-out guesses weigh, calibrate and measure the views; and their mean is the encoder that
+is registered, or that teaches on unlabelled documents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+
+from tlnlp.config import FinetuneSettings
+from tlnlp.model.combine import Floats
+from tlnlp.train.examples import Examples
+from tlnlp.train.kept import Kept
+from tlnlp.train.ray_job import FitResult
+from tlnlp.train.split import measured_folds, stratified_folds
+from tlnlp.train.tasks import Lesson, fit_each, frozen_features, guess_each
+
+# Fewer held-out labels than this measure nothing.
+MIN_HELD_OUT = 8
+# Of more labels, so many are enough for the baseline of the frozen encoder.
+FROZEN_LABELS = 1000
+LABELS_C = 10.0
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """``folds`` (labels,): the fold of each label; ``measured``: the folds that were held out, one fit each.
+
+    ``encoder`` and ``ngram`` (labels, classes): guesses of each held-out label by the fit that did not see it, rows of
+    other labels are nothing; ``held`` (held-out,): positions of the held-out labels.
+    """
+
+    folds: NDArray[np.int64]
+    measured: range
+    held: NDArray[np.int64]
+    fits: list[FitResult]
+    encoder: Floats
+    ngram: Floats
+
+
+def cross_validate(examples: Examples, settings: FinetuneSettings, kept: Kept) -> CrossValidation | None:
+    """One fit of each view a fold, on the labels outside it; None where too few labels could be held out.
+
+    Raises:
+        EngineError.
+    """
+    folds = stratified_folds(examples.targets.tolist(), settings.seed)
+    measured = measured_folds(len(folds))
+    held = np.flatnonzero(np.isin(folds, list(measured)))
+    if len(held) < MIN_HELD_OUT:
+        return None
+    splits = [(np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)) for fold in measured]
+    fits = [
+        examples.fit(settings, train, held_out, settings.seed * 1000 + 1 + fold)
+        for fold, (train, held_out) in enumerate(splits)
+    ]
+    results = kept.fits("cross-validation", lambda: fit_each(fits, settings.ray, "cross-validation"))
+    lessons = [lesson_of(examples, train, settings.seed, held_out) for train, held_out in splits]
+    guessed = guess_each(lessons, settings.ray, "cross-validation of n-grams")
+    encoder, ngram = np.zeros((2, len(folds), len(examples.classes)))
+    for (_, held_out), fit, guesses in zip(splits, results, guessed, strict=True):
+        encoder[held_out], ngram[held_out] = fit.held_out, guesses
+    return CrossValidation(folds, measured, held, results, encoder, ngram)
+
+
+def soup(fits: Sequence[FitResult]) -> dict[str, Any]:
+    """The mean of the fits' tensors: one encoder better than any of them (Wortsman et al. 2022, model soups)."""
+    first = fits[0].weights
+    return {
+        name: torch.stack([fit.weights[name].float() for fit in fits]).mean(dim=0).to(tensor.dtype)
+        for name, tensor in first.items()
+    }
+
+
+def lesson_of(examples: Examples, train: NDArray[np.int64], seed: int, guessed: NDArray[np.int64]) -> Lesson:
+    """The n-gram view learns from some labels and guesses others."""
+    return Lesson(
+        [examples.texts[i] for i in train],
+        examples.targets[train],
+        np.ones(len(train)),
+        [examples.texts[i] for i in guessed],
+        len(examples.classes),
+        seed,
+        LABELS_C,
+    )
+
+
+def frozen_baseline(
+    examples: Examples, settings: FinetuneSettings, found: CrossValidation
+) -> tuple[Floats, NDArray[np.int64]]:
+    """Logistic regression on the frozen encoder, over the same folds: guesses, and the positions they are of."""
+    chosen = np.random.default_rng((settings.seed, 5)).permutation(len(examples.texts))[:FROZEN_LABELS]
+    states = frozen_features(examples.cut.take(chosen), examples.reading(settings), settings.ray, "frozen encoder")
+    states /= np.linalg.norm(states, axis=1, keepdims=True)
+    guesses = np.zeros((len(chosen), len(examples.classes)))
+    for fold in found.measured:
+        train, held_out = found.folds[chosen] != fold, found.folds[chosen] == fold
+        targets = examples.targets[chosen][train]
+        if len(np.unique(targets)) < 2 or not held_out.any():
+            continue
+        model = LogisticRegression(C=10.0, max_iter=1000).fit(states[train], targets)
+        guesses[np.ix_(held_out, model.classes_)] = model.predict_proba(states[held_out])
+    measured = np.isin(found.folds[chosen], list(found.measured))
+    return guesses[measured], chosen[measured]

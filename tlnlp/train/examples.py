@@ -1,0 +1,107 @@
+"""The labelled examples as both views read them, and the fits made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlnlp.config import FinetuneSettings
+from tlnlp.data.labels import LabelledSet
+from tlnlp.data.text import prepare
+from tlnlp.model import bundle
+from tlnlp.model.encode import Encoder, TokenIds
+from tlnlp.model.reference import max_positions, save_tokenizer
+from tlnlp.train.fit import Fit, steps_of
+from tlnlp.train.tasks import Reading
+
+Positions = NDArray[np.int64]
+# What training reads of a text at most: windows of a longer one come from its head and its tail.
+WHOLE_TOKENS = 8192
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How texts become tokens: ``whole`` for windows of training, ``cut`` as scoring reads them."""
+
+    whole: Encoder
+    cut: Encoder
+    pad_token_id: int
+    max_chars: int
+
+    @staticmethod
+    def make(settings: FinetuneSettings, folder: Path) -> Reader:
+        """Writes the encoder's tokenizer into the folder. Raises InputDataError, BundleError."""
+        pad_token_id = save_tokenizer(settings.encoder, folder)
+        max_length = min(settings.max_length, max_positions(settings.encoder))
+        path = folder / bundle.TOKENIZER
+        return Reader(
+            Encoder.load(path, WHOLE_TOKENS, settings.head_share),
+            Encoder.load(path, max_length, settings.head_share),
+            pad_token_id,
+            settings.max_chars,
+        )
+
+    @property
+    def max_length(self) -> int:
+        return self.cut.max_length
+
+    def prepare(self, texts: Sequence[str]) -> list[str]:
+        return [prepare(text, self.max_chars) for text in texts]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """``texts`` prepared; ``whole`` and ``cut`` token ids of each; ``targets`` (texts,): class indices."""
+
+    reader: Reader
+    texts: list[str]
+    whole: TokenIds
+    cut: TokenIds
+    targets: NDArray[np.int64]
+    classes: tuple[str, ...]
+
+    @staticmethod
+    def make(labelled: LabelledSet, reader: Reader) -> Examples:
+        texts = reader.prepare(labelled.texts)
+        return Examples(
+            reader,
+            texts,
+            TokenIds.of(reader.whole.encode(texts)),
+            TokenIds.of(reader.cut.encode(texts)),
+            np.asarray(labelled.targets, dtype=np.int64),
+            labelled.classes,
+        )
+
+    @property
+    def one_hot(self) -> NDArray[np.float32]:
+        return np.eye(len(self.classes), dtype=np.float32)[self.targets]
+
+    def fit(self, settings: FinetuneSettings, train: Positions, held_out: Positions, seed: int) -> Fit:
+        """A fit on some of the labels alone."""
+        return Fit(
+            encoder=settings.encoder,
+            pooling=settings.pooling,
+            pad_token_id=self.reader.pad_token_id,
+            edges=self.reader.cut.edges,
+            tokens=self.whole.take(train),
+            targets=self.one_hot[train],
+            weights=np.ones(len(train), dtype=np.float32),
+            held_out=self.cut.take(held_out),
+            steps=steps_of(len(train), settings.training),
+            crop_tokens=min(settings.training.crop_tokens, self.reader.max_length),
+            seed=seed,
+            recipe=settings.training,
+        )
+
+    def reading(self, settings: FinetuneSettings) -> Reading:
+        return Reading(
+            settings.encoder,
+            settings.pooling,
+            len(self.classes),
+            self.reader.pad_token_id,
+            settings.training.precision,
+        )

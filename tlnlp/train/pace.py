@@ -1,0 +1,80 @@
+"""How far the time of a run goes on the machine at hand: what is measured in one stage plans the next."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+# A forward pass alone, against forward, backward and update: so many times as many tokens a second, until measured.
+READING_IS_FASTER = 3.0
+# What a Ray Train job takes beside its steps.
+JOB_S = 25.0
+# Making the bundle: export, parity, upload.
+BUNDLE_S = 45.0
+# Windows that a new encoder must read to be worth a round, and the most that still pay.
+LEAST_CROPS, MOST_CROPS = 4_000, 40_000
+# A round this long teaches well; more time than that buys another round.
+ROUND_CROPS = 20_000
+# Of the time of a round, so much goes into reading documents.
+READING_SHARE = 0.2
+MOST_PASSES = 6
+
+
+@dataclass(frozen=True)
+class Plan:
+    """``rounds`` of ``documents`` read and learned from; no round at all where there is no time for one."""
+
+    rounds: int
+    documents: int
+
+
+class Pace:
+    """The clock of a run with a time budget. Rates are of tokens, in all workers together."""
+
+    def __init__(self, time_budget_s: float, began_s: float, timer: Callable[[], float] = time.monotonic) -> None:
+        self._end_s, self._timer = began_s + time_budget_s, timer
+        self._learned: list[tuple[float, float]] = []
+        self._read: list[tuple[float, float]] = []
+
+    @property
+    def left_s(self) -> float:
+        """Seconds until the bundle must be begun."""
+        return self._end_s - self._timer() - BUNDLE_S
+
+    def has_learned(self, tokens: float, seconds: float) -> None:
+        self._learned.append((tokens, seconds))
+
+    def has_read(self, tokens: float, seconds: float) -> None:
+        self._read.append((tokens, seconds))
+
+    @property
+    def learning(self) -> float:
+        """Tokens learned from, a second."""
+        tokens, seconds = self._learned[-1]
+        return max(1.0, tokens / max(seconds, 1e-3))
+
+    @property
+    def reading(self) -> float:
+        """Tokens read, a second."""
+        if not self._read:
+            return self.learning * READING_IS_FASTER
+        tokens, seconds = self._read[-1]
+        return max(1.0, tokens / max(seconds, 1e-3))
+
+    def plan(self, pool: int, read_tokens: float, crop_tokens: float, most_rounds: int, most_documents: int) -> Plan:
+        """Rounds for a pool of so many documents, ``read_tokens`` and ``crop_tokens`` long on average as read."""
+        round_s = ROUND_CROPS * crop_tokens / self.learning / (1 - 2 * READING_SHARE) + JOB_S
+        least_s = LEAST_CROPS * crop_tokens / self.learning + JOB_S
+        if self.left_s < least_s or pool == 0:
+            return Plan(0, 0)
+        rounds = int(min(most_rounds, max(1, self.left_s // round_s)))
+        documents = int(self.left_s / rounds * READING_SHARE * self.reading / read_tokens)
+        # Rounds read afresh while the pool lasts.
+        return Plan(rounds, max(1, min(documents, pool, most_documents)))
+
+    def crops(self, rounds_left: int, reading_again_s: float, crop_tokens: float, documents: int) -> int:
+        """Windows that the next encoder can read, with ``reading_again_s`` kept for what follows in each round."""
+        share_s = self.left_s / rounds_left - reading_again_s - JOB_S
+        affordable = int(share_s * self.learning / crop_tokens)
+        return max(LEAST_CROPS // 4, min(affordable, MOST_CROPS, MOST_PASSES * max(1, documents)))

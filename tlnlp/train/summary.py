@@ -1,0 +1,72 @@
+"""What a run of fine-tuning tells of its model: cross-validated figures, and the report that goes into the bundle."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlnlp.config import FinetuneSettings
+from tlnlp.data.labels import LabelledSet
+from tlnlp.data.pool import Pool
+from tlnlp.model.combine import Floats, combine, fit_weights
+from tlnlp.train.crossval import frozen_baseline
+from tlnlp.train.examples import Examples
+from tlnlp.train.findings import findings
+from tlnlp.train.learn import Learned
+from tlnlp.train.metrics import Evaluation, evaluate
+
+# Parts that the calibration is cross-fitted over, so that no label is measured by weights that it helped to fit.
+PARTS = 5
+
+
+def cross_fitted(encoder: Floats, ngram: Floats, targets: NDArray[np.int64], seed: int) -> Floats:
+    """Combined probabilities (texts, classes), each text by weights fitted on the others."""
+    parts = np.random.default_rng((seed, 6)).permutation(len(targets)) % PARTS
+    found = np.zeros_like(encoder)
+    for part in np.unique(parts):
+        others = parts != part
+        weights = fit_weights(encoder[others], ngram[others], targets[others]) if others.any() else (1.0, 0.0)
+        found[~others] = combine(encoder[~others], ngram[~others], *weights)
+    return found
+
+
+def held_out_figures(examples: Examples, learned: Learned) -> Evaluation | None:
+    """None where no labels were held out."""
+    if not len(learned.held):
+        return None
+    targets = examples.targets[learned.held]
+    return evaluate(cross_fitted(learned.encoder, learned.ngram_guesses, targets, 0), targets, examples.classes)
+
+
+def make_report(
+    settings: FinetuneSettings, labelled: LabelledSet, examples: Examples, learned: Learned, pool: Pool | None
+) -> dict[str, Any]:
+    """The report of ``training.json``: cross-validated findings, rounds, what was read. Holds no text.
+
+    Raises:
+        EngineError: the baseline of the frozen encoder could not be computed.
+    """
+    report: dict[str, Any] = {
+        "labels": {"n": len(examples.texts), "classes": labelled.counts},
+        "rounds": list(learned.rounds),
+    }
+    if pool is not None:
+        report["pool"] = {
+            "documents": len(pool.texts),
+            "read": learned.documents_read,
+            "labelled_inside": pool.labelled_inside,
+        }
+    if learned.found is None:
+        return report
+    held = learned.held
+    targets = examples.targets[held]
+    frozen, where = frozen_baseline(examples, settings, learned.found)
+    places = [(labelled.examples[i].file, labelled.examples[i].row, labelled.examples[i].label) for i in held]
+    after = cross_fitted(learned.encoder, learned.ngram_guesses, targets, settings.seed)
+    baselines = {"ngram": learned.found.ngram[held]}
+    if len(where) == len(held):
+        baselines["frozen_encoder"] = frozen[np.argsort(where)]
+    report |= findings(learned.encoder, after, targets, examples.classes, places, baselines, [], settings.seed)
+    return report
