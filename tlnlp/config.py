@@ -45,12 +45,13 @@ class TrainingSettings(Settings):
     min_steps: int = Field(80, ge=1)
     max_steps: int = Field(2000, ge=1)
     batch_size: int = Field(16, ge=1)
-    learning_rate: float = Field(8e-5, gt=0)
+    learning_rate: float = Field(6e-5, gt=0)
     head_learning_rate: float = Field(2e-3, gt=0)
     weight_decay: float = Field(0.01, ge=0)
     warmup_share: float = Field(0.1, ge=0, lt=1)
     dropout: float | None = Field(None, ge=0, lt=1)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
+    objective: Literal["auto", "contrast", "classify"] = "auto"
     crop_tokens: int = Field(128, ge=8)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     report_every_steps: int = Field(25, ge=1)

@@ -14,7 +14,7 @@ from pyspark.sql import SparkSession
 from tlnlp.cli import cli
 
 COMMANDS = [
-    "demo", "evaluate", "finetune", "labels", "models", "plan", "promote", "query", "rollback", "runs", "score",
+    "demo", "evaluate", "finetune", "labels", "models", "plan", "promote", "query", "report", "rollback", "runs", "score",
     "warehouse",
 ]  # fmt: skip
 

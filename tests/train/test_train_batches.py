@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tlnlp.config import TrainingSettings
-from tlnlp.train.loop import Fit, batches, learning_rate_scale
-from tlnlp.train.split import MIN_HELD_OUT, stratified_holdout
+from tlnlp.train.fit import batches, learning_rate_scale, steps_of
+from tlnlp.train.split import FOLDS, ONE_FOLD_FROM, measured_folds, stratified_folds
 
 SIZES = [(1, 1), (1, 4), (7, 3), (8, 8), (20, 8), (5, 16), (200, 16)]
 
@@ -66,31 +66,35 @@ def test_learning_rate_rises_then_falls_to_nothing() -> None:
     ],
 )
 def test_steps_of_a_fit(examples: int, recipe: TrainingSettings, steps: int) -> None:
-    assert Fit("e", "mean", 2, 0, [[1]] * examples, [0] * examples, [], 0, recipe).steps == steps
+    assert steps_of(examples, recipe) == steps
 
 
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("share", [0.1, 0.25, 0.59])
-@pytest.mark.parametrize("sizes", [(100, 100), (60, 30, 10), (40, 3, 2, 1), (500, 9)])
-def test_holdout_is_drawn_by_class(sizes: tuple[int, ...], share: float, seed: int) -> None:
+@pytest.mark.parametrize("sizes", [(100, 100), (60, 30, 10), (40, 3, 2, 2), (500, 9)])
+def test_folds_hold_every_class_evenly(sizes: tuple[int, ...], seed: int) -> None:
     targets = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)), sizes))
-    train, held = stratified_holdout(targets.tolist(), share, seed)
-    assert sorted([*train, *held]) == list(range(len(targets)))
-    left, out = Counter(targets[train].tolist()), Counter(targets[held].tolist())
+    folds = stratified_folds(targets.tolist(), seed)
+    assert set(folds) == set(range(FOLDS))
     for k, size in enumerate(sizes):
-        assert left[k] >= min(size, 2)
-        assert len(held) == 0 or out[k] == min(round(size * share), max(0, size - 2))
+        of_class = np.bincount(folds[targets == k], minlength=FOLDS)
+        assert of_class.sum() == size
+        assert of_class.max() - of_class.min() <= 1
+    sizes_of_folds = np.bincount(folds)
+    assert sizes_of_folds.max() - sizes_of_folds.min() <= len(sizes)
 
 
-def test_holdout_is_of_the_seed() -> None:
+def test_a_single_example_of_a_class_is_never_held_out() -> None:
+    folds = stratified_folds([0] * 8 + [1], 0)
+    assert folds[-1] == -1
+    assert sorted(folds[:-1]) == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
+def test_folds_are_of_the_seed() -> None:
     targets = [0, 1] * 50
-    one, same, other = (stratified_holdout(targets, 0.25, seed)[1].tolist() for seed in (1, 1, 2))
+    one, same, other = (stratified_folds(targets, seed).tolist() for seed in (1, 1, 2))
     assert one == same != other
-    assert len(one) == 24
 
 
-def test_too_few_to_measure_are_not_held_out() -> None:
-    # A quarter of 14 a class is 4 (banker's rounding), of 13 it is 3.
-    assert len(stratified_holdout([0, 1] * 14, 0.25, 0)[1]) == MIN_HELD_OUT
-    train, held = stratified_holdout([0, 1] * 13, 0.25, 0)
-    assert (len(train), len(held)) == (26, 0)
+def test_of_many_labels_one_fold_is_enough() -> None:
+    assert list(measured_folds(ONE_FOLD_FROM - 1)) == list(range(FOLDS))
+    assert list(measured_folds(ONE_FOLD_FROM)) == [0]

@@ -77,9 +77,12 @@ class TextClassifier(nn.Module):
         mask = attention_mask.unsqueeze(-1).to(states.dtype)
         return (states * mask).sum(1) / mask.sum(1).clamp(min=1.0)
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Logits (batch, classes)."""
-        logits: Tensor = self.head(self.dropout(self.pool(input_ids, attention_mask)))
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, features: bool = False) -> Tensor:
+        """Logits (batch, classes); or, of ``features``, what the head would read (batch, hidden)."""
+        pooled = self.pool(input_ids, attention_mask)
+        if features:
+            return pooled
+        logits: Tensor = self.head(self.dropout(pooled))
         return logits
 
 

@@ -18,10 +18,11 @@ from sklearn.linear_model import LogisticRegression
 from tlnlp.config import FinetuneSettings
 from tlnlp.model.combine import Floats
 from tlnlp.train.examples import Examples
+from tlnlp.train.fit import linear_head
 from tlnlp.train.kept import Kept
 from tlnlp.train.ray_job import FitResult
 from tlnlp.train.split import measured_folds, stratified_folds
-from tlnlp.train.tasks import Lesson, fit_each, frozen_features, guess_each
+from tlnlp.train.tasks import Lesson, fit_each, guess_each, states_of
 
 # Fewer held-out labels than this measure nothing.
 MIN_HELD_OUT = 8
@@ -71,13 +72,24 @@ def cross_validate(examples: Examples, settings: FinetuneSettings, kept: Kept) -
     return CrossValidation(folds, measured, held, results, encoder, ngram)
 
 
-def soup(fits: Sequence[FitResult]) -> dict[str, Any]:
-    """The mean of the fits' tensors: one encoder better than any of them (Wortsman et al. 2022, model soups)."""
-    first = fits[0].weights
-    return {
+def soup(fits: Sequence[FitResult], examples: Examples, settings: FinetuneSettings) -> dict[str, Any]:
+    """The mean of the fits' tensors: one encoder better than any of them (Wortsman et al. 2022, model soups).
+
+    Where heads were fitted after the encoders, each to its own, one is fitted to the mean encoder.
+
+    Raises:
+        EngineError.
+    """
+    mean = {
         name: torch.stack([fit.weights[name].float() for fit in fits]).mean(dim=0).to(tensor.dtype)
-        for name, tensor in first.items()
+        for name, tensor in fits[0].weights.items()
     }
+    if examples.objective(settings) == "contrast":
+        states = states_of(examples.cut, mean, examples.reading(settings), settings.ray, "head")
+        head = linear_head(states, examples.targets, len(examples.classes))
+        if head is not None:
+            mean |= {"head.weight": torch.from_numpy(head[0]), "head.bias": torch.from_numpy(head[1])}
+    return mean
 
 
 def lesson_of(examples: Examples, train: NDArray[np.int64], seed: int, guessed: NDArray[np.int64]) -> Lesson:
@@ -98,7 +110,7 @@ def frozen_baseline(
 ) -> tuple[Floats, NDArray[np.int64]]:
     """Logistic regression on the frozen encoder, over the same folds: guesses, and the positions they are of."""
     chosen = np.random.default_rng((settings.seed, 5)).permutation(len(examples.texts))[:FROZEN_LABELS]
-    states = frozen_features(examples.cut.take(chosen), examples.reading(settings), settings.ray, "frozen encoder")
+    states = states_of(examples.cut.take(chosen), None, examples.reading(settings), settings.ray, "frozen encoder")
     states /= np.linalg.norm(states, axis=1, keepdims=True)
     guesses = np.zeros((len(chosen), len(examples.classes)))
     for fold in found.measured:

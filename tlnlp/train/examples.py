@@ -15,12 +15,14 @@ from tlnlp.data.text import prepare
 from tlnlp.model import bundle
 from tlnlp.model.encode import Encoder, TokenIds
 from tlnlp.model.reference import max_positions, save_tokenizer
-from tlnlp.train.fit import Fit, steps_of
+from tlnlp.train.fit import Fit, Objective, steps_of
 from tlnlp.train.tasks import Reading
 
 Positions = NDArray[np.int64]
 # What training reads of a text at most: windows of a longer one come from its head and its tail.
 WHOLE_TOKENS = 8192
+# Up to so many labels pairs of texts teach more than texts alone.
+FEW_LABELS = 1000
 
 
 @dataclass(frozen=True)
@@ -93,9 +95,17 @@ class Examples:
             held_out=self.cut.take(held_out),
             steps=steps_of(len(train), settings.training),
             crop_tokens=min(settings.training.crop_tokens, self.reader.max_length),
+            read_tokens=self.reader.max_length,
+            objective=self.objective(settings),
             seed=seed,
             recipe=settings.training,
         )
+
+    def objective(self, settings: FinetuneSettings) -> Objective:
+        """How labels are learned from."""
+        if settings.training.objective != "auto":
+            return settings.training.objective
+        return "contrast" if len(self.texts) <= FEW_LABELS else "classify"
 
     def reading(self, settings: FinetuneSettings) -> Reading:
         return Reading(

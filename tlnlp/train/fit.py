@@ -12,12 +12,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
+from torch.distributed.nn.functional import all_gather
 from torch.nn import functional
 
 from tlnlp.config import TrainingSettings
@@ -31,12 +33,18 @@ READ_BATCH = 32
 PROBED = 512
 
 
+# ``contrast``: texts of a class are drawn together and others apart, then a head is fitted; strong with few labels.
+# ``classify``: cross-entropy of a head that learns along; strong with many examples.
+Objective = Literal["contrast", "classify"]
+
+
 @dataclass(frozen=True)
 class Fit:
     """One fit, as a worker gets it.
 
     ``tokens``: of whole texts, special tokens at their ``edges``; ``targets`` (texts, classes): probabilities;
     ``weights`` (texts,): how much each counts; ``held_out``: texts to predict at the end, cut as scoring cuts them.
+    Steps read windows of ``crop_tokens``; the last head is fitted on windows of ``read_tokens``, as scoring reads.
     """
 
     encoder: str
@@ -49,6 +57,8 @@ class Fit:
     held_out: TokenIds
     steps: int
     crop_tokens: int
+    read_tokens: int
+    objective: Objective
     seed: int
     recipe: TrainingSettings
 
@@ -74,6 +84,24 @@ def batches(examples: int, batch_size: int, seed: int, start: int, stop: int) ->
                 epoch, drawn = int(number), np.random.default_rng((seed, int(number))).permutation(examples)
             parts.append(drawn[wanted[wanted // examples == number] % examples])
         yield np.concatenate(parts)
+
+
+def balanced_batches(
+    labels: NDArray[np.int64], batch_size: int, seed: int, start: int, stop: int
+) -> Iterator[NDArray[np.int64]]:
+    """As ``batches``, with the classes in turn, so that each step sees texts to draw together and to keep apart.
+
+    A batch takes two texts or more of as many classes as it has room for; over the steps all classes come alike.
+    """
+    members = [np.flatnonzero(labels == k) for k in np.unique(labels)]
+    together = min(len(members), max(1, batch_size // 2))
+    of_class = [batches(len(positions), 1, seed * 1009 + k, 0, 1 << 62) for k, positions in enumerate(members)]
+    turns = batches(len(members), together, seed, 0, stop)
+    for step in range(stop):
+        classes = np.resize(next(turns), batch_size)
+        drawn = np.array([members[k][next(of_class[k])[0]] for k in classes])
+        if step >= start:
+            yield drawn
 
 
 def learning_rate_scale(step: int, steps: int, warmup_share: float) -> float:
@@ -106,28 +134,40 @@ class Learner:
             embeddings.weight.requires_grad_(False)
         self.optimizer = _optimizer(self.model, fit.recipe, fused=device.type == "cpu")
 
-    def probe(self) -> None:
+    def batches(self, start: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
+        """The steps that are left, each with the positions of its examples."""
+        fit = self.fit
+        if fit.objective == "contrast":
+            labels = fit.targets.argmax(axis=1)
+            drawn = balanced_batches(labels, fit.recipe.batch_size, fit.seed, start, fit.steps)
+        else:
+            drawn = batches(len(fit.tokens), fit.recipe.batch_size, fit.seed, start, fit.steps)
+        return enumerate(drawn, start=start)
+
+    def begin(self) -> None:
         """Begin with the head that fits the pretrained features best (Kumar et al. 2022: LP-FT), not a random one."""
+        if self.fit.objective == "classify":
+            self._fit_head(self.fit.crop_tokens)
+
+    def finish(self) -> None:
+        """Where no head learned along, fit one to the features as they have become."""
+        if self.fit.objective == "contrast":
+            self._fit_head(self.fit.read_tokens)
+
+    def _fit_head(self, tokens: int) -> None:
         fit = self.fit
         generator = np.random.default_rng((fit.seed, 2))
         chosen = generator.choice(len(fit.tokens), min(PROBED, len(fit.tokens)), replace=False, shuffle=False)
-        labels = fit.targets[chosen].argmax(axis=1)
-        present = np.unique(labels)
-        if len(present) < 2:
-            return
-        crops = [crop(fit.tokens[i], fit.crop_tokens, fit.edges, generator) for i in chosen]
+        crops = [crop(fit.tokens[i], tokens, fit.edges, generator) for i in chosen]
         states = features(self.model, crops, fit.pad_token_id, self.device, self.bf16)
-        scale = float(np.linalg.norm(states, axis=1).mean()) or 1.0
-        probe = LogisticRegression(max_iter=1000).fit(states / scale, labels)
-        weight, bias = probe.coef_, probe.intercept_
-        if len(present) == 2:
-            weight, bias = np.vstack([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
-        with torch.no_grad():
-            self.model.head.weight[present] = torch.tensor(weight / scale, dtype=torch.float32, device=self.device)
-            self.model.head.bias[present] = torch.tensor(bias, dtype=torch.float32, device=self.device)
+        head = linear_head(states, fit.targets[chosen].argmax(axis=1), fit.classes)
+        if head is not None:
+            with torch.no_grad():
+                self.model.head.weight.copy_(torch.from_numpy(head[0]))
+                self.model.head.bias.copy_(torch.from_numpy(head[1]))
 
     def step(self, step: int, batch: NDArray[np.int64]) -> float:
-        """Learn from the examples at these positions; returns the loss."""
+        """Learn from the examples at these positions; returns a loss whose mean over workers is the batch's."""
         fit, (rank, world) = self.fit, self.share
         torch.manual_seed((fit.seed * 1_000_003 + step) * world + rank)
         generator = np.random.default_rng((fit.seed, 3, step))
@@ -137,12 +177,17 @@ class Learner:
             group["lr"] = group["peak"] * scale
         self.trained.train()
         mine = slice(rank, None, world)
-        targets = torch.from_numpy(fit.targets[batch[mine]]).to(self.device)
-        weights = torch.from_numpy(fit.weights[batch[mine]]).to(self.device)
-        logits = self._logits(crops[mine])
-        losses = functional.cross_entropy(logits, targets, reduction="none", label_smoothing=fit.recipe.label_smoothing)
-        # By the weight of the whole batch, so that the mean over workers is the loss of the batch.
-        loss: Tensor = (losses * weights).sum() / (float(fit.weights[batch].sum()) / world)
+        inputs = [torch.from_numpy(part).to(self.device) for part in pad(crops[mine], fit.pad_token_id)]
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            output = self.trained(*inputs, features=fit.objective == "contrast").float()
+        targets, weights = (torch.from_numpy(of[batch]).to(self.device) for of in (fit.targets, fit.weights))
+        if fit.objective == "contrast":
+            loss = contrast(gathered(output, rank, world), targets, weights)
+        else:
+            smoothing = fit.recipe.label_smoothing
+            losses = functional.cross_entropy(output, targets[mine], reduction="none", label_smoothing=smoothing)
+            # By the weight of the whole batch, so that the mean over workers is the loss of the batch.
+            loss = (losses * weights[mine]).sum() / (weights.sum() / world)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -153,11 +198,50 @@ class Learner:
         """Probabilities (texts, classes)."""
         return read(self.model, tokens, self.fit.pad_token_id, self.device, self.bf16)
 
-    def _logits(self, encoded: list[NDArray[np.int32]]) -> Tensor:
-        input_ids, mask = (torch.from_numpy(part).to(self.device) for part in pad(encoded, self.fit.pad_token_id))
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            logits: Tensor = self.trained(input_ids, mask)
-        return logits.float()
+
+def contrast(states: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """How far the cosines of all pairs in a batch are from 1 (of one class) and 0 (of two), squared.
+
+    The loss of sentence pairs in SetFit (Tunstall et al. 2022), over every pair that a batch holds, and with the
+    probability of being of one class where targets are guesses. ``states`` (batch, hidden), ``targets`` (batch,
+    classes), ``weights`` (batch,).
+    """
+    directions = functional.normalize(states, dim=1)
+    cosines, like = directions @ directions.T, targets @ targets.T
+    counts = (weights[:, None] * weights[None, :]).fill_diagonal_(0.0)
+    near, far = counts * like, counts * (1 - like)
+    together = ((cosines - 1) ** 2 * near).sum() / near.sum().clamp(min=1e-6)
+    apart = (cosines**2 * far).sum() / far.sum().clamp(min=1e-6)
+    return together + apart
+
+
+def gathered(states: Tensor, rank: int, world: int) -> Tensor:
+    """The states of the whole batch, those of the other workers among them, in its order; gradients flow to all."""
+    if world == 1:
+        return states
+    parts = all_gather(states)  # type: ignore[no-untyped-call]
+    return torch.stack(parts, dim=1).flatten(0, 1)
+
+
+def linear_head(
+    states: Floats, labels: NDArray[np.int64], classes: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+    """Logistic regression on pooled states (texts, hidden): weight (classes, hidden) and bias; None for a single class.
+
+    A class that no text has gets weights of nothing.
+    """
+    present = np.unique(labels)
+    if len(present) < 2:
+        return None
+    scale = float(np.linalg.norm(states, axis=1).mean()) or 1.0
+    probe = LogisticRegression(max_iter=1000).fit(states / scale, labels)
+    weight, bias = probe.coef_, probe.intercept_
+    if len(present) == 2:
+        weight, bias = np.vstack([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
+    whole = np.zeros((classes, states.shape[1]), dtype=np.float32)
+    offsets = np.full(classes, bias.min(), dtype=np.float32)
+    whole[present], offsets[present] = weight / scale, bias
+    return whole, offsets
 
 
 def features(

@@ -105,14 +105,14 @@ class Learning:
             self.budget.refuse(expected, "before the last fit")
             result = ray_job.run_fit(fit, settings.ray, self.storage, self.name, "training")
             self.ledger.results["fit"] = result.to_json()
-        fits = [result] if found is None else [*found.fits, result]
+        weights = result.weights if found is None else soup([*found.fits, result], examples, settings)
         ngram = fit_ngram(examples.texts, examples.targets.tolist(), len(examples.classes), settings.seed, c=LABELS_C)
         if found is None:
             empty = np.zeros((0, len(examples.classes)))
-            return Learned(soup(fits), ngram, (1.0, 0.0), result.steps, None, empty, empty)
+            return Learned(weights, ngram, (1.0, 0.0), result.steps, None, empty, empty)
         encoder, guesses = found.encoder[found.held], found.ngram[found.held]
         combination = fit_weights(encoder, guesses, examples.targets[found.held])
-        return Learned(soup(fits), ngram, combination, result.steps, found, encoder, guesses)
+        return Learned(weights, ngram, combination, result.steps, found, encoder, guesses)
 
     def _teach(self, found: CrossValidation, pool: Pool) -> Learned | None:
         settings, teaching = self.settings, self._teaching()
@@ -133,7 +133,7 @@ class Learning:
             say("time_budget_s leaves no time to learn from unlabelled documents; the labels alone are learned from")
             return None
         say(f"teaching: {rounds} round(s), {count} of {len(pool.texts)} documents a round")
-        weights, steps = soup(found.fits), found.fits[0].steps
+        weights, steps = soup(found.fits, self.examples, self.settings), found.fits[0].steps
         for number in range(1, rounds + 1):
             with self.ledger.stage(f"round_{number}"):
                 guesses = teaching.guesses(number, weights, self._documents(pool, (number - 1) * count, count))

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from tlnlp.train.fit import Fit, Learner, batches
+from tlnlp.train.fit import Fit, Learner
 
 STATE_FILE = "state.safetensors"
 STEP_FILE = "step.json"
@@ -31,7 +31,7 @@ def train_worker(config: dict[str, Any]) -> None:
     learner = Learner(fit, ray.train.torch.get_device(), (rank, world))
     start = _restore(learner)
     if start == 0:
-        learner.probe()
+        learner.begin()
     elif rank == 0:
         config["progress"].resume.remote(start)
     # Most encoders carry a pooler that the head here does not read: it gets no gradient.
@@ -39,9 +39,7 @@ def train_worker(config: dict[str, Any]) -> None:
         learner.model, parallel_strategy_kwargs={"find_unused_parameters": True}
     )
     saved_at, losses = time.monotonic(), list[float]()
-    for step, batch in enumerate(
-        batches(len(fit.tokens), fit.recipe.batch_size, fit.seed, start, fit.steps), start=start
-    ):
+    for step, batch in learner.batches(start):
         losses.append(learner.step(step, batch))
         if (step + 1) % fit.recipe.report_every_steps and step + 1 < fit.steps:
             continue
@@ -105,6 +103,7 @@ def _report_end(learner: Learner, rank: int) -> None:
         ray.train.report(metrics)
         return
     with tempfile.TemporaryDirectory() as folder:
+        learner.finish()
         state = {f"model.{name}": tensor.cpu().contiguous() for name, tensor in learner.model.state_dict().items()}
         save_file(state, Path(folder) / STATE_FILE)
         (Path(folder) / STEP_FILE).write_text(json.dumps({"step": fit.steps}))

@@ -21,7 +21,7 @@ from tlnlp.model.encode import TokenIds
 from tlnlp.model.ngram import fit_ngram
 from tlnlp.model.reference import load_encoder
 from tlnlp.progress import meter
-from tlnlp.train.fit import Fit, Learner, batches, features, in_bfloat16, read
+from tlnlp.train.fit import Fit, Learner, features, in_bfloat16, read
 from tlnlp.train.ray_job import FitResult, uses_gpu
 
 # Texts that a reader is handed at once; of like length, since neighbours are read together.
@@ -72,12 +72,15 @@ def guess_each(lessons: Sequence[Lesson], settings: RaySettings, what: str) -> l
     return _side_by_side(_guess, [(ray.put(lesson),) for lesson in lessons], settings, (1, 0), what)
 
 
-def frozen_features(tokens: TokenIds, reading: Reading, settings: RaySettings, what: str) -> Floats:
-    """Pooled states (texts, hidden) of the encoder as it was pretrained. Raises EngineError."""
+def states_of(
+    tokens: TokenIds, weights: dict[str, Any] | None, reading: Reading, settings: RaySettings, what: str
+) -> Floats:
+    """Pooled states (texts, hidden) of an encoder: of these tensors, or as pretrained. Raises EngineError."""
     chunks = [tokens[start : start + CHUNK] for start in range(0, len(tokens), CHUNK)]
-    cores, gpus = _share(settings, len(chunks))
-    jobs = [(ray.put(chunk), reading, cores) for chunk in chunks]
-    return np.concatenate(_side_by_side(_features, jobs, settings, (cores, gpus), what))
+    share = _share(settings, len(chunks))
+    kept = None if weights is None else ray.put({name: tensor.numpy() for name, tensor in weights.items()})
+    jobs = [(ray.put(chunk), kept, reading, share[0]) for chunk in chunks]
+    return np.concatenate(_side_by_side(_states, jobs, settings, share, what))
 
 
 def read_all(
@@ -140,9 +143,10 @@ def _fit_alone(fit: Fit, cores: int) -> tuple[dict[str, Any], Floats, float]:
     began_s = time.monotonic()
     torch.set_num_threads(cores)
     learner = Learner(fit, _device())
-    learner.probe()
-    for step, batch in enumerate(batches(len(fit.tokens), fit.recipe.batch_size, fit.seed, 0, fit.steps)):
+    learner.begin()
+    for step, batch in learner.batches(0):
         learner.step(step, batch)
+    learner.finish()
     weights = {name: tensor.cpu().numpy() for name, tensor in learner.model.state_dict().items()}
     trained_s = time.monotonic() - began_s
     return weights, learner.predict(fit.held_out), trained_s
@@ -155,11 +159,14 @@ def _guess(lesson: Lesson) -> Floats:
     return view.predict(lesson.guessed)
 
 
-def _features(tokens: TokenIds, reading: Reading, cores: int) -> Floats:
+def _states(tokens: TokenIds, weights: dict[str, Any] | None, reading: Reading, cores: int) -> Floats:
     torch.set_num_threads(cores)
     device = _device()
-    model = load_encoder(reading.encoder, reading.classes, reading.pooling, dropout=0.0, seed=0).to(device)
-    return features(model, tokens, reading.pad_token_id, device, in_bfloat16(device, reading.precision))
+    model = load_encoder(reading.encoder, reading.classes, reading.pooling, dropout=0.0, seed=0)
+    if weights is not None:
+        model.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
+    bf16 = in_bfloat16(device, reading.precision)
+    return features(model.to(device), tokens, reading.pad_token_id, device, bf16)
 
 
 class _Reader:

@@ -117,6 +117,8 @@ class Teaching:
             held_out=self.examples.cut.take(np.zeros(0, dtype=np.int64)),
             steps=int(steps),
             crop_tokens=min(settings.teaching.crop_tokens, self.examples.reader.max_length),
+            read_tokens=self.examples.reader.max_length,
+            objective="classify",
             seed=settings.seed * 1000 + 100 + round_number,
             recipe=recipe,
         )
