@@ -14,8 +14,8 @@ from pyspark.sql import SparkSession
 from tlnlp.cli import cli
 
 COMMANDS = [
-    "demo", "evaluate", "finetune", "labels", "models", "plan", "promote", "query", "report", "rollback", "runs", "score",
-    "warehouse",
+    "demo", "evaluate", "finetune", "labels", "models", "plan", "promote", "query", "report", "rollback", "runs",
+    "score", "warehouse",
 ]  # fmt: skip
 
 

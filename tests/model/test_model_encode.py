@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, processors
 
 from tlnlp.errors import BundleError
 from tlnlp.model import bundle
-from tlnlp.model.encode import TOKENISE_AT_ONCE, Encoder, by_length, pad
+from tlnlp.model.encode import TOKENISE_AT_ONCE, Encoder, TokenIds, by_length, crop, pad
 
 
 def tokenizer_file(tiny_bundle: Path) -> Path:
@@ -99,3 +99,29 @@ def test_padding() -> None:
     assert ids.tolist() == [[5, 6, 7], [8, 9, 9]]
     assert mask.tolist() == [[1, 1, 1], [1, 0, 0]]
     assert ids.dtype == mask.dtype == np.int64
+
+
+def test_token_ids_are_what_was_put_in() -> None:
+    encoded = [[1, 2, 3], [], [4], [5, 6]]
+    tokens = TokenIds.of(encoded)
+    assert [ids.tolist() for ids in tokens] == encoded
+    assert len(tokens) == 4
+    assert tokens.lengths.tolist() == [3, 0, 1, 2]
+    assert [ids.tolist() for ids in tokens.take([3, 0, 0])] == [[5, 6], [1, 2, 3], [1, 2, 3]]
+    assert [ids.tolist() for ids in tokens[1:3]] == [[], [4]]
+    assert [ids.tolist() for ids in tokens + TokenIds.of([[7], [8, 9]])] == [*encoded, [7], [8, 9]]
+    assert len(TokenIds.of([])) == 0
+    with pytest.raises(IndexError):
+        tokens[4]
+
+
+def test_a_window_is_a_part_of_the_text_between_its_edges() -> None:
+    ids, generator = np.arange(100, 130, dtype=np.int32), np.random.default_rng(0)
+    starts = set()
+    for _ in range(200):
+        window = crop(ids, 10, (1, 2), generator).tolist()
+        assert (window[0], window[-2:]) == (100, [128, 129])
+        assert window[1:-2] == list(range(window[1], window[1] + 7))
+        starts.add(window[1])
+    assert (min(starts), max(starts)) == (101, 121)
+    assert crop(ids, 30, (1, 2), generator) is ids

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import kit
+import numpy as np
 import pytest
 import ray
 from train_kit import (
@@ -28,11 +30,12 @@ from tlnlp import environment
 from tlnlp.config import FinetuneSettings, RaySettings, TrainingSettings, load_settings
 from tlnlp.errors import EngineError, LabelFaultsError, TlnlpError, UsageError
 from tlnlp.model.classifier import Classifier
+from tlnlp.model.encode import TokenIds
 from tlnlp.registry import Registry
 from tlnlp.storage import Storage, local_path
 from tlnlp.train import ray_job
 from tlnlp.train.finetune import FinetuneResult, finetune
-from tlnlp.train.loop import Fit
+from tlnlp.train.fit import Fit, Objective
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.usefixtures("cluster")
@@ -70,42 +73,52 @@ def test_end_to_end(tmp_path: Path, tiny_encoder: Path, capfd: pytest.CaptureFix
     assert (result.version.name, result.version.version, result.steps) == ("moods", 1, 20)
     assert (result.labels, result.classes) == (60, THREE)
     assert result.held_out is not None
-    assert result.held_out.n == 15
+    assert result.held_out.n == 60
     assert set(result.held_out.confusion) == set(THREE)
 
-    # The bundle verifies, and answers.
+    # The bundle verifies, answers, and reports.
     classifier = Classifier.load(bundle_of(result), threads=1)
     assert classifier.classes == THREE
     assert classifier.predict(kit.texts(3)).shape == (3, 3)
+    report = json.loads((bundle_of(result) / "training.json").read_text())["report"]
+    assert report["cross_validation"]["accuracy"] == pytest.approx(result.held_out.accuracy, abs=0.1)
+    assert set(report["baselines"]) == {"ngram", "frozen_encoder"}
 
-    # The ledger tells the run; checkpoints are gone; the aliases are nobody's business here.
+    # The ledger tells the run; what was kept for a resumption is gone; the aliases are nobody's business here.
     (ledger,) = registry.ledgers("moods")
     assert (ledger["run_id"], ledger["status"]) == (result.run_id, "succeeded")
     assert ledger["counts"] == {"labels": 60, "faults": 0, "version": 1, "steps": 20}
     stages = [stage["name"] for stage in ledger["stages"]]
-    assert stages == ["labels", "fit_held_out", "fit", "bundle", "register"]
+    assert stages == ["labels", "cross_validation", "fit", "report", "bundle", "register"]
     assert [step for step, _ in ledger["results"]["fit"]["losses"]][-1] == 20
     assert not [path for path in (tmp_path / "registry/moods/training").rglob("*") if path.is_file()]
     assert registry.champion("moods") is None
-    for line in ("labels: 60 (20 calm, 20 cross, 20 mixed)", "rehearsal: 20/20", "training: 20/20", "held-out labels"):
+    for line in ("labels: 60 (20 calm, 20 cross, 20 mixed)", "cross-validation: 4/4", "training: 20/20"):
         assert line in told
 
 
-def test_two_workers_learn_what_one_learns(tmp_path: Path, tiny_encoder: Path) -> None:
+@pytest.mark.parametrize("objective", ["contrast", "classify"])
+def test_two_workers_learn_what_one_learns(tmp_path: Path, tiny_encoder: Path, objective: Objective) -> None:
     # Without dropout the mean of two equal shares' gradients is the gradient of the batch.
     fit = Fit(
         encoder=str(tiny_encoder),
         pooling="mean",
-        classes=2,
         pad_token_id=0,
-        encoded=[[2, 4 + i % 2, *range(6, 8 + i % 9), 3] for i in range(20)],
-        targets=[i % 2 for i in range(20)],
-        held_out=[[2, 4, 3], [2, 5, 3], [2, 4, 6, 7, 8, 3]],
+        edges=(1, 1),
+        tokens=TokenIds.of([2, 4 + i % 2, *range(6, 8 + i % 9), 3] for i in range(20)),
+        targets=np.eye(2, dtype=np.float32)[np.arange(20) % 2],
+        weights=np.linspace(0.2, 1.0, 20, dtype=np.float32),
+        held_out=TokenIds.of([[2, 4, 3], [2, 5, 3], [2, 4, 6, 7, 8, 3]]),
+        steps=12,
+        crop_tokens=8,
+        read_tokens=16,
+        objective=objective,
         seed=11,
         recipe=TrainingSettings(
-            batch_size=8, min_steps=12, max_steps=12, dropout=0.0, head_learning_rate=0.05, report_every_steps=3
+            batch_size=8, dropout=0.0, head_learning_rate=0.05, learning_rate=1e-3, report_every_steps=3,
+            precision="fp32",
         ),
-    )
+    )  # fmt: skip
     one, two = (
         ray_job.run_fit(fit, RaySettings(workers=workers, cpus_per_worker=1), Storage(str(tmp_path)), name, "training")
         for workers, name in ((1, "one"), (2, "two"))

@@ -23,7 +23,7 @@ THREE = ("calm", "cross", "mixed")
 def settings(
     folder: Path, encoder: Path, *more: str, labels: int = 18, steps: int = 80, registry: str = "registry"
 ) -> list[str]:
-    """Overrides of a job of so many steps. With 18 labels of three classes none are held out: one fit."""
+    """Overrides of a job of so many steps, with labels of three classes."""
     rows = kit.write_jsonl(folder / f"labels-{labels}.jsonl", kit.labelled(labels, 0, THREE))
     return [
         f"labels={rows}",

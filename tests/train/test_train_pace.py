@@ -1,0 +1,63 @@
+"""How a time budget becomes rounds, documents and windows."""
+
+from __future__ import annotations
+
+import pytest
+
+from tlnlp.train.pace import BUNDLE_S, LEAST_CROPS, MOST_CROPS, MOST_PASSES, Pace
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def pace(budget_s: float, tokens_per_s: float = 3000.0) -> tuple[Pace, Clock]:
+    clock = Clock()
+    made = Pace(budget_s, clock(), clock)
+    made.has_learned(tokens_per_s * 10, 10.0)
+    return made, clock
+
+
+def test_the_bundle_is_made_within_the_budget() -> None:
+    made, clock = pace(600)
+    clock.now += 200
+    assert made.left_s == pytest.approx(600 - 200 - BUNDLE_S)
+
+
+def test_no_time_no_round() -> None:
+    assert pace(60)[0].plan(10_000, 200, 96, 4, 100_000).rounds == 0
+    assert pace(1200)[0].plan(0, 200, 96, 4, 100_000).rounds == 0
+
+
+def test_more_time_buys_more_documents_then_more_rounds() -> None:
+    short, longer, longest = (pace(budget)[0].plan(70_000, 200, 96, 4, 100_000) for budget in (900, 1800, 10_800))
+    assert short.rounds == longer.rounds == 1
+    assert short.documents < longer.documents
+    assert longest.rounds == 4
+    assert pace(1800, tokens_per_s=300_000)[0].plan(70_000, 200, 96, 4, 100_000).rounds == 4
+
+
+def test_no_more_documents_than_there_are() -> None:
+    assert pace(1800)[0].plan(500, 20, 20, 4, 100_000).documents == 500
+    assert pace(1800)[0].plan(5000, 20, 20, 4, 300).documents == 300
+
+
+def test_reading_is_measured() -> None:
+    made, _ = pace(1200)
+    assert made.reading == pytest.approx(9000)
+    made.has_read(50_000, 10.0)
+    assert made.reading == pytest.approx(5000)
+
+
+def test_windows_fill_what_is_left_and_no_more() -> None:
+    made, clock = pace(1800)
+    crops = made.crops(1, 100.0, 96, 20_000)
+    assert crops * 96 / 3000 == pytest.approx(1800 - BUNDLE_S - 100 - 25, rel=0.01)
+    assert made.crops(2, 100.0, 96, 20_000) < crops / 2
+    assert made.crops(1, 100.0, 96, 100) == MOST_PASSES * 100
+    clock.now += 5000
+    assert made.crops(1, 100.0, 96, 20_000) == LEAST_CROPS // 4
+    assert pace(1e6)[0].crops(1, 0.0, 96, 1_000_000) == MOST_CROPS

@@ -1,0 +1,189 @@
+"""Learning from unlabelled documents on a real Ray cluster of one machine: rounds, degenerate pools, resumption."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import kit
+import numpy as np
+import pytest
+import ray
+from train_kit import THREE
+
+from tlnlp import environment
+from tlnlp.config import FinetuneSettings, load_settings
+from tlnlp.errors import EngineError, InputDataError, LabelFaultsError
+from tlnlp.model.classifier import Classifier
+from tlnlp.registry import Registry
+from tlnlp.train import learn
+from tlnlp.train.finetune import FinetuneResult, finetune
+from tlnlp.train.teach import Guesses, sureness, told_of
+from tlnlp.uri import local_path
+
+pytestmark = pytest.mark.usefixtures("cluster")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error", "include_dashboard": False}
+    ray.init("local", num_cpus=2, num_gpus=0, runtime_env={"env_vars": environment.inherited()}, **options)
+    yield
+    ray.shutdown()
+
+
+def pool(folder: Path, count: int = 200, seed: int = 5) -> Path:
+    rows = [{"id": row["id"], "text": row["text"]} for row in kit.labelled(count, seed, THREE)]
+    return kit.write_jsonl(folder / "pool.jsonl", rows)
+
+
+def overrides(folder: Path, encoder: Path, documents: Path | None, labels: int = 30) -> list[str]:
+    rows = kit.write_jsonl(folder / f"labels-{labels}.jsonl", kit.labelled(labels, 0, THREE))
+    return [
+        f"labels={rows}",
+        f"registry={folder / 'registry'}",
+        "model=moods",
+        f"encoder={encoder}",
+        "max_length=32",
+        "training.batch_size=8",
+        "training.min_steps=4",
+        "training.max_steps=4",
+        "training.crop_tokens=8",
+        "teaching.crop_tokens=8",
+        "teaching.batch_size=8",
+        "teaching.max_rounds=2",
+        "time_budget_s=600",
+        *([f"unlabelled={documents}"] if documents is not None else []),
+    ]
+
+
+def run(given: list[str]) -> FinetuneResult:
+    return finetune(load_settings(FinetuneSettings, None, given))
+
+
+def training_of(result: FinetuneResult) -> dict[str, Any]:
+    path = local_path(result.version.uri)
+    assert path is not None
+    return dict(json.loads((path / "training.json").read_text()))
+
+
+def test_two_rounds(tmp_path: Path, tiny_encoder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    result = run(overrides(tmp_path, tiny_encoder, pool(tmp_path)))
+    told = capfd.readouterr().err
+    assert "teaching: 2 round(s), 200 of 200 documents a round" in told
+    assert "round 2: the views agree on" in told
+    registry = Registry(str(tmp_path / "registry"))
+    (ledger,) = registry.ledgers("moods")
+    stages = [stage["name"] for stage in ledger["stages"]]
+    assert stages == [
+        "labels", "unlabelled", "cross_validation", "round_1", "round_2", "last_guesses", "report", "bundle",
+        "register",
+    ]  # fmt: skip
+    assert (ledger["counts"]["unlabelled"], ledger["counts"]["labelled_inside"]) == (200, 0)
+    report = training_of(result)["report"]
+    assert [told["round"] for told in report["rounds"]] == [1, 2, 3]
+    assert report["pool"] == {"documents": 200, "read": 600, "labelled_inside": 0}
+    path = local_path(result.version.uri)
+    assert path is not None
+    assert Classifier.load(path, threads=1).predict(kit.texts(3)).sum(axis=1) == pytest.approx(1.0)
+    assert not [path for path in (tmp_path / "registry/moods/training").rglob("*") if path.is_file()]
+
+
+def test_cut_short_between_rounds_it_goes_on(
+    tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    given = overrides(tmp_path, tiny_encoder, pool(tmp_path))
+    whole = learn.Learning._told
+
+    def killed(self: Any, teaching: Any, number: int, guesses: Guesses) -> None:
+        if number == 2:
+            raise EngineError("killed")
+        whole(self, teaching, number, guesses)
+
+    monkeypatch.setattr(learn.Learning, "_told", killed)
+    with pytest.raises(EngineError, match="killed"):
+        run(given)
+    monkeypatch.setattr(learn.Learning, "_told", whole)
+    capfd.readouterr()
+    result = run(given)
+    told = capfd.readouterr().err
+    assert "cross-validation: taken up" in told
+    assert "pupil-1: taken up" in told
+    assert "round 1: encoder: " not in told
+    assert "round 2: encoder: " in told
+    assert result.version.version == 1
+
+
+def test_a_pool_of_another_language_is_left_aside(
+    tmp_path: Path, tiny_encoder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = ["pluie", "jardin", "lumiere", "fenetre", "chemin", "rivage"]
+    generator = np.random.default_rng(0)
+    rows = [{"id": str(i), "text": " ".join(generator.choice(words, 9)) + f" {i}"} for i in range(200)]
+    # 300 labels: the n-gram view knows them well without any document.
+    given = overrides(tmp_path, tiny_encoder, kit.write_jsonl(tmp_path / "pool.jsonl", rows), labels=300)
+    result = run(given)
+    assert "teach nothing about these labels" in capfd.readouterr().err
+    (ledger,) = Registry(str(tmp_path / "registry")).ledgers("moods")
+    assert "fit" in [stage["name"] for stage in ledger["stages"]]
+    assert result.version.version == 1
+
+
+def test_the_labelled_documents_inside_a_pool_are_told(tmp_path: Path, tiny_encoder: Path) -> None:
+    rows = [{"id": row["id"], "text": row["text"]} for seed in (0, 5) for row in kit.labelled(30, seed, THREE)]
+    result = run(overrides(tmp_path, tiny_encoder, kit.write_jsonl(tmp_path / "pool.jsonl", rows)))
+    assert training_of(result)["report"]["pool"]["labelled_inside"] == 30
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["time_budget_s=1"], "time_budget_s leaves no time"),
+        ([], "0 distinct documents"),
+    ],
+)
+def test_without_time_or_documents_the_labels_alone_are_learned_from(
+    tmp_path: Path, tiny_encoder: Path, more: list[str], said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    documents = pool(tmp_path) if more else kit.write_jsonl(tmp_path / "pool.jsonl", [{"id": "1", "text": " "}])
+    result = run([*overrides(tmp_path, tiny_encoder, documents), *more])
+    assert said in capfd.readouterr().err
+    assert result.version.version == 1
+
+
+def test_texts_that_are_all_equal_and_a_single_class(tmp_path: Path, tiny_encoder: Path) -> None:
+    same = [{"id": str(i), "text": "the same bread", "label": THREE[0]} for i in range(20)]
+    kit.write_jsonl(tmp_path / "labels-30.jsonl", same)
+    given = overrides(tmp_path, tiny_encoder, None)
+    kit.write_jsonl(tmp_path / "labels-30.jsonl", same)
+    with pytest.raises(LabelFaultsError):
+        run(given)
+    one_class = [{"id": str(i), "text": f"bread {i}", "label": THREE[0]} for i in range(20)]
+    kit.write_jsonl(tmp_path / "labels-30.jsonl", one_class)
+    with pytest.raises(InputDataError, match="class"):
+        run(given)
+
+
+def test_a_pool_of_equal_texts_is_one_document(tmp_path: Path, tiny_encoder: Path) -> None:
+    rows = [{"id": str(i), "text": "the same bread"} for i in range(50)]
+    result = run(overrides(tmp_path, tiny_encoder, kit.write_jsonl(tmp_path / "pool.jsonl", rows)))
+    assert result.version.version == 1
+
+
+def test_two_labels(tmp_path: Path, tiny_encoder: Path) -> None:
+    given = overrides(tmp_path, tiny_encoder, pool(tmp_path))
+    kit.write_jsonl(tmp_path / "labels-30.jsonl", kit.labelled(2, 0, THREE[:2]))
+    with pytest.raises(LabelFaultsError, match="min_per_class"):
+        run(given)
+    result = run([*given, "min_per_class=1"])
+    assert (result.labels, result.held_out) == (2, None)
+
+
+def test_sureness_and_what_is_told() -> None:
+    probabilities = np.array([[0.25, 0.25, 0.25, 0.25], [1.0, 0, 0, 0], [0.625, 0.125, 0.125, 0.125]])
+    assert sureness(probabilities) == pytest.approx([0.0, 1.0, 0.5])
+    other = probabilities[[0, 0, 2]]
+    guesses = Guesses([None] * 3, probabilities, other, probabilities, probabilities, other)  # type: ignore[arg-type]
+    assert told_of(4, guesses) == {"round": 4, "documents": 3, "agreement": 1.0, "sure": 0.6667}
