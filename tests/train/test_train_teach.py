@@ -97,10 +97,10 @@ def test_cut_short_between_rounds_it_goes_on(
     given = overrides(tmp_path, tiny_encoder, pool(tmp_path))
     whole = learn.Learning._told
 
-    def killed(self: Any, teaching: Any, number: int, guesses: Guesses) -> None:
+    def killed(self: Any, teaching: Any, number: int, guesses: Guesses, found: Any) -> None:
         if number == 2:
             raise EngineError("killed")
-        whole(self, teaching, number, guesses)
+        whole(self, teaching, number, guesses, found)
 
     monkeypatch.setattr(learn.Learning, "_told", killed)
     with pytest.raises(EngineError, match="killed"):

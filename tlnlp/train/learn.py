@@ -12,7 +12,7 @@ from tlnlp.config import FinetuneSettings
 from tlnlp.cost import Budget
 from tlnlp.data.pool import Pool
 from tlnlp.ledger import Ledger
-from tlnlp.model.combine import Floats, fit_weights
+from tlnlp.model.combine import Floats, combine, fit_weights
 from tlnlp.model.encode import TokenIds
 from tlnlp.model.ngram import NgramView, fit_ngram
 from tlnlp.progress import say
@@ -23,7 +23,7 @@ from tlnlp.train.examples import Examples
 from tlnlp.train.kept import Kept
 from tlnlp.train.pace import Pace
 from tlnlp.train.ray_job import FitResult
-from tlnlp.train.teach import Documents, Guesses, Teaching, told_of
+from tlnlp.train.teach import NGRAM_WEIGHT, Documents, Guesses, Teaching, told_of
 
 # What fitting n-gram views to guesses takes, until more is known.
 NGRAMS_S = 40.0
@@ -137,14 +137,14 @@ class Learning:
         for number in range(1, rounds + 1):
             with self.ledger.stage(f"round_{number}"):
                 guesses = teaching.guesses(number, weights, self._documents(pool, (number - 1) * count, count))
-                self._told(teaching, number, guesses)
+                self._told(teaching, number, guesses, found)
                 if number == 1 and not self._teaches(found, guesses):
                     return None
                 result = self._pupil(teaching, number, guesses, rounds, crop_tokens)
                 weights, steps = result.weights, steps + result.steps
         with self.ledger.stage("last_guesses"):
             last = teaching.guesses(rounds + 1, weights, self._documents(pool, rounds * count, count))
-            self._told(teaching, rounds + 1, last)
+            self._told(teaching, rounds + 1, last, found)
         return self._taught(found, weights, steps, teaching, last)
 
     def _pupil(self, teaching: Teaching, number: int, guesses: Guesses, rounds: int, crop_tokens: float) -> FitResult:
@@ -158,12 +158,17 @@ class Learning:
             self.pace.has_learned(result.steps * self.settings.teaching.batch_size * crop_tokens, result.seconds)
         return result
 
-    def _told(self, teaching: Teaching, number: int, guesses: Guesses) -> None:
-        right = {
-            name: float((of_labels.argmax(axis=1) == self.examples.targets).mean())
-            for name, of_labels in (("encoder", guesses.encoder_of_labels), ("ngram", guesses.ngram_of_labels))
-        }
-        told = told_of(number, guesses) | {f"{name}_of_labels": round(share, 4) for name, share in right.items()}
+    def _told(self, teaching: Teaching, number: int, guesses: Guesses, found: CrossValidation) -> None:
+        """Note what the guessing encoder is worth on the labels: held out from it, or known to its teachers alone."""
+        targets = self.examples.targets
+        if number == 1:
+            what, right = "labels alone", found.encoder[found.held].argmax(axis=1) == targets[found.held]
+        else:
+            both = combine(guesses.encoder_of_labels, guesses.ngram_of_labels, 1.0, NGRAM_WEIGHT)
+            what, right = f"taught in round {number - 1}", both.argmax(axis=1) == targets
+        seconds = self.pace.spent_s - sum(told["seconds"] for told in teaching.told)
+        told = told_of(number, guesses) | {"what": what, "accuracy": float(right.mean()), "seconds": round(seconds, 1)}
+        say(f"{what}: {right.mean():.1%} of {len(right)} labels right")
         teaching.told.append(told)
         self.ledger.results[f"guesses_{number}"] = told
 

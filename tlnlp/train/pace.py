@@ -33,7 +33,7 @@ class Pace:
     """The clock of a run with a time budget. Rates are of tokens, in all workers together."""
 
     def __init__(self, time_budget_s: float, began_s: float, timer: Callable[[], float] = time.monotonic) -> None:
-        self._end_s, self._timer = began_s + time_budget_s, timer
+        self._began_s, self._end_s, self._timer = began_s, began_s + time_budget_s, timer
         self._learned: list[tuple[float, float]] = []
         self._read: list[tuple[float, float]] = []
 
@@ -41,6 +41,10 @@ class Pace:
     def left_s(self) -> float:
         """Seconds until the bundle must be begun."""
         return self._end_s - self._timer() - BUNDLE_S
+
+    @property
+    def spent_s(self) -> float:
+        return self._timer() - self._began_s
 
     def has_learned(self, tokens: float, seconds: float) -> None:
         self._learned.append((tokens, seconds))

@@ -104,12 +104,12 @@ def read_all(
         _Reader
     )
     kept = [ray.put({name: tensor.numpy() for name, tensor in weights.items()}) for weights in models]
-    pool = ActorPool([kind.remote(kept, reading, cores) for _ in range(_places(cores, gpus, len(chunks)))])
+    pool = ActorPool([kind.remote(reading, cores) for _ in range(_places(cores, gpus, len(chunks)))])
     probabilities, done = np.zeros((len(tokens), reading.classes)), 0
     try:
         with meter(what, len(tokens)) as shown:
             for chunk, found in pool.map_unordered(
-                lambda reader, chunk: reader.read.remote(chunk, by[chunk], tokens.take(chunk)), chunks
+                lambda reader, chunk: reader.read.remote(kept, chunk, by[chunk], tokens.take(chunk)), chunks
             ):
                 probabilities[chunk] = found
                 done += len(chunk)
@@ -172,24 +172,24 @@ def _states(tokens: TokenIds, weights: dict[str, Any] | None, reading: Reading, 
 class _Reader:
     """An actor with one model at a time in memory."""
 
-    def __init__(self, kept: list[Any], reading: Reading, cores: int) -> None:
+    def __init__(self, reading: Reading, cores: int) -> None:
         torch.set_num_threads(cores)
-        self._kept, self._reading, self._device = kept, reading, _device()
+        self._reading, self._device = reading, _device()
         self._bf16 = in_bfloat16(self._device, reading.precision)
         model = load_encoder(reading.encoder, reading.classes, reading.pooling, dropout=0.0, seed=0)
         self._model, self._loaded = model.to(self._device), -1
 
-    def read(self, chunk: Any, by: NDArray[np.int64], tokens: TokenIds) -> tuple[Any, Floats]:
+    def read(self, kept: list[Any], chunk: Any, by: NDArray[np.int64], tokens: TokenIds) -> tuple[Any, Floats]:
         found = np.zeros((len(tokens), self._reading.classes))
         for number in np.unique(by):
-            self._load(int(number))
+            self._load(kept, int(number))
             mine = np.flatnonzero(by == number)
             found[mine] = read(self._model, tokens.take(mine), self._reading.pad_token_id, self._device, self._bf16)
         return chunk, found
 
-    def _load(self, number: int) -> None:
+    def _load(self, kept: list[Any], number: int) -> None:
         if number != self._loaded:
-            weights = ray.get(self._kept[number])
+            weights = ray.get(kept[number])
             self._model.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
             self._loaded = number
 
