@@ -185,5 +185,5 @@ def test_sureness_and_what_is_told() -> None:
     probabilities = np.array([[0.25, 0.25, 0.25, 0.25], [1.0, 0, 0, 0], [0.625, 0.125, 0.125, 0.125]])
     assert sureness(probabilities) == pytest.approx([0.0, 1.0, 0.5])
     other = probabilities[[0, 0, 2]]
-    guesses = Guesses([None] * 3, probabilities, other, probabilities, probabilities, other)  # type: ignore[arg-type]
+    guesses = Guesses([None] * 3, probabilities, other, probabilities, probabilities, other, (1.0, 0.0))  # type: ignore[arg-type]
     assert told_of(4, guesses) == {"round": 4, "documents": 3, "agreement": 1.0, "sure": 0.6667}

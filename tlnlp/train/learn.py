@@ -23,7 +23,7 @@ from tlnlp.train.examples import Examples
 from tlnlp.train.kept import Kept
 from tlnlp.train.pace import Pace
 from tlnlp.train.ray_job import FitResult
-from tlnlp.train.teach import NGRAM_WEIGHT, Documents, Guesses, Teaching, told_of
+from tlnlp.train.teach import Documents, Guesses, Teaching, told_of
 
 # What fitting n-gram views to guesses takes, until more is known.
 NGRAMS_S = 40.0
@@ -136,7 +136,9 @@ class Learning:
         weights, steps = soup(found.fits, self.examples, self.settings), found.fits[0].steps
         for number in range(1, rounds + 1):
             with self.ledger.stage(f"round_{number}"):
-                guesses = teaching.guesses(number, weights, self._documents(pool, (number - 1) * count, count))
+                held_out = (found.held, found.encoder) if number == 1 else None
+                documents = self._documents(pool, (number - 1) * count, count)
+                guesses = teaching.guesses(number, weights, documents, held_out)
                 self._told(teaching, number, guesses, found)
                 if number == 1 and not self._teaches(found, guesses):
                     return None
@@ -164,7 +166,7 @@ class Learning:
         if number == 1:
             what, right = "labels alone", found.encoder[found.held].argmax(axis=1) == targets[found.held]
         else:
-            both = combine(guesses.encoder_of_labels, guesses.ngram_of_labels, 1.0, NGRAM_WEIGHT)
+            both = combine(guesses.encoder_of_labels, guesses.ngram_of_labels, *guesses.weights)
             what, right = f"taught in round {number - 1}", both.argmax(axis=1) == targets
         seconds = self.pace.spent_s - sum(told["seconds"] for told in teaching.told)
         told = told_of(number, guesses) | {"what": what, "accuracy": float(right.mean()), "seconds": round(seconds, 1)}
@@ -186,12 +188,11 @@ class Learning:
     def _taught(
         self, found: CrossValidation, weights: dict[str, Any], steps: int, teaching: Teaching, last: Guesses
     ) -> Learned:
-        held, targets = found.held, self.examples.targets
-        combination = fit_weights(last.encoder_of_labels, last.ngram_of_labels, targets)
+        held = found.held
         return Learned(
             weights,
             teaching.last_ngram(last),
-            combination,
+            last.weights,
             steps,
             found,
             found.encoder[held],

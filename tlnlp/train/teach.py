@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlnlp.config import FinetuneSettings
-from tlnlp.model.combine import Floats, combine
+from tlnlp.model.combine import Floats, combine, fit_weights
 from tlnlp.model.encode import TokenIds
 from tlnlp.model.ngram import NgramView, fit_ngram
 from tlnlp.progress import say
@@ -37,8 +37,8 @@ GUESSES_C = 1.0
 PARTS = 2
 # Guesses less sure than this, on a scale from even odds to certainty, teach more faults than facts.
 SURE_ENOUGH = 0.3
-# Of the n-gram view in what teaches, in log-probability; the encoder's is 1.
-NGRAM_WEIGHT = 1.0
+# Positions of held-out labels, and guesses of all labels (labels, classes), good at those positions.
+Held = tuple[NDArray[np.int64], Floats]
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Documents:
 class Guesses:
     """What the views say of documents: ``encoder``, ``ngram`` and ``both`` (documents, classes).
 
-    ``encoder_of_labels`` and ``ngram_of_labels`` (labels, classes): of the labelled texts.
+    ``encoder_of_labels`` and ``ngram_of_labels`` (labels, classes): of labelled texts; ``weights``: of the two views.
     """
 
     documents: Documents
@@ -66,6 +66,7 @@ class Guesses:
     both: Floats
     encoder_of_labels: Floats
     ngram_of_labels: Floats
+    weights: tuple[float, float]
 
 
 @dataclass
@@ -80,8 +81,13 @@ class Teaching:
     pace: Pace
     told: list[dict[str, Any]] = field(default_factory=list)
 
-    def guesses(self, round_number: int, weights: dict[str, Any], documents: Documents) -> Guesses:
-        """What an encoder, given by its tensors, says of documents and labels; and n-gram views that learn from it."""
+    def guesses(
+        self, round_number: int, weights: dict[str, Any], documents: Documents, held_out: Held | None = None
+    ) -> Guesses:
+        """What an encoder, given by its tensors, says of documents and labels; and n-gram views that learn from it.
+
+        ``held_out``: what to weigh the encoder by where it has learned from the labels themselves.
+        """
         what, examples = f"round {round_number}", self.examples
         texts = documents.cut + examples.cut
         read = self.kept.probabilities(
@@ -95,8 +101,10 @@ class Teaching:
         for part in range(PARTS):
             ngram[parts == part] = guessed[part][len(examples.texts) :]
         ngram_of_labels = np.mean([found[: len(examples.texts)] for found in guessed], axis=0)
-        both = combine(encoder, ngram, 1.0, NGRAM_WEIGHT)
-        return Guesses(documents, encoder, ngram, both, of_labels, ngram_of_labels)
+        rows, weighed = held_out if held_out is not None else (np.arange(len(of_labels)), of_labels)
+        pair = fit_weights(weighed[rows], ngram_of_labels[rows], examples.targets[rows])
+        both = combine(encoder, ngram, *pair)
+        return Guesses(documents, encoder, ngram, both, of_labels, ngram_of_labels, pair)
 
     def pupil(self, round_number: int, guesses: Guesses, crops: int) -> FitResult:
         """A new encoder that learns from guesses and labels, in so many windows."""
