@@ -23,6 +23,8 @@ from tlnlp.errors import BundleError
 from tlnlp.model.combine import Floats, softmax
 
 FEATURES = 1 << 18
+# Documents by the thousand hold a million n-grams, and fewer places for them cost accuracy; but each class has as many.
+MOST_WEIGHTS = 1 << 22
 MAX_HEADER_BYTES = 1 << 20
 # The log-odds of a class that was never seen.
 ABSENT = -10.0
@@ -77,6 +79,11 @@ def _mapped(path: Path, name: str) -> NDArray[np.float32]:
         raise ValueError(f"{name} is not float32")
     start, _ = found["data_offsets"]
     return np.memmap(path, np.float32, "r", 8 + size + start, tuple(found["shape"]))
+
+
+def features_for(classes: int) -> int:
+    """The width of the hashed space of a view that learns from many documents: 2^20 for up to four classes."""
+    return max(FEATURES, min(1 << 20, MOST_WEIGHTS // (1 << (classes - 1).bit_length())))
 
 
 def fit_ngram(

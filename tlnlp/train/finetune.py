@@ -24,7 +24,6 @@ from tlnlp.data.text import text_sha256
 from tlnlp.errors import UsageError
 from tlnlp.ledger import Ledger, new_run_id
 from tlnlp.model import bundle
-from tlnlp.model.ngram import FEATURES
 from tlnlp.progress import say
 from tlnlp.registry import ModelVersion, Registry, check_name
 from tlnlp.storage import Storage
@@ -158,7 +157,7 @@ def _assemble(
         input_names=("input_ids", "attention_mask"),
         encoder_weight=learned.combination[0],
         ngram_weight=learned.combination[1],
-        ngram_features=FEATURES,
+        ngram_features=learned.ngram.weights.shape[0],
     )
     figures = held_out_figures(examples, learned)
     training = {

@@ -18,7 +18,7 @@ from tlnlp.config import RaySettings
 from tlnlp.errors import EngineError
 from tlnlp.model.combine import Floats
 from tlnlp.model.encode import TokenIds
-from tlnlp.model.ngram import fit_ngram
+from tlnlp.model.ngram import FEATURES, NgramView, fit_ngram
 from tlnlp.model.reference import load_encoder
 from tlnlp.progress import meter
 from tlnlp.train.fit import Fit, Learner, features, in_bfloat16, read
@@ -51,6 +51,7 @@ class Lesson:
     classes: int
     seed: int
     c: float
+    features: int = FEATURES
 
 
 def fit_each(fits: Sequence[Fit], settings: RaySettings, what: str) -> list[FitResult]:
@@ -152,11 +153,16 @@ def _fit_alone(fit: Fit, cores: int) -> tuple[dict[str, Any], Floats, float]:
     return weights, learner.predict(fit.held_out), trained_s
 
 
-def _guess(lesson: Lesson) -> Floats:
-    view = fit_ngram(
-        lesson.texts, lesson.targets.tolist(), lesson.classes, lesson.seed, c=lesson.c, weights=lesson.weights
+def learn(lesson: Lesson) -> NgramView:
+    """The n-gram view of a lesson."""
+    targets = lesson.targets.tolist()
+    return fit_ngram(
+        lesson.texts, targets, lesson.classes, lesson.seed, lesson.features, c=lesson.c, weights=lesson.weights
     )
-    return view.predict(lesson.guessed)
+
+
+def _guess(lesson: Lesson) -> Floats:
+    return learn(lesson).predict(lesson.guessed)
 
 
 def _states(tokens: TokenIds, weights: dict[str, Any] | None, reading: Reading, cores: int) -> Floats:

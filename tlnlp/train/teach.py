@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tlnlp.config import FinetuneSettings
 from tlnlp.model.combine import Floats, combine, fit_weights
 from tlnlp.model.encode import TokenIds
-from tlnlp.model.ngram import NgramView, fit_ngram
+from tlnlp.model.ngram import NgramView, features_for
 from tlnlp.progress import say
 from tlnlp.storage import Storage
 from tlnlp.train import ray_job
@@ -29,12 +29,12 @@ from tlnlp.train.fit import Fit
 from tlnlp.train.kept import Kept
 from tlnlp.train.pace import Pace
 from tlnlp.train.ray_job import FitResult
-from tlnlp.train.tasks import Lesson, guess_each, read_all
+from tlnlp.train.tasks import Lesson, guess_each, learn, read_all
 
-# Guesses are many and noisy, labels few and sound: the n-gram view is held tighter on guesses.
-GUESSES_C = 1.0
+# Features scaled by log-count ratios are small, and guesses many: held tighter, the view learns too little of them.
+GUESSES_C = 100.0
 # Documents are dealt to so many n-gram views, each of which guesses what the others learned from.
-PARTS = 2
+PARTS = 4
 # Guesses less sure than this, on a scale from even odds to certainty, teach more faults than facts.
 SURE_ENOUGH = 0.3
 # Positions of held-out labels, and guesses of all labels (labels, classes), good at those positions.
@@ -138,9 +138,7 @@ class Teaching:
     def last_ngram(self, guesses: Guesses) -> NgramView:
         """The n-gram view of the bundle, which learns from all of the last encoder's guesses."""
         lesson = self._lesson(guesses.documents, guesses.encoder, np.zeros(len(guesses.documents), dtype=np.int64), 1)
-        return fit_ngram(
-            lesson.texts, lesson.targets.tolist(), lesson.classes, lesson.seed, c=lesson.c, weights=lesson.weights
-        )
+        return learn(lesson)
 
     def _read(self, weights: dict[str, Any], tokens: TokenIds, what: str) -> Floats:
         began_s = time.monotonic()
@@ -160,6 +158,7 @@ class Teaching:
             len(self.examples.classes),
             self.settings.seed,
             GUESSES_C,
+            features_for(len(self.examples.classes)),
         )
 
 
