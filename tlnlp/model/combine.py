@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 FLOOR = 1e-7
 ENCODER_WEIGHTS = np.round(np.geomspace(0.2, 2.0, 31), 4)
-NGRAM_WEIGHTS = np.round(np.linspace(0.0, 1.0, 21), 4)
+NGRAM_WEIGHTS = np.round(np.linspace(0.0, 2.0, 41), 4)
 
 
 def softmax(scores: Floats) -> Floats:

@@ -7,7 +7,7 @@ is registered, or that teaches on unlabelled documents.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from tlnlp.config import FinetuneSettings
 from tlnlp.model.combine import Floats
 from tlnlp.train.examples import Examples
-from tlnlp.train.fit import linear_head
+from tlnlp.train.fit import Fit, linear_head
 from tlnlp.train.kept import Kept
 from tlnlp.train.ray_job import FitResult
 from tlnlp.train.split import measured_folds, stratified_folds
@@ -29,6 +29,10 @@ MIN_HELD_OUT = 8
 # Of more labels, so many are enough for the baseline of the frozen encoder.
 FROZEN_LABELS = 1000
 LABELS_C = 10.0
+# The learning curve: from so many labels on, on these shares of them, over so many folds.
+LEAST_OF_A_CURVE = 40
+CURVE_SHARES = (0.25, 0.5)
+CURVE_FOLDS = 2
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,40 @@ def cross_validate(examples: Examples, settings: FinetuneSettings, kept: Kept) -
     for (_, held_out), fit, guesses in zip(splits, results, guessed, strict=True):
         encoder[held_out], ngram[held_out] = fit.held_out, guesses
     return CrossValidation(folds, measured, held, results, encoder, ngram)
+
+
+def learning_curve(
+    examples: Examples, settings: FinetuneSettings, found: CrossValidation, kept: Kept
+) -> list[tuple[int, NDArray[np.int64]]]:
+    """Labels learned from, and hits among held-out labels, (texts,): of fits on a quarter and a half of the labels
+    outside a fold, in fewer steps, and of the cross-validation itself.
+
+    Raises:
+        EngineError.
+    """
+    if len(examples.texts) < LEAST_OF_A_CURVE:
+        return []
+    parts = [(share, fold) for share in CURVE_SHARES for fold in list(found.measured)[:CURVE_FOLDS]]
+    fits = [_smaller(examples, settings, found, share, fold) for share, fold in parts]
+    results = kept.fits("learning-curve", lambda: fit_each(fits, settings.ray, "learning curve"))
+    curve = []
+    for (_, fold), fit, result in zip(parts, fits, results, strict=True):
+        targets = examples.targets[found.folds == fold]
+        curve.append((len(fit.tokens), (result.held_out.argmax(axis=1) == targets).astype(np.int64)))
+    whole = (found.encoder[found.held].argmax(axis=1) == examples.targets[found.held]).astype(np.int64)
+    return [*curve, (int(np.mean([(found.folds != fold).sum() for fold in found.measured])), whole)]
+
+
+def _smaller(examples: Examples, settings: FinetuneSettings, found: CrossValidation, share: float, fold: int) -> Fit:
+    outside = np.flatnonzero(found.folds != fold)
+    generator = np.random.default_rng((settings.seed, 7, fold))
+    chosen = []
+    for k in np.unique(examples.targets[outside]):
+        members = generator.permutation(outside[examples.targets[outside] == k])
+        chosen.append(members[: max(2, round(share * len(members)))])
+    train = np.sort(np.concatenate(chosen))
+    fit = examples.fit(settings, train, np.flatnonzero(found.folds == fold), settings.seed * 1000 + 50 + fold)
+    return replace(fit, steps=max(10, round(share * fit.steps)))
 
 
 def soup(fits: Sequence[FitResult], examples: Examples, settings: FinetuneSettings) -> dict[str, Any]:

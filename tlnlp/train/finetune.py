@@ -89,7 +89,7 @@ def finetune(settings: FinetuneSettings) -> FinetuneResult:
             with ray_job.cluster(settings.ray):
                 learned = learning.run(pool)
                 with ledger.stage("report"):
-                    report = make_report(settings, labelled, examples, learned, pool)
+                    report = make_report(settings, labelled, examples, learned, pool, learning.kept)
             with ledger.stage("bundle"):
                 _assemble(settings, labelled, examples, learned, report, folder, ledger)
             with ledger.stage("register"):

@@ -18,7 +18,7 @@ from tlnlp.model.ngram import NgramView, fit_ngram
 from tlnlp.progress import say
 from tlnlp.storage import Storage
 from tlnlp.train import ray_job
-from tlnlp.train.crossval import LABELS_C, CrossValidation, cross_validate, soup
+from tlnlp.train.crossval import CURVE_FOLDS, CURVE_SHARES, LABELS_C, CrossValidation, cross_validate, soup
 from tlnlp.train.examples import Examples
 from tlnlp.train.kept import Kept
 from tlnlp.train.pace import Pace
@@ -91,10 +91,12 @@ class Learning:
         recipe, lengths = self.settings.training, self.examples.whole.lengths
         tokens = float(np.minimum(lengths, recipe.crop_tokens).mean()) * recipe.batch_size
         per_core = [fit.steps * tokens / max(fit.seconds, 1e-3) for fit in found.fits]
-        self.pace.has_learned(float(np.mean(per_core)) * min(len(per_core), self._places()), 1.0)
-
-    def _places(self) -> int:
-        return ray_job.places(self.settings.ray)
+        places = ray_job.places(self.settings.ray)
+        self.pace.has_learned(float(np.mean(per_core)) * min(len(per_core), places), 1.0)
+        # The learning curve of the report: so many fits more, each of so many of the steps.
+        self.pace.reserve(
+            sum(CURVE_SHARES) * CURVE_FOLDS * float(np.mean([fit.seconds for fit in found.fits])) / places
+        )
 
     def _labels_alone(self, found: CrossValidation | None) -> Learned:
         settings, examples = self.settings, self.examples

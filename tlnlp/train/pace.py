@@ -34,17 +34,22 @@ class Pace:
 
     def __init__(self, time_budget_s: float, began_s: float, timer: Callable[[], float] = time.monotonic) -> None:
         self._began_s, self._end_s, self._timer = began_s, began_s + time_budget_s, timer
+        self._reserved_s = BUNDLE_S
         self._learned: list[tuple[float, float]] = []
         self._read: list[tuple[float, float]] = []
 
     @property
     def left_s(self) -> float:
-        """Seconds until the bundle must be begun."""
-        return self._end_s - self._timer() - BUNDLE_S
+        """Seconds until report and bundle must be begun."""
+        return self._end_s - self._timer() - self._reserved_s
 
     @property
     def spent_s(self) -> float:
         return self._timer() - self._began_s
+
+    def reserve(self, seconds: float) -> None:
+        """For what comes after learning."""
+        self._reserved_s += seconds
 
     def has_learned(self, tokens: float, seconds: float) -> None:
         self._learned.append((tokens, seconds))

@@ -11,9 +11,10 @@ from tlnlp.config import FinetuneSettings
 from tlnlp.data.labels import LabelledSet
 from tlnlp.data.pool import Pool
 from tlnlp.model.combine import Floats, combine, fit_weights
-from tlnlp.train.crossval import frozen_baseline
+from tlnlp.train.crossval import frozen_baseline, learning_curve
 from tlnlp.train.examples import Examples
 from tlnlp.train.findings import findings
+from tlnlp.train.kept import Kept
 from tlnlp.train.learn import Learned
 from tlnlp.train.metrics import Evaluation, evaluate
 
@@ -41,7 +42,12 @@ def held_out_figures(examples: Examples, learned: Learned) -> Evaluation | None:
 
 
 def make_report(
-    settings: FinetuneSettings, labelled: LabelledSet, examples: Examples, learned: Learned, pool: Pool | None
+    settings: FinetuneSettings,
+    labelled: LabelledSet,
+    examples: Examples,
+    learned: Learned,
+    pool: Pool | None,
+    kept: Kept,
 ) -> dict[str, Any]:
     """The report of ``training.json``: cross-validated findings, rounds, what was read. Holds no text.
 
@@ -68,5 +74,6 @@ def make_report(
     baselines = {"ngram": learned.found.ngram[held]}
     if len(where) == len(held):
         baselines["frozen_encoder"] = frozen[np.argsort(where)]
-    report |= findings(learned.encoder, after, targets, examples.classes, places, baselines, [], settings.seed)
+    curve = learning_curve(examples, settings, learned.found, kept)
+    report |= findings(learned.encoder, after, targets, examples.classes, places, baselines, curve, settings.seed)
     return report
