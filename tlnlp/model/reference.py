@@ -86,8 +86,12 @@ class TextClassifier(nn.Module):
         return logits
 
 
-def load_encoder(source: str, classes: int, pooling: str, dropout: float | None, seed: int) -> TextClassifier:
+def load_encoder(
+    source: str, classes: int, pooling: str, dropout: float | None, seed: int, attention: str = "sdpa"
+) -> TextClassifier:
     """A pretrained encoder with a fresh head. Never runs code that comes with a model.
+
+    ``attention``: how transformers computes it: ``sdpa``, or ``eager``.
 
     Raises:
         InputDataError: nothing there that transformers opens as an encoder.
@@ -101,7 +105,7 @@ def load_encoder(source: str, classes: int, pooling: str, dropout: float | None,
             config.hidden_dropout_prob = config.attention_probs_dropout_prob = dropout
         torch.manual_seed(seed)  # A checkpoint may lack some weights (a pooler), which are then drawn.
         encoder = AutoModel.from_pretrained(
-            folder, config=config, trust_remote_code=False, dtype=torch.float32, attn_implementation="sdpa"
+            folder, config=config, trust_remote_code=False, dtype=torch.float32, attn_implementation=attention
         )
     except (OSError, ValueError, ImportError) as error:
         raise InputDataError(_cannot_open(source, error)) from error

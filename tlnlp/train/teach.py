@@ -110,7 +110,9 @@ class Teaching:
         """A new encoder that learns from guesses and labels, in so many windows."""
         settings = self.settings
         key = f"pupil-{round_number}"
-        recipe = settings.training.model_copy(update={"batch_size": settings.teaching.batch_size})
+        # Windows at random places and guesses that are no certainties blur enough; dropout would only cost time.
+        changes = {"batch_size": settings.teaching.batch_size, "dropout": 0.0}
+        recipe = settings.training.model_copy(update=changes)
         steps = self.kept.note(f"{key}-steps", lambda: {"steps": max(1, crops // recipe.batch_size)})["steps"]
         sure = sureness(guesses.both)
         chosen = np.flatnonzero(sure >= SURE_ENOUGH)
