@@ -52,7 +52,7 @@ class TrainingSettings(Settings):
     dropout: float | None = Field(None, ge=0, lt=1)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     objective: Literal["auto", "contrast", "classify"] = "auto"
-    crop_tokens: int = Field(128, ge=8)
+    crop_tokens: int = Field(64, ge=8)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     report_every_steps: int = Field(25, ge=1)
 
@@ -63,7 +63,7 @@ class TeachingSettings(Settings):
     max_documents: int = Field(100_000, ge=1)
     max_rounds: int = Field(4, ge=1)
     batch_size: int = Field(32, ge=1)
-    crop_tokens: int = Field(96, ge=8)
+    crop_tokens: int = Field(64, ge=8)
     read_tokens: int = Field(192, ge=8)
 
 

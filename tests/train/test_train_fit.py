@@ -109,12 +109,12 @@ def test_contrast_draws_a_class_together(tiny_encoder: Path) -> None:
     given = fit(tiny_encoder, "contrast", 40)
     learner = Learner(given, CPU)
     losses = [learner.step(step, batch) for step, batch in learner.batches(0)]
-    assert np.mean(losses[-5:]) < 0.5 * np.mean(losses[:5])
+    assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
 
 
 def test_a_text_of_little_weight_teaches_little(tiny_encoder: Path) -> None:
     # Half of the texts say the opposite of the others, at a hundredth of their weight.
-    given = fit(tiny_encoder, "classify", 40, texts=48)
+    given = fit(tiny_encoder, "classify", 120, texts=48)
     lied = np.arange(48) >= 24
     given.targets[lied] = given.targets[lied][:, ::-1]
     given.weights[lied] = 0.01

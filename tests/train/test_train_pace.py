@@ -57,7 +57,7 @@ def test_windows_fill_what_is_left_and_no_more() -> None:
     crops = made.crops(1, 100.0, 96, 20_000)
     assert crops * 96 / 3000 == pytest.approx(1800 - BUNDLE_S - 100 - 25, rel=0.01)
     assert made.crops(2, 100.0, 96, 20_000) < crops / 2
-    assert made.crops(1, 100.0, 96, 100) == MOST_PASSES * 100
+    assert made.crops(1, 100.0, 96, 1000) == MOST_PASSES * 1000
     clock.now += 5000
     assert made.crops(1, 100.0, 96, 20_000) == LEAST_CROPS // 4
     assert pace(1e6)[0].crops(1, 0.0, 96, 1_000_000) == MOST_CROPS

@@ -70,7 +70,11 @@ def training_of(result: FinetuneResult) -> dict[str, Any]:
 
 
 def test_two_rounds(tmp_path: Path, tiny_encoder: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    result = run(overrides(tmp_path, tiny_encoder, pool(tmp_path)))
+    # The pool holds the labelled texts too.
+    labelled = [{"id": row["id"], "text": row["text"]} for row in kit.labelled(30, 0, THREE)]
+    documents = pool(tmp_path)
+    documents.write_text(documents.read_text() + "".join(f"{json.dumps(row)}\n" for row in labelled))
+    result = run(overrides(tmp_path, tiny_encoder, documents))
     told = capfd.readouterr().err
     assert "teaching: 2 round(s), 200 of 200 documents a round" in told
     assert "round 2: the views agree on" in told
@@ -81,10 +85,10 @@ def test_two_rounds(tmp_path: Path, tiny_encoder: Path, capfd: pytest.CaptureFix
         "labels", "unlabelled", "cross_validation", "round_1", "round_2", "last_guesses", "report", "bundle",
         "register",
     ]  # fmt: skip
-    assert (ledger["counts"]["unlabelled"], ledger["counts"]["labelled_inside"]) == (200, 0)
+    assert (ledger["counts"]["unlabelled"], ledger["counts"]["labelled_inside"]) == (200, 30)
     report = training_of(result)["report"]
     assert [told["round"] for told in report["rounds"]] == [1, 2, 3]
-    assert report["pool"] == {"documents": 200, "read": 600, "labelled_inside": 0}
+    assert report["pool"] == {"documents": 200, "read": 600, "labelled_inside": 30}
     path = local_path(result.version.uri)
     assert path is not None
     assert Classifier.load(path, threads=1).predict(kit.texts(3)).sum(axis=1) == pytest.approx(1.0)
@@ -131,25 +135,11 @@ def test_a_pool_of_another_language_is_left_aside(
     assert result.version.version == 1
 
 
-def test_the_labelled_documents_inside_a_pool_are_told(tmp_path: Path, tiny_encoder: Path) -> None:
-    rows = [{"id": row["id"], "text": row["text"]} for seed in (0, 5) for row in kit.labelled(30, seed, THREE)]
-    result = run(overrides(tmp_path, tiny_encoder, kit.write_jsonl(tmp_path / "pool.jsonl", rows)))
-    assert training_of(result)["report"]["pool"]["labelled_inside"] == 30
-
-
-@pytest.mark.parametrize(
-    ("more", "said"),
-    [
-        (["time_budget_s=1"], "time_budget_s leaves no time"),
-        ([], "0 distinct documents"),
-    ],
-)
-def test_without_time_or_documents_the_labels_alone_are_learned_from(
-    tmp_path: Path, tiny_encoder: Path, more: list[str], said: str, capfd: pytest.CaptureFixture[str]
+def test_without_time_the_labels_alone_are_learned_from(
+    tmp_path: Path, tiny_encoder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    documents = pool(tmp_path) if more else kit.write_jsonl(tmp_path / "pool.jsonl", [{"id": "1", "text": " "}])
-    result = run([*overrides(tmp_path, tiny_encoder, documents), *more])
-    assert said in capfd.readouterr().err
+    result = run([*overrides(tmp_path, tiny_encoder, pool(tmp_path)), "time_budget_s=1"])
+    assert "time_budget_s leaves no time" in capfd.readouterr().err
     assert result.version.version == 1
 
 
@@ -166,9 +156,12 @@ def test_texts_that_are_all_equal_and_a_single_class(tmp_path: Path, tiny_encode
         run(given)
 
 
-def test_a_pool_of_equal_texts_is_one_document(tmp_path: Path, tiny_encoder: Path) -> None:
+def test_a_pool_of_equal_texts_is_one_document(
+    tmp_path: Path, tiny_encoder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     rows = [{"id": str(i), "text": "the same bread"} for i in range(50)]
     result = run(overrides(tmp_path, tiny_encoder, kit.write_jsonl(tmp_path / "pool.jsonl", rows)))
+    assert "1 unlabelled documents are too few" in capfd.readouterr().err
     assert result.version.version == 1
 
 

@@ -163,7 +163,7 @@ class Learner:
         chosen = generator.choice(len(fit.tokens), min(PROBED, len(fit.tokens)), replace=False, shuffle=False)
         crops = [crop(fit.tokens[i], tokens, fit.edges, generator) for i in chosen]
         states = features(self.model, crops, fit.pad_token_id, self.device, self.bf16)
-        head = linear_head(states, fit.targets[chosen].argmax(axis=1), fit.classes)
+        head = linear_head(states, fit.targets[chosen].argmax(axis=1), fit.classes, fit.weights[chosen])
         if head is not None:
             with torch.no_grad():
                 self.model.head.weight.copy_(torch.from_numpy(head[0]))
@@ -227,17 +227,17 @@ def gathered(states: Tensor, rank: int, world: int) -> Tensor:
 
 
 def linear_head(
-    states: Floats, labels: NDArray[np.int64], classes: int
+    states: Floats, labels: NDArray[np.int64], classes: int, weights: NDArray[np.float32] | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
     """Logistic regression on pooled states (texts, hidden): weight (classes, hidden) and bias; None for a single class.
 
-    A class that no text has gets weights of nothing.
+    ``weights`` (texts,): how much each text counts; None: alike. A class that no text has gets weights of nothing.
     """
     present = np.unique(labels)
     if len(present) < 2:
         return None
     scale = float(np.linalg.norm(states, axis=1).mean()) or 1.0
-    probe = LogisticRegression(max_iter=1000).fit(states / scale, labels)
+    probe = LogisticRegression(max_iter=1000).fit(states / scale, labels, sample_weight=weights)
     weight, bias = probe.coef_, probe.intercept_
     if len(present) == 2:
         weight, bias = np.vstack([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2

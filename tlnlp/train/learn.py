@@ -27,6 +27,11 @@ from tlnlp.train.teach import Documents, Guesses, Teaching, told_of
 
 # What fitting n-gram views to guesses takes, until more is known.
 NGRAMS_S = 40.0
+# Fewer documents than this are not learned from.
+LEAST_DOCUMENTS = 50
+# The best round so far: the share of labels that it gets right, its encoder, and what that guesses.
+Best = tuple[float, dict[str, Any], Guesses | None]
+NOTHING_YET: Best = (0.0, {}, None)
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,7 @@ class Learning:
             found = cross_validate(self.examples, self.settings, self.kept)
         if found is not None:
             self._note_pace(found)
-            taught = self._teach(found, pool) if pool is not None and pool.texts else None
+            taught = self._teach(found, pool) if pool is not None else None
             if taught is not None:
                 return taught
         return self._labels_alone(found)
@@ -118,6 +123,9 @@ class Learning:
 
     def _teach(self, found: CrossValidation, pool: Pool) -> Learned | None:
         settings, teaching = self.settings, self._teaching()
+        if len(pool.texts) < LEAST_DOCUMENTS:
+            say(f"{len(pool.texts)} unlabelled documents are too few; the labels alone are learned from")
+            return None
         lengths = self._sampled_lengths(pool)
         read_tokens = float(np.minimum(lengths, min(settings.teaching.read_tokens, settings.max_length)).mean())
         crop_tokens = float(np.minimum(lengths, settings.teaching.crop_tokens).mean())
@@ -135,21 +143,21 @@ class Learning:
             say("time_budget_s leaves no time to learn from unlabelled documents; the labels alone are learned from")
             return None
         say(f"teaching: {rounds} round(s), {count} of {len(pool.texts)} documents a round")
-        weights, steps = soup(found.fits, self.examples, self.settings), found.fits[0].steps
-        for number in range(1, rounds + 1):
-            with self.ledger.stage(f"round_{number}"):
+        weights, steps, best = soup(found.fits, self.examples, self.settings), found.fits[0].steps, NOTHING_YET
+        for number in range(1, rounds + 2):
+            with self.ledger.stage(f"round_{number}" if number <= rounds else "last_guesses"):
                 held_out = (found.held, found.encoder) if number == 1 else None
                 documents = self._documents(pool, (number - 1) * count, count)
                 guesses = teaching.guesses(number, weights, documents, held_out)
-                self._told(teaching, number, guesses, found)
+                right = self._told(teaching, number, guesses, found)
                 if number == 1 and not self._teaches(found, guesses):
                     return None
-                result = self._pupil(teaching, number, guesses, rounds, crop_tokens)
-                weights, steps = result.weights, steps + result.steps
-        with self.ledger.stage("last_guesses"):
-            last = teaching.guesses(rounds + 1, weights, self._documents(pool, rounds * count, count))
-            self._told(teaching, rounds + 1, last, found)
-        return self._taught(found, weights, steps, teaching, last)
+                if number > 1 and right >= best[0]:  # Of equals the later, which has learned from more documents.
+                    best = (right, weights, guesses)
+                if number <= rounds:
+                    result = self._pupil(teaching, number, guesses, rounds, crop_tokens)
+                    weights, steps = result.weights, steps + result.steps
+        return self._taught(found, steps, teaching, best)
 
     def _pupil(self, teaching: Teaching, number: int, guesses: Guesses, rounds: int, crop_tokens: float) -> FitResult:
         # What stands between this encoder and the next, or the end: reading as many documents again, and n-grams.
@@ -162,7 +170,7 @@ class Learning:
             self.pace.has_learned(result.steps * self.settings.teaching.batch_size * crop_tokens, result.seconds)
         return result
 
-    def _told(self, teaching: Teaching, number: int, guesses: Guesses, found: CrossValidation) -> None:
+    def _told(self, teaching: Teaching, number: int, guesses: Guesses, found: CrossValidation) -> float:
         """Note what the guessing encoder is worth on the labels: held out from it, or known to its teachers alone."""
         targets = self.examples.targets
         if number == 1:
@@ -175,6 +183,7 @@ class Learning:
         say(f"{what}: {right.mean():.1%} of {len(right)} labels right")
         teaching.told.append(told)
         self.ledger.results[f"guesses_{number}"] = told
+        return float(right.mean())
 
     def _teaches(self, found: CrossValidation, guesses: Guesses) -> bool:
         """Whether documents taught the n-gram view as much about the labels as other labels did."""
@@ -187,14 +196,17 @@ class Learning:
         say("the unlabelled documents teach nothing about these labels: the labels alone are learned from")
         return False
 
-    def _taught(
-        self, found: CrossValidation, weights: dict[str, Any], steps: int, teaching: Teaching, last: Guesses
-    ) -> Learned:
-        held = found.held
+    def _taught(self, found: CrossValidation, steps: int, teaching: Teaching, best: Best) -> Learned | None:
+        """The best round; None if even that knows less about the labels than they themselves taught, held out."""
+        right, weights, guesses = best
+        held, by_labels = found.held, float(teaching.told[0]["accuracy"])
+        if guesses is None or right + float(np.sqrt(0.25 / len(held))) < by_labels:
+            say("teaching made the model worse: the labels alone are learned from")
+            return None
         return Learned(
             weights,
-            teaching.last_ngram(last),
-            last.weights,
+            teaching.last_ngram(guesses),
+            guesses.weights,
             steps,
             found,
             found.encoder[held],

@@ -13,7 +13,7 @@ JOB_S = 25.0
 # Making the bundle: export, parity, upload.
 BUNDLE_S = 45.0
 # Windows that a new encoder must read to be worth a round, and the most that still pay.
-LEAST_CROPS, MOST_CROPS = 4_000, 40_000
+LEAST_CROPS, MOST_CROPS = 4_000, 60_000
 # A round this long teaches well; more time than that buys another round.
 ROUND_CROPS = 20_000
 # Of the time of a round, so much goes into reading documents.

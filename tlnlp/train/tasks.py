@@ -1,4 +1,7 @@
-"""Many small fits, and the reading of many texts, side by side on a Ray cluster: one task or actor a core or GPU."""
+"""Many small fits, and the reading of many texts, side by side on a Ray cluster: one task a core or GPU.
+
+Tasks, not actors: Ray hands them to processes that have imported all they need, which takes longer than many a task.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,6 @@ import ray
 import torch
 from numpy.typing import NDArray
 from ray.exceptions import RayError
-from ray.util import ActorPool
 
 from tlnlp.config import RaySettings
 from tlnlp.errors import EngineError
@@ -24,8 +26,8 @@ from tlnlp.progress import meter
 from tlnlp.train.fit import Fit, Learner, features, in_bfloat16, read
 from tlnlp.train.ray_job import FitResult, uses_gpu
 
-# Texts that a reader is handed at once; of like length, since neighbours are read together.
-CHUNK = 256
+# Texts that a task reads; of like length, since neighbours are padded alike.
+CHUNK = 512
 MAX_CORES_A_TASK = 4
 
 
@@ -84,39 +86,21 @@ def states_of(
     return np.concatenate(_side_by_side(_states, jobs, settings, share, what))
 
 
-def read_all(
-    models: Sequence[dict[str, Any]],
-    tokens: TokenIds,
-    by: NDArray[np.int64],
-    reading: Reading,
-    settings: RaySettings,
-    what: str,
-) -> Floats:
-    """Probabilities (texts, classes) of texts as they are; text ``i`` is read by model ``by[i]`` of those given.
+def read_all(weights: dict[str, Any], tokens: TokenIds, reading: Reading, settings: RaySettings, what: str) -> Floats:
+    """Probabilities (texts, classes) of texts as they are, by the model of these tensors.
 
     Raises:
         EngineError: a reader was lost too often, or has a fault.
     """
-    # By model, so that a reader changes models seldom; then by length, since neighbours are padded alike.
-    order = np.lexsort((-tokens.lengths, by))
+    order = np.argsort(-tokens.lengths, kind="stable")
     chunks = [order[start : start + CHUNK] for start in range(0, len(order), CHUNK)]
-    cores, gpus = _share(settings, len(chunks))
-    kind: Any = ray.remote(num_cpus=cores, num_gpus=gpus, max_restarts=-1, max_task_retries=settings.max_failures)(
-        _Reader
-    )
-    kept = [ray.put({name: tensor.numpy() for name, tensor in weights.items()}) for weights in models]
-    pool = ActorPool([kind.remote(reading, cores) for _ in range(_places(cores, gpus, len(chunks)))])
-    probabilities, done = np.zeros((len(tokens), reading.classes)), 0
-    try:
-        with meter(what, len(tokens)) as shown:
-            for chunk, found in pool.map_unordered(
-                lambda reader, chunk: reader.read.remote(kept, chunk, by[chunk], tokens.take(chunk)), chunks
-            ):
-                probabilities[chunk] = found
-                done += len(chunk)
-                shown.update(done)
-    except RayError as error:
-        raise EngineError(_lost(what, error)) from error
+    share = _share(settings, len(chunks))
+    kept = ray.put({name: tensor.numpy() for name, tensor in weights.items()})
+    jobs = [(kept, ray.put(tokens.take(chunk)), reading, share[0]) for chunk in chunks]
+    probabilities = np.zeros((len(tokens), reading.classes))
+    found = _side_by_side(_read, jobs, settings, share, what)
+    for chunk, of_chunk in zip(chunks, found, strict=True):
+        probabilities[chunk] = of_chunk
     return probabilities
 
 
@@ -175,29 +159,13 @@ def _states(tokens: TokenIds, weights: dict[str, Any] | None, reading: Reading, 
     return features(model.to(device), tokens, reading.pad_token_id, device, bf16)
 
 
-class _Reader:
-    """An actor with one model at a time in memory."""
-
-    def __init__(self, reading: Reading, cores: int) -> None:
-        torch.set_num_threads(cores)
-        self._reading, self._device = reading, _device()
-        self._bf16 = in_bfloat16(self._device, reading.precision)
-        model = load_encoder(reading.encoder, reading.classes, reading.pooling, dropout=0.0, seed=0)
-        self._model, self._loaded = model.to(self._device), -1
-
-    def read(self, kept: list[Any], chunk: Any, by: NDArray[np.int64], tokens: TokenIds) -> tuple[Any, Floats]:
-        found = np.zeros((len(tokens), self._reading.classes))
-        for number in np.unique(by):
-            self._load(kept, int(number))
-            mine = np.flatnonzero(by == number)
-            found[mine] = read(self._model, tokens.take(mine), self._reading.pad_token_id, self._device, self._bf16)
-        return chunk, found
-
-    def _load(self, kept: list[Any], number: int) -> None:
-        if number != self._loaded:
-            weights = ray.get(kept[number])
-            self._model.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
-            self._loaded = number
+def _read(weights: dict[str, Any], tokens: TokenIds, reading: Reading, cores: int) -> Floats:
+    torch.set_num_threads(cores)
+    device = _device()
+    model = load_encoder(reading.encoder, reading.classes, reading.pooling, dropout=0.0, seed=0)
+    model.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
+    bf16 = in_bfloat16(device, reading.precision)
+    return read(model.to(device), tokens, reading.pad_token_id, device, bf16)
 
 
 def _device() -> torch.device:
@@ -211,12 +179,6 @@ def _share(settings: RaySettings, pieces: int) -> tuple[int, int]:
     if uses_gpu(settings):
         return max(1, min(MAX_CORES_A_TASK, cpus // max(1, int(has["GPU"])))), 1
     return min(MAX_CORES_A_TASK, max(1, cpus // pieces)), 0
-
-
-def _places(cores: int, gpus: int, pieces: int) -> int:
-    has = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    places = int(has["GPU"]) if gpus else max(1, int(has.get("CPU", 1)) // cores)
-    return max(1, min(places, pieces))
 
 
 def _lost(what: str, error: Exception) -> str:

@@ -144,8 +144,7 @@ class Teaching:
 
     def _read(self, weights: dict[str, Any], tokens: TokenIds, what: str) -> Floats:
         began_s = time.monotonic()
-        by, reading = np.zeros(len(tokens), dtype=np.int64), self.examples.reading(self.settings)
-        found = read_all([weights], tokens, by, reading, self.settings.ray, what)
+        found = read_all(weights, tokens, self.examples.reading(self.settings), self.settings.ray, what)
         self.pace.has_read(int(tokens.lengths.sum()), time.monotonic() - began_s)
         return found
 
