@@ -18,8 +18,8 @@ from tlnlp.config import FinetuneSettings, load_settings
 from tlnlp.errors import EngineError, InputDataError, LabelFaultsError
 from tlnlp.model.classifier import Classifier
 from tlnlp.registry import Registry
-from tlnlp.train import learn
 from tlnlp.train.finetune import FinetuneResult, finetune
+from tlnlp.train.rounds import Rounds
 from tlnlp.train.teach import Guesses, sureness, told_of
 from tlnlp.uri import local_path
 
@@ -99,17 +99,17 @@ def test_cut_short_between_rounds_it_goes_on(
     tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     given = overrides(tmp_path, tiny_encoder, pool(tmp_path))
-    whole = learn.Learning._told
+    whole = Rounds._tell
 
-    def killed(self: Any, teaching: Any, number: int, guesses: Guesses, found: Any) -> None:
+    def killed(self: Rounds, number: int, guesses: Guesses) -> float:
         if number == 2:
             raise EngineError("killed")
-        whole(self, teaching, number, guesses, found)
+        return whole(self, number, guesses)
 
-    monkeypatch.setattr(learn.Learning, "_told", killed)
+    monkeypatch.setattr(Rounds, "_tell", killed)
     with pytest.raises(EngineError, match="killed"):
         run(given)
-    monkeypatch.setattr(learn.Learning, "_told", whole)
+    monkeypatch.setattr(Rounds, "_tell", whole)
     capfd.readouterr()
     result = run(given)
     told = capfd.readouterr().err
@@ -132,14 +132,6 @@ def test_a_pool_of_another_language_is_left_aside(
     assert "teach nothing about these labels" in capfd.readouterr().err
     (ledger,) = Registry(str(tmp_path / "registry")).ledgers("moods")
     assert "fit" in [stage["name"] for stage in ledger["stages"]]
-    assert result.version.version == 1
-
-
-def test_without_time_the_labels_alone_are_learned_from(
-    tmp_path: Path, tiny_encoder: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    result = run([*overrides(tmp_path, tiny_encoder, pool(tmp_path)), "time_budget_s=1"])
-    assert "time_budget_s leaves no time" in capfd.readouterr().err
     assert result.version.version == 1
 
 

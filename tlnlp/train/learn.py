@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,26 +12,16 @@ from tlnlp.config import FinetuneSettings
 from tlnlp.cost import Budget
 from tlnlp.data.pool import Pool
 from tlnlp.ledger import Ledger
-from tlnlp.model.combine import Floats, combine, fit_weights
-from tlnlp.model.encode import TokenIds
+from tlnlp.model.combine import Floats, fit_weights
 from tlnlp.model.ngram import NgramView, fit_ngram
-from tlnlp.progress import say
 from tlnlp.storage import Storage
 from tlnlp.train import ray_job
 from tlnlp.train.crossval import CURVE_FOLDS, CURVE_SHARES, LABELS_C, CrossValidation, cross_validate, soup
 from tlnlp.train.examples import Examples
 from tlnlp.train.kept import Kept
 from tlnlp.train.pace import Pace
-from tlnlp.train.ray_job import FitResult
-from tlnlp.train.teach import Documents, Guesses, Teaching, told_of
-
-# What fitting n-gram views to guesses takes, until more is known.
-NGRAMS_S = 40.0
-# Fewer documents than this are not learned from.
-LEAST_DOCUMENTS = 50
-# The best round so far: the share of labels that it gets right, its encoder, and what that guesses.
-Best = tuple[float, dict[str, Any], Guesses | None]
-NOTHING_YET: Best = (0.0, {}, None)
+from tlnlp.train.rounds import Rounds
+from tlnlp.train.teach import Teaching
 
 
 @dataclass(frozen=True)
@@ -122,112 +112,19 @@ class Learning:
         return Learned(weights, ngram, combination, result.steps, found, encoder, guesses)
 
     def _teach(self, found: CrossValidation, pool: Pool) -> Learned | None:
-        settings, teaching = self.settings, self._teaching()
-        if len(pool.texts) < LEAST_DOCUMENTS:
-            say(f"{len(pool.texts)} unlabelled documents are too few; the labels alone are learned from")
-            return None
-        lengths = self._sampled_lengths(pool)
-        read_tokens = float(np.minimum(lengths, min(settings.teaching.read_tokens, settings.max_length)).mean())
-        crop_tokens = float(np.minimum(lengths, settings.teaching.crop_tokens).mean())
-        plan = self.kept.note(
-            "plan",
-            lambda: vars(
-                self.pace.plan(
-                    len(pool.texts), read_tokens, crop_tokens, settings.teaching.max_rounds,
-                    settings.teaching.max_documents,
-                )
-            ),
-        )  # fmt: skip
-        rounds, count = int(plan["rounds"]), int(plan["documents"])
-        if not rounds:
-            say("time_budget_s leaves no time to learn from unlabelled documents; the labels alone are learned from")
-            return None
-        say(f"teaching: {rounds} round(s), {count} of {len(pool.texts)} documents a round")
-        weights, steps, best = soup(found.fits, self.examples, self.settings), found.fits[0].steps, NOTHING_YET
-        for number in range(1, rounds + 2):
-            with self.ledger.stage(f"round_{number}" if number <= rounds else "last_guesses"):
-                held_out = (found.held, found.encoder) if number == 1 else None
-                documents = self._documents(pool, (number - 1) * count, count)
-                guesses = teaching.guesses(number, weights, documents, held_out)
-                right = self._told(teaching, number, guesses, found)
-                if number == 1 and not self._teaches(found, guesses):
-                    return None
-                if number > 1 and right >= best[0]:  # Of equals the later, which has learned from more documents.
-                    best = (right, weights, guesses)
-                if number <= rounds:
-                    result = self._pupil(teaching, number, guesses, rounds, crop_tokens)
-                    weights, steps = result.weights, steps + result.steps
-        return self._taught(found, steps, teaching, best)
-
-    def _pupil(self, teaching: Teaching, number: int, guesses: Guesses, rounds: int, crop_tokens: float) -> FitResult:
-        # What stands between this encoder and the next, or the end: reading as many documents again, and n-grams.
-        again_s = float(guesses.documents.cut.lengths.sum()) / self.pace.reading + NGRAMS_S
-        crops = self.pace.crops(rounds - number + 1, again_s, crop_tokens, len(guesses.documents))
-        self.budget.refuse(crops * crop_tokens / self.pace.learning, f"before the encoder of round {number}")
-        result = teaching.pupil(number, guesses, crops)
-        self.ledger.results[f"pupil_{number}"] = result.to_json()
-        if result.seconds > 0:
-            self.pace.has_learned(result.steps * self.settings.teaching.batch_size * crop_tokens, result.seconds)
-        return result
-
-    def _told(self, teaching: Teaching, number: int, guesses: Guesses, found: CrossValidation) -> float:
-        """Note what the guessing encoder is worth on the labels: held out from it, or known to its teachers alone."""
-        targets = self.examples.targets
-        if number == 1:
-            what, right = "labels alone", found.encoder[found.held].argmax(axis=1) == targets[found.held]
-        else:
-            both = combine(guesses.encoder_of_labels, guesses.ngram_of_labels, *guesses.weights)
-            what, right = f"taught in round {number - 1}", both.argmax(axis=1) == targets
-        seconds = self.pace.spent_s - sum(told["seconds"] for told in teaching.told)
-        told = told_of(number, guesses) | {"what": what, "accuracy": float(right.mean()), "seconds": round(seconds, 1)}
-        say(f"{what}: {right.mean():.1%} of {len(right)} labels right")
-        teaching.told.append(told)
-        self.ledger.results[f"guesses_{number}"] = told
-        return float(right.mean())
-
-    def _teaches(self, found: CrossValidation, guesses: Guesses) -> bool:
-        """Whether documents taught the n-gram view as much about the labels as other labels did."""
-        targets = self.examples.targets[found.held]
-        by_labels = float((found.ngram[found.held].argmax(axis=1) == targets).mean())
-        by_documents = float((guesses.ngram_of_labels[found.held].argmax(axis=1) == targets).mean())
-        say(f"n-grams right about labels: {by_labels:.1%} taught by labels, {by_documents:.1%} taught by documents")
-        if by_documents + float(np.sqrt(0.25 / len(targets))) >= by_labels:
-            return True
-        say("the unlabelled documents teach nothing about these labels: the labels alone are learned from")
-        return False
-
-    def _taught(self, found: CrossValidation, steps: int, teaching: Teaching, best: Best) -> Learned | None:
-        """The best round; None if even that knows less about the labels than they themselves taught, held out."""
-        right, weights, guesses = best
-        held, by_labels = found.held, float(teaching.told[0]["accuracy"])
-        if guesses is None or right + float(np.sqrt(0.25 / len(held))) < by_labels:
-            say("teaching made the model worse: the labels alone are learned from")
+        teaching = Teaching(self.settings, self.examples, self.storage, self.kept, self.name, self.pace)
+        rounds = Rounds(teaching, found, pool, self.ledger, self.budget, self.pace)
+        taught = rounds.run()
+        if taught is None:
             return None
         return Learned(
-            weights,
-            teaching.last_ngram(guesses),
-            guesses.weights,
-            steps,
+            taught.weights,
+            taught.ngram,
+            taught.combination,
+            taught.steps,
             found,
-            found.encoder[held],
-            found.ngram[held],
-            tuple(teaching.told),
-            sum(told["documents"] for told in teaching.told),
+            found.encoder[found.held],
+            found.ngram[found.held],
+            tuple(rounds.told),
+            sum(told["documents"] for told in rounds.told),
         )
-
-    def _teaching(self) -> Teaching:
-        return Teaching(self.settings, self.examples, self.storage, self.kept, self.name, self.pace)
-
-    def _sampled_lengths(self, pool: Pool) -> NDArray[np.int64]:
-        reader = self.examples.reader
-        return TokenIds.of(reader.whole.encode(reader.prepare(pool.texts[:500]))).lengths
-
-    def _documents(self, pool: Pool, start: int, count: int) -> Documents:
-        """The next documents of the pool, from its beginning again once it is at its end."""
-        texts = [pool.texts[i % len(pool.texts)] for i in range(start, start + count)]
-        reader = self.examples.reader
-        prepared = reader.prepare(texts)
-        whole = TokenIds.of(reader.whole.encode(prepared))
-        limit = min(self.settings.teaching.read_tokens, reader.max_length)
-        cut = replace(reader.cut, max_length=limit)
-        return Documents(prepared, whole, TokenIds.of(cut.encode(prepared)))

@@ -11,7 +11,7 @@ Pupils see documents alone, never the labels. So the labels still tell, at every
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -71,7 +71,7 @@ class Guesses:
 
 @dataclass
 class Teaching:
-    """The rounds of one run. ``told`` is what a report keeps of each."""
+    """What the two views do for one another in each round of a run."""
 
     settings: FinetuneSettings
     examples: Examples
@@ -79,7 +79,6 @@ class Teaching:
     kept: Kept
     run_name: str
     pace: Pace
-    told: list[dict[str, Any]] = field(default_factory=list)
 
     def guesses(
         self, round_number: int, weights: dict[str, Any], documents: Documents, held_out: Held | None = None

@@ -1,0 +1,167 @@
+"""The rounds of teaching in a time budget: planned by the pace of the machine, told one by one, the best one kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlnlp.cost import Budget
+from tlnlp.data.pool import Pool
+from tlnlp.ledger import Ledger
+from tlnlp.model.combine import combine
+from tlnlp.model.encode import TokenIds
+from tlnlp.model.ngram import NgramView
+from tlnlp.progress import say
+from tlnlp.train.crossval import CrossValidation, soup
+from tlnlp.train.pace import Pace, Plan
+from tlnlp.train.ray_job import FitResult
+from tlnlp.train.teach import Documents, Guesses, Teaching, told_of
+
+# What fitting n-gram views to guesses takes, until more is known.
+NGRAMS_S = 40.0
+# Fewer documents than this are not learned from.
+LEAST_DOCUMENTS = 50
+# Texts whose lengths stand for those of the pool.
+SAMPLED = 500
+
+
+@dataclass(frozen=True)
+class Taught:
+    """The best round: the encoder view's tensors, the n-gram view that learned from it, weights of the two."""
+
+    weights: dict[str, Any]
+    ngram: NgramView
+    combination: tuple[float, float]
+    steps: int
+
+
+@dataclass
+class Rounds:
+    """``told``: what the report keeps of each stage."""
+
+    teaching: Teaching
+    found: CrossValidation
+    pool: Pool
+    ledger: Ledger
+    budget: Budget
+    pace: Pace
+    told: list[dict[str, Any]] = field(default_factory=list)
+
+    def run(self) -> Taught | None:
+        """None where the labels alone are to be learned from: no time, too few documents, or nothing gained by them.
+
+        Raises:
+            EngineError.
+            BudgetError: the next encoder would cost more than the budget has left.
+        """
+        plan = self._plan()
+        if not plan.rounds:
+            return None
+        teaching = self.teaching
+        best: tuple[float, dict[str, Any], Guesses | None] = 0.0, {}, None
+        weights = soup(self.found.fits, teaching.examples, teaching.settings)
+        steps = self.found.fits[0].steps
+        for number in range(1, plan.rounds + 2):
+            with self.ledger.stage(f"round_{number}" if number <= plan.rounds else "last_guesses"):
+                held_out = (self.found.held, self.found.encoder) if number == 1 else None
+                documents = self._documents((number - 1) * plan.documents, plan.documents)
+                guesses = teaching.guesses(number, weights, documents, held_out)
+                right = self._tell(number, guesses)
+                if number == 1 and not self._teaches(guesses):
+                    return None
+                if number > 1 and right >= best[0]:  # Of equals the later, which has learned from more documents.
+                    best = right, weights, guesses
+                if number <= plan.rounds:
+                    pupil = self._pupil(number, guesses, plan.rounds)
+                    weights, steps = pupil.weights, steps + pupil.steps
+        return self._best(*best, steps)
+
+    def _plan(self) -> Plan:
+        settings, texts = self.teaching.settings.teaching, self.pool.texts
+        if len(texts) < LEAST_DOCUMENTS:
+            say(f"{len(texts)} unlabelled documents are too few; the labels alone are learned from")
+            return Plan(0, 0)
+        read_tokens = self._mean_tokens(min(settings.read_tokens, self.teaching.examples.reader.max_length))
+        crop_tokens = self._mean_tokens(settings.crop_tokens)
+        limits = settings.max_rounds, settings.max_documents
+        note = self.teaching.kept.note(
+            "plan", lambda: vars(self.pace.plan(len(texts), read_tokens, crop_tokens, *limits))
+        )
+        plan = Plan(int(note["rounds"]), int(note["documents"]))
+        if plan.rounds:
+            say(f"teaching: {plan.rounds} round(s), {plan.documents} of {len(texts)} documents a round")
+        else:
+            say("time_budget_s leaves no time to learn from unlabelled documents; the labels alone are learned from")
+        return plan
+
+    def _pupil(self, number: int, guesses: Guesses, rounds: int) -> FitResult:
+        settings = self.teaching.settings.teaching
+        crop_tokens = self._mean_tokens(settings.crop_tokens)
+        # What stands between this encoder and the next, or the end: reading as many documents again, and n-grams.
+        again_s = float(guesses.documents.cut.lengths.sum()) / self.pace.reading + NGRAMS_S
+        crops = self.pace.crops(rounds - number + 1, again_s, crop_tokens, len(guesses.documents))
+        self.budget.refuse(crops * crop_tokens / self.pace.learning, f"before the encoder of round {number}")
+        result = self.teaching.pupil(number, guesses, crops)
+        self.ledger.results[f"pupil_{number}"] = result.to_json()
+        self.pace.has_learned(result.steps * settings.batch_size * crop_tokens, result.seconds)
+        return result
+
+    def _tell(self, number: int, guesses: Guesses) -> float:
+        """The share of labels that the guessing encoder gets right: held out from it, or known to its teachers only."""
+        targets, held = self.teaching.examples.targets, self.found.held
+        if number == 1:
+            what, right = "labels alone", self.found.encoder[held].argmax(axis=1) == targets[held]
+        else:
+            both = combine(guesses.encoder_of_labels, guesses.ngram_of_labels, *guesses.weights)
+            what, right = f"taught in round {number - 1}", both.argmax(axis=1) == targets
+        seconds = self.pace.spent_s - sum(told["seconds"] for told in self.told)
+        told = told_of(number, guesses) | {"what": what, "accuracy": float(right.mean()), "seconds": round(seconds, 1)}
+        say(f"{what}: {right.mean():.1%} of {len(right)} labels right")
+        self.told.append(told)
+        self.ledger.results[f"guesses_{number}"] = told
+        return float(right.mean())
+
+    def _teaches(self, guesses: Guesses) -> bool:
+        """Whether documents taught the n-gram view as much about the labels as other labels did."""
+        held = self.found.held
+        targets = self.teaching.examples.targets[held]
+        by_labels = float((self.found.ngram[held].argmax(axis=1) == targets).mean())
+        by_documents = float((guesses.ngram_of_labels[held].argmax(axis=1) == targets).mean())
+        say(f"n-grams right about labels: {by_labels:.1%} taught by labels, {by_documents:.1%} taught by documents")
+        if by_documents + self._spread >= by_labels:
+            return True
+        say("the unlabelled documents teach nothing about these labels: the labels alone are learned from")
+        return False
+
+    def _best(self, right: float, weights: dict[str, Any], guesses: Guesses | None, steps: int) -> Taught | None:
+        if guesses is None or right + self._spread < float(self.told[0]["accuracy"]):
+            say("teaching made the model worse: the labels alone are learned from")
+            return None
+        return Taught(weights, self.teaching.last_ngram(guesses), guesses.weights, steps)
+
+    @property
+    def _spread(self) -> float:
+        """The most that the standard error of a share of the held-out labels can be."""
+        return float(np.sqrt(0.25 / len(self.found.held)))
+
+    def _documents(self, start: int, count: int) -> Documents:
+        """The next documents of the pool, from its beginning again once it is at its end."""
+        texts = [self.pool.texts[i % len(self.pool.texts)] for i in range(start, start + count)]
+        reader = self.teaching.examples.reader
+        prepared = reader.prepare(texts)
+        limit = min(self.teaching.settings.teaching.read_tokens, reader.max_length)
+        cut = replace(reader.cut, max_length=limit)
+        whole = TokenIds.of(reader.whole.encode(prepared))
+        return Documents(prepared, whole, TokenIds.of(cut.encode(prepared)))
+
+    def _mean_tokens(self, limit: int) -> float:
+        """Of the pool's documents, as long as they are up to a limit."""
+        return float(np.minimum(self._lengths, limit).mean())
+
+    @property
+    def _lengths(self) -> NDArray[np.int64]:
+        reader = self.teaching.examples.reader
+        return TokenIds.of(reader.whole.encode(reader.prepare(self.pool.texts[:SAMPLED]))).lengths
