@@ -76,3 +76,12 @@ def test_a_useless_ngram_view_is_left_out() -> None:
 def test_ties_go_to_the_encoder_as_it_is() -> None:
     flat = np.full((10, 2), 0.5)
     assert fit_weights(flat, flat, np.zeros(10, dtype=np.int64)) == (pytest.approx(1.0, abs=0.05), 0.0)
+
+
+def test_few_texts_move_the_weights_little_and_many_much() -> None:
+    # The n-gram view is right and sure, the encoder guesses.
+    targets = np.arange(2000) % 2
+    right = np.where(targets[:, None] == np.arange(2), 0.9, 0.1)
+    even = np.full((2000, 2), 0.5)
+    few, many = fit_weights(even[:4], right[:4], targets[:4])[1], fit_weights(even, right, targets)[1]
+    assert few < 0.5 * many

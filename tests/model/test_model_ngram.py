@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from tlnlp.errors import BundleError
-from tlnlp.model.ngram import FEATURES, NgramView, fit_ngram
+from tlnlp.model.ngram import FEATURES, NgramView, features_for, fit_ngram
 
 SIX = ("a", "b", "c", "d", "e", "f")
 
@@ -83,3 +83,26 @@ def test_what_is_no_ngram_view(tmp_path: Path) -> None:
     for name in ("a", "b", "missing"):
         with pytest.raises(BundleError, match="not the weights of an n-gram view"):
             NgramView.load(tmp_path / name)
+
+
+def test_weights_say_how_much_a_text_counts() -> None:
+    texts = ["warm bread", "late ferry"] * 10 + ["warm bread"] * 10
+    targets = [0, 1] * 10 + [1] * 10
+    equal = fit_ngram(texts, targets, 2, seed=0, features=1 << 10).predict(["warm bread"])[0]
+    weights = np.array([1.0] * 20 + [0.01] * 10)
+    light = fit_ngram(texts, targets, 2, seed=0, features=1 << 10, weights=weights).predict(["warm bread"])[0]
+    assert equal[0] == pytest.approx(0.5, abs=0.05)
+    assert light[0] > 0.9
+
+
+def test_a_class_that_no_text_has_is_never_guessed() -> None:
+    texts = ["warm bread", "late ferry"] * 5
+    view = fit_ngram(texts, [0, 2] * 5, 3, seed=0, features=1 << 10)
+    assert view.predict(texts).argmax(axis=1).tolist() == [0, 2] * 5
+    assert view.predict(["boots"])[0, 1] < 0.01
+    one = fit_ngram(texts, [1] * 10, 2, seed=0, features=1 << 10)
+    assert one.predict(["boots"])[0, 1] > 0.99
+
+
+def test_many_classes_share_the_weights_there_are() -> None:
+    assert [features_for(classes) for classes in (2, 3, 4, 5, 9, 100)] == [1 << 20] * 3 + [1 << 19] + [FEATURES] * 2
