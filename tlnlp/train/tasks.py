@@ -173,12 +173,14 @@ def _device() -> torch.device:
 
 
 def _share(settings: RaySettings, pieces: int) -> tuple[int, int]:
-    """Cores and GPUs of one task, so that the cluster is shared among the pieces of work."""
+    """Cores and GPUs of one task, so that the cluster is shared among the pieces of work; any node can run it."""
     has = ray.cluster_resources()  # type: ignore[no-untyped-call]
     cpus = max(1, int(has.get("CPU", 1)))
+    of_nodes = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    most = min((cores for cores in of_nodes if cores), default=1)
     if uses_gpu(settings):
-        return max(1, min(MAX_CORES_A_TASK, cpus // max(1, int(has["GPU"])))), 1
-    return min(MAX_CORES_A_TASK, max(1, cpus // pieces)), 0
+        return min(most, MAX_CORES_A_TASK, max(1, cpus // max(1, int(has["GPU"])))), 1
+    return min(most, MAX_CORES_A_TASK, max(1, cpus // pieces)), 0
 
 
 def _lost(what: str, error: Exception) -> str:
