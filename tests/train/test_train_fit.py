@@ -114,7 +114,7 @@ def test_contrast_draws_a_class_together(tiny_encoder: Path) -> None:
 
 def test_a_text_of_little_weight_teaches_little(tiny_encoder: Path) -> None:
     # Half of the texts say the opposite of the others, at a hundredth of their weight.
-    given = fit(tiny_encoder, "classify", 120, texts=48)
+    given = fit(tiny_encoder, "classify", 300, texts=48)
     lied = np.arange(48) >= 24
     given.targets[lied] = given.targets[lied][:, ::-1]
     given.weights[lied] = 0.01
