@@ -114,7 +114,8 @@ class Teaching:
         recipe = settings.training.model_copy(update=changes)
         steps = self.kept.note(f"{key}-steps", lambda: {"steps": max(1, crops // recipe.batch_size)})["steps"]
         sure = sureness(guesses.both)
-        chosen = np.flatnonzero(sure >= SURE_ENOUGH)
+        # Where the views are sure of few documents, the surer half of them must do.
+        chosen = np.flatnonzero(sure >= min(SURE_ENOUGH, float(np.median(sure))))
         fit = Fit(
             encoder=settings.encoder,
             pooling=settings.pooling,
@@ -122,7 +123,7 @@ class Teaching:
             edges=self.examples.reader.cut.edges,
             tokens=guesses.documents.whole.take(chosen),
             targets=guesses.both[chosen].astype(np.float32),
-            weights=sure[chosen].astype(np.float32),
+            weights=np.maximum(sure[chosen], 1e-3).astype(np.float32),
             held_out=self.examples.cut.take(np.zeros(0, dtype=np.int64)),
             steps=int(steps),
             crop_tokens=min(settings.teaching.crop_tokens, self.examples.reader.max_length),
