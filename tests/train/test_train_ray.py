@@ -129,7 +129,7 @@ def test_two_workers_learn_what_one_learns(tmp_path: Path, tiny_encoder: Path, o
     assert [step for step, _ in two.losses] == [3, 6, 9, 12]
     for step, together in two.losses:
         assert together == pytest.approx(np.mean(losses[step - 3 : step]), abs=1e-4)
-    assert losses[-1] < losses[0]
+    assert np.mean(losses[-4:]) < np.mean(losses[:4])
     one = alone.predict(fit.held_out)
     assert one.sum(axis=1) == pytest.approx(1.0)
     assert one[0, 0] - one[1, 0] > 0.05
