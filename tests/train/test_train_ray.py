@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import kit
 import numpy as np
 import pytest
-import ray
 import torch
 from train_kit import (
     THREE,
@@ -27,7 +25,6 @@ from train_kit import (
     worker_killed_in,
 )
 
-from tlnlp import environment
 from tlnlp.config import FinetuneSettings, RaySettings, TrainingSettings, load_settings
 from tlnlp.errors import EngineError, LabelFaultsError, TlnlpError, UsageError
 from tlnlp.model.classifier import Classifier
@@ -40,15 +37,6 @@ from tlnlp.train.fit import Fit, Learner, Objective
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.usefixtures("cluster")
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    """Two CPUs, however many there are; ``finetune`` joins it, since it is around."""
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error", "include_dashboard": False}
-    ray.init("local", num_cpus=2, num_gpus=0, runtime_env={"env_vars": environment.inherited()}, **options)
-    yield
-    ray.shutdown()
 
 
 def run(overrides: list[str]) -> FinetuneResult:

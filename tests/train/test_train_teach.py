@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import kit
 import numpy as np
 import pytest
-import ray
 from train_kit import THREE
 
-from tlnlp import environment
 from tlnlp.config import FinetuneSettings, load_settings
 from tlnlp.errors import EngineError, InputDataError, LabelFaultsError
 from tlnlp.model.classifier import Classifier
@@ -24,14 +21,6 @@ from tlnlp.train.teach import Guesses, sureness, told_of
 from tlnlp.uri import local_path
 
 pytestmark = pytest.mark.usefixtures("cluster")
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error", "include_dashboard": False}
-    ray.init("local", num_cpus=2, num_gpus=0, runtime_env={"env_vars": environment.inherited()}, **options)
-    yield
-    ray.shutdown()
 
 
 def pool(folder: Path, count: int = 200, seed: int = 5) -> Path:

@@ -48,20 +48,3 @@ def fit_weights(
             if loss < best:
                 best, chosen = loss, (float(encoder_weight), float(ngram_weight))
     return chosen
-
-
-def sharpened_to(
-    encoder: Floats, ngram: Floats, weights: tuple[float, float], confidence: float
-) -> tuple[float, float]:
-    """The weights scaled by one number, so that the mean confidence on these texts is the one given.
-
-    Temperature scaling where labels are too few to fit a temperature on, but accuracy is known: of unlabelled texts
-    there are enough to match the mean confidence to it.
-    """
-    low, high = np.log(0.02), np.log(20.0)
-    for _ in range(40):
-        middle = (low + high) / 2
-        found = combine(encoder, ngram, *(float(np.exp(middle)) * weight for weight in weights))
-        low, high = (middle, high) if found.max(axis=1).mean() < confidence else (low, middle)
-    scale = float(np.exp((low + high) / 2))
-    return round(weights[0] * scale, 6), round(weights[1] * scale, 6)

@@ -89,16 +89,16 @@ def finetune(settings: FinetuneSettings) -> FinetuneResult:
             with ray_job.cluster(settings.ray):
                 learned = learning.run(pool)
                 with ledger.stage("report"):
+                    figures = held_out_figures(examples, learned)
                     report = make_report(settings, labelled, examples, learned, pool, learning.kept)
             with ledger.stage("bundle"):
-                _assemble(settings, labelled, examples, learned, report, folder, ledger)
+                _assemble(settings, labelled, examples, learned, figures, report, folder, ledger)
             with ledger.stage("register"):
                 version = registry.publish(settings.model, folder)
         learning.forget()
         ledger.counts |= {"version": version.version, "steps": learned.steps}
     seconds = time.monotonic() - started
     say(f"registered {version.name}@{version.version}")
-    figures = held_out_figures(examples, learned)
     return FinetuneResult(
         version, ledger.run_id, len(labelled.examples), labelled.classes, learned.steps, seconds, figures, ledger.cost
     )
@@ -142,6 +142,7 @@ def _assemble(
     labelled: LabelledSet,
     examples: Examples,
     learned: Learned,
+    figures: Evaluation | None,
     report: dict[str, Any],
     folder: Path,
     ledger: Ledger,
@@ -159,7 +160,6 @@ def _assemble(
         ngram_weight=learned.combination[1],
         ngram_features=learned.ngram.weights.shape[0],
     )
-    figures = held_out_figures(examples, learned)
     training = {
         "run_id": ledger.run_id,
         "labels_digest": labelled.digest,

@@ -250,27 +250,34 @@ def linear_head(
 def features(
     model: TextClassifier, encoded: Sequence[NDArray[np.int32]], pad_token_id: int, device: torch.device, bf16: bool
 ) -> Floats:
-    """Pooled states (texts, hidden) of texts as they are."""
+    """Pooled states (texts, hidden) of texts as they are, in the order given."""
+    return _outputs(model, encoded, pad_token_id, device, bf16, features=True)
+
+
+def read(
+    model: TextClassifier, encoded: Sequence[NDArray[np.int32]], pad_token_id: int, device: torch.device, bf16: bool
+) -> Floats:
+    """Probabilities (texts, classes) of texts as they are, in the order given."""
+    return softmax(_outputs(model, encoded, pad_token_id, device, bf16, features=False))
+
+
+def _outputs(
+    model: TextClassifier,
+    encoded: Sequence[NDArray[np.int32]],
+    pad_token_id: int,
+    device: torch.device,
+    bf16: bool,
+    *,
+    features: bool,
+) -> Floats:
     model.eval()
-    found = np.zeros((len(encoded), model.head.in_features))
+    found = np.zeros((len(encoded), model.head.in_features if features else model.head.out_features))
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
         for positions in by_length(encoded, READ_BATCH):
             parts = pad([encoded[position] for position in positions], pad_token_id)
-            pooled = model.pool(*(torch.from_numpy(part).to(device) for part in parts))
-            found[positions] = pooled.float().cpu().numpy()
+            output = model(*(torch.from_numpy(part).to(device) for part in parts), features=features)
+            found[positions] = output.float().cpu().numpy()
     return found
-
-
-def read(model: TextClassifier, tokens: TokenIds, pad_token_id: int, device: torch.device, bf16: bool) -> Floats:
-    """Probabilities (texts, classes) of texts as they are, in the order given."""
-    model.eval()
-    logits = np.zeros((len(tokens), model.head.out_features))
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-        for positions in by_length(tokens, READ_BATCH):
-            parts = pad([tokens[position] for position in positions], pad_token_id)
-            output = model(*(torch.from_numpy(part).to(device) for part in parts))
-            logits[positions] = output.float().cpu().numpy()
-    return softmax(logits)
 
 
 def _optimizer(model: TextClassifier, recipe: TrainingSettings, fused: bool) -> torch.optim.AdamW:

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tlnlp.config import FinetuneSettings
 from tlnlp.cost import Budget
 from tlnlp.data.pool import Pool
 from tlnlp.ledger import Ledger
-from tlnlp.model.combine import Floats, fit_weights
+from tlnlp.model.combine import fit_weights
 from tlnlp.model.ngram import NgramView, fit_ngram
 from tlnlp.storage import Storage
 from tlnlp.train import ray_job
@@ -28,8 +27,8 @@ from tlnlp.train.teach import Teaching
 class Learned:
     """``weights``: the encoder view's tensors; ``combination``: weights of encoder and n-gram view.
 
-    ``encoder`` and ``ngram`` (held-out labels, classes): cross-validated guesses at the positions ``held``, of the best
-    models that can be measured so; ``rounds``: what each step of learning came to, for the report.
+    ``found``: the cross-validation, None where too few labels could be held out; ``rounds``: what each step of learning
+    came to, for the report.
     """
 
     weights: dict[str, Any]
@@ -37,14 +36,8 @@ class Learned:
     combination: tuple[float, float]
     steps: int
     found: CrossValidation | None
-    encoder: Floats
-    ngram_guesses: Floats
     rounds: tuple[dict[str, Any], ...] = ()
     documents_read: int = 0
-
-    @property
-    def held(self) -> NDArray[np.int64]:
-        return self.found.held if self.found is not None else np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -105,11 +98,10 @@ class Learning:
         weights = result.weights if found is None else soup([*found.fits, result], examples, settings)
         ngram = fit_ngram(examples.texts, examples.targets.tolist(), len(examples.classes), settings.seed, c=LABELS_C)
         if found is None:
-            empty = np.zeros((0, len(examples.classes)))
-            return Learned(weights, ngram, (1.0, 0.0), result.steps, None, empty, empty)
-        encoder, guesses = found.encoder[found.held], found.ngram[found.held]
-        combination = fit_weights(encoder, guesses, examples.targets[found.held])
-        return Learned(weights, ngram, combination, result.steps, found, encoder, guesses)
+            return Learned(weights, ngram, (1.0, 0.0), result.steps, None)
+        held = found.held
+        combination = fit_weights(found.encoder[held], found.ngram[held], examples.targets[held])
+        return Learned(weights, ngram, combination, result.steps, found)
 
     def _teach(self, found: CrossValidation, pool: Pool) -> Learned | None:
         teaching = Teaching(self.settings, self.examples, self.storage, self.kept, self.name, self.pace)
@@ -123,8 +115,6 @@ class Learning:
             taught.combination,
             taught.steps,
             found,
-            found.encoder[found.held],
-            found.ngram[found.held],
             tuple(rounds.told),
             sum(told["documents"] for told in rounds.told),
         )

@@ -35,8 +35,8 @@ class Pace:
     def __init__(self, time_budget_s: float, began_s: float, timer: Callable[[], float] = time.monotonic) -> None:
         self._began_s, self._end_s, self._timer = began_s, began_s + time_budget_s, timer
         self._reserved_s = BUNDLE_S
-        self._learned: list[tuple[float, float]] = []
-        self._read: list[tuple[float, float]] = []
+        self._learning: float = 1.0
+        self._reading: float | None = None
 
     @property
     def left_s(self) -> float:
@@ -52,24 +52,20 @@ class Pace:
         self._reserved_s += seconds
 
     def has_learned(self, tokens: float, seconds: float) -> None:
-        self._learned.append((tokens, seconds))
+        self._learning = _rate(tokens, seconds)
 
     def has_read(self, tokens: float, seconds: float) -> None:
-        self._read.append((tokens, seconds))
+        self._reading = _rate(tokens, seconds)
 
     @property
     def learning(self) -> float:
-        """Tokens learned from, a second."""
-        tokens, seconds = self._learned[-1]
-        return max(1.0, tokens / max(seconds, 1e-3))
+        """Tokens learned from, a second, when last measured."""
+        return self._learning
 
     @property
     def reading(self) -> float:
-        """Tokens read, a second."""
-        if not self._read:
-            return self.learning * READING_IS_FASTER
-        tokens, seconds = self._read[-1]
-        return max(1.0, tokens / max(seconds, 1e-3))
+        """Tokens read, a second, when last measured."""
+        return self.learning * READING_IS_FASTER if self._reading is None else self._reading
 
     def plan(self, pool: int, read_tokens: float, crop_tokens: float, most_rounds: int, most_documents: int) -> Plan:
         """Rounds for a pool of so many documents, ``read_tokens`` and ``crop_tokens`` long on average as read."""
@@ -87,3 +83,7 @@ class Pace:
         share_s = self.left_s / rounds_left - reading_again_s - JOB_S
         affordable = int(share_s * self.learning / crop_tokens)
         return max(LEAST_CROPS // 4, min(affordable, MOST_CROPS, MOST_PASSES * max(1, documents)))
+
+
+def _rate(tokens: float, seconds: float) -> float:
+    return max(1.0, tokens / max(seconds, 1e-3))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -161,7 +162,7 @@ class Rounds:
         """Of the pool's documents, as long as they are up to a limit."""
         return float(np.minimum(self._lengths, limit).mean())
 
-    @property
+    @cached_property
     def _lengths(self) -> NDArray[np.int64]:
         reader = self.teaching.examples.reader
         return TokenIds.of(reader.whole.encode(reader.prepare(self.pool.texts[:SAMPLED]))).lengths

@@ -35,10 +35,12 @@ def cross_fitted(encoder: Floats, ngram: Floats, targets: NDArray[np.int64], see
 
 def held_out_figures(examples: Examples, learned: Learned) -> Evaluation | None:
     """None where no labels were held out."""
-    if not len(learned.held):
+    if learned.found is None:
         return None
-    targets = examples.targets[learned.held]
-    return evaluate(cross_fitted(learned.encoder, learned.ngram_guesses, targets, 0), targets, examples.classes)
+    held = learned.found.held
+    targets = examples.targets[held]
+    after = cross_fitted(learned.found.encoder[held], learned.found.ngram[held], targets, 0)
+    return evaluate(after, targets, examples.classes)
 
 
 def make_report(
@@ -66,14 +68,14 @@ def make_report(
         }
     if learned.found is None:
         return report
-    held = learned.held
-    targets = examples.targets[held]
+    held = learned.found.held
+    encoder, ngram, targets = learned.found.encoder[held], learned.found.ngram[held], examples.targets[held]
     frozen, where = frozen_baseline(examples, settings, learned.found)
     places = [(labelled.examples[i].file, labelled.examples[i].row, labelled.examples[i].label) for i in held]
-    after = cross_fitted(learned.encoder, learned.ngram_guesses, targets, settings.seed)
-    baselines = {"ngram": learned.found.ngram[held]}
+    after = cross_fitted(encoder, ngram, targets, settings.seed)
+    baselines = {"ngram": ngram}
     if len(where) == len(held):
         baselines["frozen_encoder"] = frozen[np.argsort(where)]
     curve = learning_curve(examples, settings, learned.found, kept)
-    report |= findings(learned.encoder, after, targets, examples.classes, places, baselines, curve, settings.seed)
+    report |= findings(encoder, after, targets, examples.classes, places, baselines, curve, settings.seed)
     return report

@@ -21,7 +21,7 @@ from tlnlp.errors import EngineError
 from tlnlp.model.combine import Floats
 from tlnlp.model.encode import TokenIds
 from tlnlp.model.ngram import FEATURES, NgramView, fit_ngram
-from tlnlp.model.reference import load_encoder
+from tlnlp.model.reference import TextClassifier, load_encoder
 from tlnlp.progress import meter
 from tlnlp.train.fit import Fit, Learner, features, in_bfloat16, read
 from tlnlp.train.ray_job import FitResult, uses_gpu
@@ -82,7 +82,7 @@ def states_of(
     chunks = [tokens[start : start + CHUNK] for start in range(0, len(tokens), CHUNK)]
     share = _share(settings, len(chunks))
     kept = None if weights is None else ray.put({name: tensor.numpy() for name, tensor in weights.items()})
-    jobs = [(ray.put(chunk), kept, reading, share[0]) for chunk in chunks]
+    jobs = [(kept, ray.put(chunk), reading, share[0]) for chunk in chunks]
     return np.concatenate(_side_by_side(_states, jobs, settings, share, what))
 
 
@@ -149,23 +149,24 @@ def _guess(lesson: Lesson) -> Floats:
     return learn(lesson).predict(lesson.guessed)
 
 
-def _states(tokens: TokenIds, weights: dict[str, Any] | None, reading: Reading, cores: int) -> Floats:
+def _states(weights: dict[str, Any] | None, tokens: TokenIds, reading: Reading, cores: int) -> Floats:
+    return features(*_opened(weights, tokens, reading, cores))
+
+
+def _read(weights: dict[str, Any] | None, tokens: TokenIds, reading: Reading, cores: int) -> Floats:
+    return read(*_opened(weights, tokens, reading, cores))
+
+
+def _opened(
+    weights: dict[str, Any] | None, tokens: TokenIds, reading: Reading, cores: int
+) -> tuple[TextClassifier, TokenIds, int, torch.device, bool]:
+    """What a reading takes: the model, of these tensors or as it was pretrained, on the device of this task."""
     torch.set_num_threads(cores)
     device = _device()
     model = load_encoder(reading.encoder, reading.classes, reading.pooling, dropout=0.0, seed=0)
     if weights is not None:
         model.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
-    bf16 = in_bfloat16(device, reading.precision)
-    return features(model.to(device), tokens, reading.pad_token_id, device, bf16)
-
-
-def _read(weights: dict[str, Any], tokens: TokenIds, reading: Reading, cores: int) -> Floats:
-    torch.set_num_threads(cores)
-    device = _device()
-    model = load_encoder(reading.encoder, reading.classes, reading.pooling, dropout=0.0, seed=0)
-    model.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
-    bf16 = in_bfloat16(device, reading.precision)
-    return read(model.to(device), tokens, reading.pad_token_id, device, bf16)
+    return model.to(device), tokens, reading.pad_token_id, device, in_bfloat16(device, reading.precision)
 
 
 def _device() -> torch.device:

@@ -106,7 +106,7 @@ class Teaching:
         return Guesses(documents, encoder, ngram, both, of_labels, ngram_of_labels, pair)
 
     def pupil(self, round_number: int, guesses: Guesses, crops: int) -> FitResult:
-        """A new encoder that learns from guesses and labels, in so many windows."""
+        """A new encoder that learns from guesses alone, in so many windows."""
         settings = self.settings
         key = f"pupil-{round_number}"
         # Windows at random places and guesses that are no certainties blur enough; dropout would only cost time.
