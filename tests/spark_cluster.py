@@ -15,6 +15,8 @@ from s3_server import free_port
 
 SPARK_HOME = Path(pyspark.__file__).parent
 START_S = 60
+# Each application unpacks its environment, hundreds of megabytes, at each worker, which keeps it for days unless told.
+CLEANUP = {"enabled": "true", "interval": "20", "appDataTtl": "20"}
 
 
 @contextmanager
@@ -51,6 +53,8 @@ def _start(folder: Path, name: str, arguments: list[str]) -> subprocess.Popen[by
     (own / "tmp").mkdir(parents=True)
     environment = {name: os.environ[name] for name in ("PATH", "HOME", "JAVA_HOME") if name in os.environ}
     environment |= {"SPARK_LOCAL_IP": "127.0.0.1", "SPARK_HOME": str(SPARK_HOME), "TMPDIR": str(own / "tmp")}
+    options = [f"-Dspark.worker.cleanup.{name}={value}" for name, value in CLEANUP.items()]
+    environment["SPARK_WORKER_OPTS"] = " ".join(options)
     command = [str(SPARK_HOME / "bin" / "spark-class"), f"org.apache.spark.deploy.{arguments[0]}", *arguments[1:]]
     with (folder / f"{name}.log").open("wb") as log:
         return subprocess.Popen(command, env=environment, stdout=log, stderr=log)

@@ -18,5 +18,10 @@ def test_the_scoring_tests_pass_on_spark_40() -> None:
     environment = os.environ | {"PYTHONPATH": str(OLDER)}
     asked = [sys.executable, "-c", "import pyspark; print(pyspark.__version__)"]
     assert subprocess.run(asked, env=environment, capture_output=True, text=True).stdout.startswith("4.0.")
-    command = [sys.executable, "-m", "pytest", "tests/score", "-q", "--deselect", "tests/score/test_score_s3.py"]
+    on_s3 = (
+        "test_score_s3.py",
+        "test_score_announce.py::test_a_failed_announcement_neither_hides_nor_undoes_the_night",
+    )
+    without = [option for name in on_s3 for option in ("--deselect", f"tests/score/{name}")]
+    command = [sys.executable, "-m", "pytest", "tests/score", "-q", *without]
     assert subprocess.run(command, cwd=ROOT, env=environment).returncode == 0

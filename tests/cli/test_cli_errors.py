@@ -189,11 +189,14 @@ def test_no_text_and_no_secret_is_ever_told(
     assert SECRET not in listed.out
 
 
-def test_spark_that_does_not_start_is_an_engine_failure(here: Here) -> None:
+@pytest.mark.parametrize("fault", ["no Java", "no archive"])
+def test_spark_that_does_not_start_is_an_engine_failure(here: Here, fault: str) -> None:
     places = {"documents": here[3], "warehouse": here[0] / "warehouse", "registry": here[1], "model": MODEL}
     sets = [f"--set={key}={value}" for key, value in places.items()]
     command = ("-c", "from tlnlp.cli import main; main()", "score", *sets, "--set=score_date=2026-11-23")
-    told = process(*command, cwd=here[0], extra={"JAVA_HOME": str(here[0] / "no-java")})
+    extra = {"JAVA_HOME": str(here[0] / "no-java")} if fault == "no Java" else {}
+    conf = [] if extra else ['--set=spark.conf={"spark.archives": "/nowhere.tar.gz"}']
+    told = process(*command, *conf, cwd=here[0], extra=extra)
     assert told.code == 7, told.err
     assert "tlnlp: Spark does not start" in told.err
     assert "check Java" in told.err

@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tlnlp.model.combine import Floats, combine, fit_weights, log_loss, softmax
+from tlnlp.model.combine import (
+    SHRINKAGE,
+    Floats,
+    combine,
+    fit_sharpness,
+    fit_weights,
+    log_loss,
+    pool_taught,
+    softmax,
+)
 
 Targets = NDArray[np.int64]
 
@@ -85,3 +94,24 @@ def test_few_texts_move_the_weights_little_and_many_much() -> None:
     even = np.full((2000, 2), 0.5)
     few, many = fit_weights(even[:4], right[:4], targets[:4])[1], fit_weights(even, right, targets)[1]
     assert few < 0.5 * many
+
+
+def test_the_power_that_a_truth_told_in_probabilities_needs() -> None:
+    truth, _ = drawn(2000, 3, 2.0, 8)
+    assert fit_sharpness(softmax(np.log(truth) * 2), truth) == pytest.approx(0.5, rel=0.1)
+    assert fit_sharpness(truth, truth) == pytest.approx(1.0, rel=0.1)
+    # A handful of texts may not move it far.
+    assert 0.5 < fit_sharpness(softmax(np.log(truth[:4]) * 2), truth[:4], SHRINKAGE) < 1.0
+
+
+def test_what_learned_from_probabilities_makes_no_surer_than_they_are() -> None:
+    generator = np.random.default_rng(9)
+    near, targets = drawn(4000, 2, 2.0, 9)
+    # The n-gram view sees the truth through a noise of its own.
+    ngram = softmax(np.eye(2)[targets] * 2 + generator.normal(size=(4000, 2)) * 2)
+    near_weight, ngram_weight = pool_taught(near, ngram)
+    both = combine(near, ngram, near_weight, ngram_weight)
+    assert (both.argmax(axis=1) == targets).mean() > (near.argmax(axis=1) == targets).mean()
+    assert both.max(axis=1).mean() <= near.max(axis=1).mean() + 0.01
+    # A view that says nothing counts for nothing.
+    assert pool_taught(near, np.full_like(near, 0.5))[0] == pytest.approx(1.0, rel=0.1)

@@ -47,8 +47,8 @@ def made(classes: Sequence[str] = ODD, n: int = 30) -> dict[str, Any]:
             {"file": "labels/<i>.csv", "row": 17, "label": classes[0], "predicted": classes[1], "probability": 0.981}
         ],
         "rounds": [
-            {"round": 1, "what": "encoder & head", "accuracy": 0.83, "seconds": 120.0},
-            {"round": 2, "what": "both <views>", "accuracy": 0.86, "seconds": 30.0},
+            {"round": 1, "what": "encoder & head", "expected": 0.83, "seconds": 120.0},
+            {"round": 2, "what": "both <views>", "expected": 0.86, "seconds": 30.0},
         ],
         "pool": {"documents": 25000, "read": 8000, "labelled_inside": 12},
     }

@@ -138,7 +138,7 @@ def test_figures_that_do_not_exist(tmp_path: Path) -> None:
     report["calibration"] |= {"ece_before": None, "bins_before": [], "ece_after": None}
     report["calibration"]["bins_after"] = [{"confidence": None, "accuracy": 1.0, "n": 1}]
     report["learning_curve"] = {"points": [{"labels": 1, "accuracy": 1.0, "low": 0.2, "high": 1.0}], "more": None}
-    report["rounds"][0]["accuracy"] = None
+    report["rounds"][0]["expected"] = None
     seen, drawn = written(report, tmp_path)
     assert [path.name for path in drawn] == [name for name in ALL if name != "calibration.png"]
     assert "yes - - - 0" in seen.text

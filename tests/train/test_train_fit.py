@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,14 @@ def learned(fit: Fit) -> Learner:
         learner.step(step, batch)
     learner.finish()
     return learner
+
+
+def test_a_fit_goes_on_from_the_tensors_it_is_given(tiny_encoder: Path) -> None:
+    first = learned(fit(tiny_encoder, "contrast", 3)).model.state_dict()
+    second = Learner(replace(fit(tiny_encoder, "contrast", 3), initial=dict(first)), CPU)
+    assert all(torch.equal(tensor, first[name]) for name, tensor in second.model.state_dict().items())
+    fresh = Learner(fit(tiny_encoder, "contrast", 3), CPU).model.state_dict()
+    assert any(not torch.equal(tensor, first[name]) for name, tensor in fresh.items())
 
 
 @pytest.mark.parametrize("sizes", [(30, 30), (40, 6, 2), (90, 1)])

@@ -21,11 +21,11 @@ def test_notes_probabilities_and_fits_are_made_once(tmp_path: Path) -> None:
     kept, again = (Kept(Storage(str(tmp_path)), "run") for _ in range(2))
     fits = [FitResult({"a": torch.arange(3.0)}, np.array([[0.25, 0.75]]), 7, 1.5), FitResult({}, np.zeros((0, 2)), 8)]
     assert kept.note("plan", lambda: {"rounds": 2}) == {"rounds": 2}
-    assert kept.probabilities("p", lambda: np.eye(2)).tolist() == np.eye(2).tolist()
+    assert kept.array("p", lambda: np.eye(2)).tolist() == np.eye(2).tolist()
     kept.fits("f", lambda: fits)
 
     assert again.note("plan", never) == {"rounds": 2}  # type: ignore[arg-type]
-    assert again.probabilities("p", never).tolist() == np.eye(2).tolist()  # type: ignore[arg-type]
+    assert again.array("p", never).tolist() == np.eye(2).tolist()  # type: ignore[arg-type]
     one, other = again.fits("f", never)  # type: ignore[arg-type]
     assert torch.equal(one.weights["a"], torch.arange(3.0))
     assert (one.held_out.tolist(), one.steps, one.seconds) == ([[0.25, 0.75]], 7, 1.5)

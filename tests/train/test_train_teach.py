@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from train_kit import THREE
 
-from tlnlp.config import FinetuneSettings, load_settings
+from tlnlp.config import EvaluateSettings, FinetuneSettings, load_settings
 from tlnlp.errors import EngineError, InputDataError, LabelFaultsError
 from tlnlp.model.classifier import Classifier
 from tlnlp.registry import Registry
+from tlnlp.train.evaluation import evaluate_version
 from tlnlp.train.finetune import FinetuneResult, finetune
 from tlnlp.train.rounds import Rounds
 from tlnlp.train.teach import Guesses, sureness, told_of
@@ -43,7 +44,7 @@ def overrides(folder: Path, encoder: Path, documents: Path | None, labels: int =
         "teaching.crop_tokens=8",
         "teaching.batch_size=8",
         "teaching.max_rounds=2",
-        "time_budget_s=600",
+        "time_budget_s=6000",  # A busy machine must not cut rounds.
         *([f"unlabelled={documents}"] if documents is not None else []),
     ]
 
@@ -71,11 +72,18 @@ def test_two_rounds(tmp_path: Path, tiny_encoder: Path, capfd: pytest.CaptureFix
     (ledger,) = registry.ledgers("moods")
     stages = [stage["name"] for stage in ledger["stages"]]
     assert stages == [
-        "labels", "unlabelled", "cross_validation", "round_1", "round_2", "last_guesses", "report", "bundle",
-        "register",
+        "labels", "unlabelled", "cross_validation", "fit", "held_out", "round_1", "round_2", "last_guesses", "report",
+        "bundle", "register",
     ]  # fmt: skip
     assert (ledger["counts"]["unlabelled"], ledger["counts"]["labelled_inside"]) == (200, 30)
-    report = training_of(result)["report"]
+    training = training_of(result)
+    # Documents that are evaluated later are known again, labels among them not.
+    assert len(training["unlabelled_sha256"]) == 200
+    given = [f"registry={tmp_path / 'registry'}", "model=moods@1", f"labels={tmp_path / 'evaluated.jsonl'}"]
+    kit.write_jsonl(tmp_path / "evaluated.jsonl", [*kit.labelled(20, 5, THREE), *kit.labelled(5, 0, THREE)])
+    evaluated = evaluate_version(load_settings(EvaluateSettings, None, given))
+    assert (evaluated.trained_on, evaluated.read_unlabelled) == (5, 20)
+    report = training["report"]
     assert [told["round"] for told in report["rounds"]] == [1, 2, 3]
     assert report["pool"] == {"documents": 200, "read": 600, "labelled_inside": 30}
     path = local_path(result.version.uri)
@@ -90,10 +98,10 @@ def test_cut_short_between_rounds_it_goes_on(
     given = overrides(tmp_path, tiny_encoder, pool(tmp_path))
     whole = Rounds._tell
 
-    def killed(self: Rounds, number: int, guesses: Guesses) -> float:
+    def killed(self: Rounds, number: int, guesses: Guesses) -> None:
         if number == 2:
             raise EngineError("killed")
-        return whole(self, number, guesses)
+        whole(self, number, guesses)
 
     monkeypatch.setattr(Rounds, "_tell", killed)
     with pytest.raises(EngineError, match="killed"):
@@ -118,7 +126,7 @@ def test_a_pool_of_another_language_is_left_aside(
     # 300 labels: the n-gram view knows them well without any document.
     given = overrides(tmp_path, tiny_encoder, kit.write_jsonl(tmp_path / "pool.jsonl", rows), labels=300)
     result = run(given)
-    assert "teach nothing about these labels" in capfd.readouterr().err
+    assert "the labels alone are learned from" in capfd.readouterr().err
     (ledger,) = Registry(str(tmp_path / "registry")).ledgers("moods")
     assert "fit" in [stage["name"] for stage in ledger["stages"]]
     assert result.version.version == 1
@@ -146,6 +154,14 @@ def test_a_pool_of_equal_texts_is_one_document(
     assert result.version.version == 1
 
 
+def test_ten_thousand_labels(tmp_path: Path, tiny_encoder: Path) -> None:
+    result = run(overrides(tmp_path, tiny_encoder, pool(tmp_path), labels=10_000))
+    assert (result.labels, result.version.version) == (10_000, 1)
+    assert result.held_out is not None
+    # So many need not all be held out in turn.
+    assert 2000 <= result.held_out.n <= 2600
+
+
 def test_two_labels(tmp_path: Path, tiny_encoder: Path) -> None:
     given = overrides(tmp_path, tiny_encoder, pool(tmp_path))
     kit.write_jsonl(tmp_path / "labels-30.jsonl", kit.labelled(2, 0, THREE[:2]))
@@ -159,5 +175,5 @@ def test_sureness_and_what_is_told() -> None:
     probabilities = np.array([[0.25, 0.25, 0.25, 0.25], [1.0, 0, 0, 0], [0.625, 0.125, 0.125, 0.125]])
     assert sureness(probabilities) == pytest.approx([0.0, 1.0, 0.5])
     other = probabilities[[0, 0, 2]]
-    guesses = Guesses([None] * 3, probabilities, other, probabilities, probabilities, other, (1.0, 0.0))  # type: ignore[arg-type]
-    assert told_of(4, guesses) == {"round": 4, "documents": 3, "agreement": 1.0, "sure": 0.6667}
+    guesses = Guesses([None] * 3, probabilities, other, probabilities, None, probabilities, other, (1.0, 0.0))  # type: ignore[arg-type]
+    assert told_of(4, guesses) == {"round": 4, "documents": 3, "agreement": 1.0, "sure": 0.6667, "expected": 0.625}

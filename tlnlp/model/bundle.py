@@ -127,10 +127,22 @@ def read_spec(folder: Path) -> BundleSpec:
 
 def trained_on(folder: Path) -> frozenset[str]:
     """sha256 of every text whose label the model has seen."""
+    return frozenset(_training(folder)["text_sha256"])
+
+
+def read_unlabelled(folder: Path) -> frozenset[str]:
+    """The first half of the sha256 of every text that the model has learned from without a label."""
+    return frozenset(_training(folder).get("unlabelled_sha256", ()))
+
+
+def _training(folder: Path) -> dict[str, Any]:
     try:
-        return frozenset(json.loads((folder / TRAINING).read_bytes())["text_sha256"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        found = dict(json.loads((folder / TRAINING).read_bytes()))
+    except (OSError, ValueError, TypeError) as error:
         raise BundleError(f"{folder}: {TRAINING} cannot be read") from error
+    if "text_sha256" not in found:
+        raise BundleError(f"{folder}: {TRAINING} cannot be read")
+    return found
 
 
 def _read_manifest(folder: Path) -> tuple[bytes, dict[str, Mapping[str, Any]]]:

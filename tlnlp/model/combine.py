@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 FLOOR = 1e-7
-ENCODER_WEIGHTS = np.round(np.geomspace(0.2, 2.0, 31), 4)
+ENCODER_WEIGHTS = np.round(np.geomspace(0.1, 5.0, 52), 4)
+TAUGHT_SHARE = 0.75
+# What weights far from 1 cost, in nats in all per squared unit: a few dozen texts cannot tell near-equal ones apart.
+SHRINKAGE = 2.0
 NGRAM_WEIGHTS = np.round(np.linspace(0.0, 2.0, 41), 4)
 
 
@@ -32,8 +35,38 @@ def log_loss(probabilities: Floats, targets: NDArray[np.int64]) -> float:
     return float(-np.log(np.maximum(picked, FLOOR)).mean())
 
 
+def expected_log_loss(probabilities: Floats, truth: Floats) -> float:
+    """Of texts that are of a class with a probability; both (texts, classes)."""
+    return float(-(truth * np.log(np.maximum(probabilities, FLOOR))).sum(axis=1).mean())
+
+
+def fit_sharpness(probabilities: Floats, truth: Floats, shrinkage: float = 0.0) -> float:
+    """The power of probabilities that is nearest to a truth told in probabilities; both (texts, classes).
+
+    Temperature scaling, drawn towards 1 as the weights of ``fit_weights`` are.
+    """
+    logs = np.log(np.maximum(probabilities, FLOOR))
+    losses = [
+        expected_log_loss(softmax(power * logs), truth) + shrinkage / len(truth) * np.log(power) ** 2
+        for power in ENCODER_WEIGHTS
+    ]
+    return float(ENCODER_WEIGHTS[int(np.argmin(losses))])
+
+
+def pool_taught(near: Floats, ngram: Floats) -> tuple[float, float]:
+    """Weights of calibrated probabilities and of an n-gram view that learned from them, by documents without labels.
+
+    Were the two wrong independently of one another, the n-gram view's log-probabilities would count in full, as sharp
+    as they agree with the others (naive Bayes). It learned from them, and counts by ``TAUGHT_SHARE``. The sum would be
+    too sure of what both say: it is made no surer than the calibrated probabilities bear out.
+    """
+    ngram_weight = TAUGHT_SHARE * fit_sharpness(ngram, near)
+    together = fit_sharpness(combine(near, ngram, 1.0, ngram_weight), near)
+    return together, together * ngram_weight
+
+
 def fit_weights(
-    encoder: Floats, ngram: Floats, targets: NDArray[np.int64], shrinkage: float = 2.0
+    encoder: Floats, ngram: Floats, targets: NDArray[np.int64], shrinkage: float = SHRINKAGE
 ) -> tuple[float, float]:
     """The weights of least log-loss on held-out texts, drawn a little towards (1, 0).
 

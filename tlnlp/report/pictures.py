@@ -165,19 +165,19 @@ def baselines(report: Report) -> Figure | None:
 
 
 def rounds(report: Report) -> Figure | None:
-    """Accuracy after each round of training, and how long it took."""
-    found = [one for one in report.get("rounds") or [] if one.get("accuracy") is not None]
+    """How many documents each teacher is expected to guess right, and how long it took."""
+    found = [one for one in report.get("rounds") or [] if one.get("expected") is not None]
     if not found:
         return None
     figure = Figure(figsize=(WIDTH_IN, 1.1 + 0.5 * len(found)), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=[3, 2])
-    places, values = range(len(found)), [one["accuracy"] for one in found]
+    places, values = range(len(found)), [one["expected"] for one in found]
     left.plot(values, places, color=BLUE, marker="o")
     for place, value in enumerate(values):
         left.annotate(f"{value:.1%}", (value, place), (0, 7), textcoords="offset points", ha="center", fontsize=8.5)
     names = [textwrap.fill(f"{one.get('round', '')}. {plain(str(one.get('what') or ''), 60)}", 26) for one in found]
     left.set_yticks(places, names, fontsize=9)
-    left.set(ylim=(len(found) - 0.5, -0.7), xlabel="accuracy")
+    left.set(ylim=(len(found) - 0.5, -0.7), xlabel="documents expected right")
     left.margins(x=0.15)
     minutes = [(one.get("seconds") or 0) / 60 for one in found]
     right.barh(places, minutes, height=0.5, color="#777777")

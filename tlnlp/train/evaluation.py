@@ -23,15 +23,20 @@ from tlnlp.train.metrics import Evaluation, evaluate
 
 @dataclass(frozen=True)
 class EvaluateResult:
-    """``trained_on``: how many of the texts the version was trained on; a figure with such texts flatters it."""
+    """``trained_on``: how many of the texts the version was trained on; a figure with such texts flatters it.
+
+    ``read_unlabelled``: how many it learned from as documents, without a label; their figure is of a model that has
+    read what it is asked about (transductive), which is fair where all documents are there beforehand.
+    """
 
     version: ModelVersion
     figures: Evaluation
     trained_on: int
+    read_unlabelled: int
 
     def to_json(self) -> dict[str, Any]:
         head = {"model": self.version.name, "version": self.version.version}
-        return head | self.figures.to_json() | {"trained_on": self.trained_on}
+        return head | self.figures.to_json() | {"trained_on": self.trained_on, "read_unlabelled": self.read_unlabelled}
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,7 @@ class Reading:
     probabilities: Floats
     targets: NDArray[np.int64]
     seen: int
+    read_unlabelled: int
 
     @property
     def correct(self) -> NDArray[np.bool_]:
@@ -62,7 +68,7 @@ def evaluate_version(settings: EvaluateSettings) -> EvaluateResult:
     registry = Registry(settings.registry)
     version = registry.resolve(settings.model)
     answers = read_answers(registry, version, read_held_out(settings), settings.threads)
-    return EvaluateResult(version, answers.figures, answers.seen)
+    return EvaluateResult(version, answers.figures, answers.seen, answers.read_unlabelled)
 
 
 def read_held_out(settings: EvaluateSettings) -> LabelledSet:
@@ -88,6 +94,8 @@ def read_answers(registry: Registry, version: ModelVersion, labelled: LabelledSe
                 f"{', '.join(classifier.classes)}"
             )
         targets = np.asarray([index[example.label] for example in labelled.examples], dtype=np.int64)
-        seen = bundle.trained_on(folder)
-        overlap = sum(text_sha256(text) in seen for text in labelled.texts)
-        return Reading(version, classifier.classes, classifier.predict(labelled.texts), targets, overlap)
+        digests = [text_sha256(text) for text in labelled.texts]
+        known, read = bundle.trained_on(folder), bundle.read_unlabelled(folder)
+        seen = sum(digest in known for digest in digests)
+        unlabelled = sum(digest[: len(digest) // 2] in read for digest in digests)
+        return Reading(version, classifier.classes, classifier.predict(labelled.texts), targets, seen, unlabelled)

@@ -13,6 +13,7 @@ from tlnlp.config import FinetuneSettings
 from tlnlp.data.labels import LabelledSet
 from tlnlp.data.text import prepare
 from tlnlp.model import bundle
+from tlnlp.model.combine import Floats
 from tlnlp.model.encode import Encoder, TokenIds
 from tlnlp.model.reference import max_positions, save_tokenizer
 from tlnlp.train.fit import Fit, Objective, steps_of
@@ -81,6 +82,11 @@ class Examples:
     @property
     def one_hot(self) -> NDArray[np.float32]:
         return np.eye(len(self.classes), dtype=np.float32)[self.targets]
+
+    def known(self, documents: int, given: NDArray[np.bool_] | None = None) -> Floats:
+        """What is known of so many documents, nothing, and of the labels after them: their classes, where ``given``."""
+        labels = self.one_hot.astype(np.float64) if given is None else self.one_hot * given[:, None].astype(np.float64)
+        return np.vstack([np.zeros((documents, len(self.classes))), labels])
 
     def fit(self, settings: FinetuneSettings, train: Positions, held_out: Positions, seed: int) -> Fit:
         """A fit on some of the labels alone."""

@@ -170,6 +170,7 @@ def _assemble(
         "held_out": figures.to_json() if figures is not None else None,
         "report": report,
         "text_sha256": sorted(text_sha256(text) for text in labelled.texts),
+        "unlabelled_sha256": sorted(text_sha256(text)[:32] for text in learned.documents),
     }
     parity = assemble.write_bundle(folder, spec, learned.weights, learned.ngram, training, examples.cut)
     say(f"bundle: exported graph within {parity:.1e} of torch")

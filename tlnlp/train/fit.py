@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -45,6 +45,7 @@ class Fit:
     ``tokens``: of whole texts, special tokens at their ``edges``; ``targets`` (texts, classes): probabilities;
     ``weights`` (texts,): how much each counts; ``held_out``: texts to predict at the end, cut as scoring cuts them.
     Steps read windows of ``crop_tokens``; the last head is fitted on windows of ``read_tokens``, as scoring reads.
+    ``initial``: tensors to begin from; None: the pretrained encoder.
     """
 
     encoder: str
@@ -61,6 +62,7 @@ class Fit:
     objective: Objective
     seed: int
     recipe: TrainingSettings
+    initial: dict[str, Any] | None = None
 
     @property
     def classes(self) -> int:
@@ -129,6 +131,8 @@ class Learner:
         attention = "eager" if device.type == "cpu" else "sdpa"
         dropout = fit.recipe.dropout
         self.model = load_encoder(fit.encoder, fit.classes, fit.pooling, dropout, fit.seed, attention).to(device)
+        if fit.initial is not None:
+            self.model.load_state_dict({name: torch.as_tensor(tensor) for name, tensor in fit.initial.items()})
         self.trained: nn.Module = self.model  # What a step runs; a wrapper around the model where workers share it.
         self.bf16 = in_bfloat16(device, fit.recipe.precision)
         embeddings = getattr(getattr(self.model.encoder, "embeddings", None), "word_embeddings", None)

@@ -33,14 +33,14 @@ class Kept:
             return made
         return dict(json.loads(data))
 
-    def probabilities(self, key: str, make: Callable[[], Floats]) -> Floats:
-        """An array (texts, classes)."""
+    def array(self, key: str, make: Callable[[], Floats]) -> Floats:
+        """What was read of texts: an array (texts, ...)."""
         data = self._read(f"{key}.safetensors")
         if data is None:
             made = make()
-            self._storage.write(f"{self._name}/{key}.safetensors", save({"probabilities": torch.tensor(made)}))
+            self._storage.write(f"{self._name}/{key}.safetensors", save({"array": torch.tensor(made)}))
             return made
-        return load(data)["probabilities"].numpy()
+        return load(data)["array"].numpy()
 
     def fits(self, key: str, make: Callable[[], list[FitResult]]) -> list[FitResult]:
         """Fitted models, with what they predict of the texts held out from them."""

@@ -19,6 +19,7 @@ from tlnlp.train.crossval import CURVE_FOLDS, CURVE_SHARES, LABELS_C, CrossValid
 from tlnlp.train.examples import Examples
 from tlnlp.train.kept import Kept
 from tlnlp.train.pace import Pace
+from tlnlp.train.ray_job import FitResult
 from tlnlp.train.rounds import Rounds
 from tlnlp.train.teach import Teaching
 
@@ -28,7 +29,7 @@ class Learned:
     """``weights``: the encoder view's tensors; ``combination``: weights of encoder and n-gram view.
 
     ``found``: the cross-validation, None where too few labels could be held out; ``rounds``: what each step of learning
-    came to, for the report.
+    came to, for the report; ``documents``: the texts read in them; ``documents_read``: how many in all, some again.
     """
 
     weights: dict[str, Any]
@@ -37,6 +38,7 @@ class Learned:
     steps: int
     found: CrossValidation | None
     rounds: tuple[dict[str, Any], ...] = ()
+    documents: tuple[str, ...] = ()
     documents_read: int = 0
 
 
@@ -64,10 +66,10 @@ class Learning:
             found = cross_validate(self.examples, self.settings, self.kept)
         if found is not None:
             self._note_pace(found)
-            taught = self._teach(found, pool) if pool is not None else None
-            if taught is not None:
-                return taught
-        return self._labels_alone(found)
+        with self.ledger.stage("fit"):
+            fit = self._fit(found)
+        taught = self._teach(found, fit, pool) if found is not None and pool is not None else None
+        return taught if taught is not None else self._labels_alone(found, fit)
 
     def forget(self) -> None:
         """Of a registered run nothing need be resumed; left in place, its like would return it untrained."""
@@ -86,35 +88,37 @@ class Learning:
             sum(CURVE_SHARES) * CURVE_FOLDS * float(np.mean([fit.seconds for fit in found.fits])) / places
         )
 
-    def _labels_alone(self, found: CrossValidation | None) -> Learned:
+    def _fit(self, found: CrossValidation | None) -> FitResult:
+        """On all labels."""
         settings, examples = self.settings, self.examples
-        everything, nothing = np.arange(len(examples.texts)), np.zeros(0, dtype=np.int64)
-        fit = examples.fit(settings, everything, nothing, settings.seed)
-        with self.ledger.stage("fit"):
-            expected = sum(one.seconds for one in found.fits) / len(found.fits) if found is not None else 0.0
-            self.budget.refuse(expected, "before the last fit")
-            result = ray_job.run_fit(fit, settings.ray, self.storage, self.name, "training")
-            self.ledger.results["fit"] = result.to_json()
-        weights = result.weights if found is None else soup([*found.fits, result], examples, settings)
+        expected = sum(one.seconds for one in found.fits) / len(found.fits) if found is not None else 0.0
+        self.budget.refuse(expected, "before the fit on all labels")
+        fit = examples.fit(settings, np.arange(len(examples.texts)), np.zeros(0, dtype=np.int64), settings.seed)
+        return self.kept.fits(
+            "fit", lambda: [self._told(ray_job.run_fit(fit, settings.ray, self.storage, self.name, "training"))]
+        )[0]
+
+    def _told(self, result: FitResult) -> FitResult:
+        self.ledger.results["fit"] = result.to_json()
+        return result
+
+    def _labels_alone(self, found: CrossValidation | None, fit: FitResult) -> Learned:
+        settings, examples = self.settings, self.examples
         ngram = fit_ngram(examples.texts, examples.targets.tolist(), len(examples.classes), settings.seed, c=LABELS_C)
         if found is None:
-            return Learned(weights, ngram, (1.0, 0.0), result.steps, None)
-        held = found.held
-        combination = fit_weights(found.encoder[held], found.ngram[held], examples.targets[held])
-        return Learned(weights, ngram, combination, result.steps, found)
+            return Learned(fit.weights, ngram, (1.0, 0.0), fit.steps, None)
+        weights = soup([*found.fits, fit], examples, settings)
+        combination = fit_weights(found.encoder[found.held], found.ngram[found.held], examples.targets[found.held])
+        return Learned(weights, ngram, combination, fit.steps, found)
 
-    def _teach(self, found: CrossValidation, pool: Pool) -> Learned | None:
+    def _teach(self, found: CrossValidation, fit: FitResult, pool: Pool) -> Learned | None:
         teaching = Teaching(self.settings, self.examples, self.storage, self.kept, self.name, self.pace)
-        rounds = Rounds(teaching, found, pool, self.ledger, self.budget, self.pace)
+        rounds = Rounds(teaching, found, fit, pool, self.ledger, self.budget, self.pace)
         taught = rounds.run()
         if taught is None:
             return None
-        return Learned(
-            taught.weights,
-            taught.ngram,
-            taught.combination,
-            taught.steps,
-            found,
-            tuple(rounds.told),
-            sum(told["documents"] for told in rounds.told),
-        )
+        read = sum(told["documents"] for told in rounds.told)
+        told = tuple(rounds.told)
+        # Rounds take documents from the beginning of the pool, one after another.
+        documents = pool.texts[:read]
+        return Learned(taught.weights, taught.ngram, taught.combination, taught.steps, found, told, documents, read)

@@ -1,4 +1,4 @@
-"""The rounds of teaching in a time budget: planned by the pace of the machine, told one by one, the best one kept."""
+"""The rounds of teaching in a time budget: planned by the pace of the machine, told one by one."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from tlnlp.cost import Budget
 from tlnlp.data.pool import Pool
 from tlnlp.ledger import Ledger
-from tlnlp.model.combine import combine
+from tlnlp.model.combine import SHRINKAGE, combine, fit_sharpness
 from tlnlp.model.encode import TokenIds
 from tlnlp.model.ngram import NgramView
 from tlnlp.progress import say
-from tlnlp.train.crossval import CrossValidation, soup
+from tlnlp.train.crossval import CrossValidation, spread_to_held_out
 from tlnlp.train.pace import Pace, Plan
 from tlnlp.train.ray_job import FitResult
 from tlnlp.train.teach import Documents, Guesses, Teaching, told_of
@@ -25,13 +25,15 @@ from tlnlp.train.teach import Documents, Guesses, Teaching, told_of
 NGRAMS_S = 40.0
 # Fewer documents than this are not learned from.
 LEAST_DOCUMENTS = 50
+# Of the time that is left, so much goes into measuring on held-out labels what documents tell.
+HELD_OUT_SHARE = 0.06
 # Texts whose lengths stand for those of the pool.
 SAMPLED = 500
 
 
 @dataclass(frozen=True)
 class Taught:
-    """The best round: the encoder view's tensors, the n-gram view that learned from it, weights of the two."""
+    """The last encoder's tensors, the n-gram view that learned from its guesses, weights of the two."""
 
     weights: dict[str, Any]
     ngram: NgramView
@@ -41,10 +43,11 @@ class Taught:
 
 @dataclass
 class Rounds:
-    """``told``: what the report keeps of each stage."""
+    """``alone``: the fit on all labels, the first teacher; ``told``: what the report keeps of each stage."""
 
     teaching: Teaching
     found: CrossValidation
+    alone: FitResult
     pool: Pool
     ledger: Ledger
     budget: Budget
@@ -61,24 +64,25 @@ class Rounds:
         plan = self._plan()
         if not plan.rounds:
             return None
-        teaching = self.teaching
-        best: tuple[float, dict[str, Any], Guesses | None] = 0.0, {}, None
-        weights = soup(self.found.fits, teaching.examples, teaching.settings)
-        steps = self.found.fits[0].steps
-        for number in range(1, plan.rounds + 2):
-            with self.ledger.stage(f"round_{number}" if number <= plan.rounds else "last_guesses"):
-                held_out = (self.found.held, self.found.encoder) if number == 1 else None
-                documents = self._documents((number - 1) * plan.documents, plan.documents)
-                guesses = teaching.guesses(number, weights, documents, held_out)
-                right = self._tell(number, guesses)
+        teaching, weights, steps = self.teaching, self.alone.weights, self.alone.steps
+        documents = self._documents(0, plan.documents)
+        with self.ledger.stage("held_out"):
+            sharpness = self._sharpness(documents)
+        if sharpness is None:
+            return None
+        for number in range(1, plan.rounds + 1):
+            with self.ledger.stage(f"round_{number}"):
+                guesses = teaching.guesses(number, weights, documents, sharpness)
+                self._tell(number, guesses)
                 if number == 1 and not self._teaches(guesses):
                     return None
-                if number > 1 and right >= best[0]:  # Of equals the later, which has learned from more documents.
-                    best = right, weights, guesses
-                if number <= plan.rounds:
-                    pupil = self._pupil(number, guesses, plan.rounds)
-                    weights, steps = pupil.weights, steps + pupil.steps
-        return self._best(*best, steps)
+                pupil = self._pupil(number, weights, guesses, plan.rounds)
+                weights, steps = pupil.weights, steps + pupil.steps
+                documents = self._documents(number * plan.documents, plan.documents)
+        with self.ledger.stage("last_guesses"):
+            guesses = teaching.guesses(plan.rounds + 1, weights, documents, sharpness)
+            self._tell(plan.rounds + 1, guesses)
+            return self._taught(weights, guesses, steps)
 
     def _plan(self) -> Plan:
         settings, texts = self.teaching.settings.teaching, self.pool.texts
@@ -98,32 +102,45 @@ class Rounds:
             say("time_budget_s leaves no time to learn from unlabelled documents; the labels alone are learned from")
         return plan
 
-    def _pupil(self, number: int, guesses: Guesses, rounds: int) -> FitResult:
+    def _pupil(self, number: int, teacher: dict[str, Any], guesses: Guesses, rounds: int) -> FitResult:
         settings = self.teaching.settings.teaching
         crop_tokens = self._mean_tokens(settings.crop_tokens)
         # What stands between this encoder and the next, or the end: reading as many documents again, and n-grams.
         again_s = float(guesses.documents.cut.lengths.sum()) / self.pace.reading + NGRAMS_S
         crops = self.pace.crops(rounds - number + 1, again_s, crop_tokens, len(guesses.documents))
         self.budget.refuse(crops * crop_tokens / self.pace.learning, f"before the encoder of round {number}")
-        result = self.teaching.pupil(number, guesses, crops)
+        result = self.teaching.pupil(number, teacher, guesses, crops)
         self.ledger.results[f"pupil_{number}"] = result.to_json()
         self.pace.has_learned(result.steps * settings.batch_size * crop_tokens, result.seconds)
         return result
 
-    def _tell(self, number: int, guesses: Guesses) -> float:
-        """The share of labels that the guessing encoder gets right: held out from it, or known to its teachers only."""
-        targets, held = self.teaching.examples.targets, self.found.held
-        if number == 1:
-            what, right = "labels alone", self.found.encoder[held].argmax(axis=1) == targets[held]
-        else:
-            both = combine(guesses.encoder_of_labels, guesses.ngram_of_labels, *guesses.weights)
-            what, right = f"taught in round {number - 1}", both.argmax(axis=1) == targets
+    def _sharpness(self, documents: Documents) -> float | None:
+        """The power at which spreading tells held-out labels best; None where it tells them worse than labels alone.
+
+        Every fit of the cross-validation reads the documents, so only some are read.
+        """
+        teaching, held = self.teaching, self.found.held
+        share_s = HELD_OUT_SHARE * self.pace.left_s / len(self.found.fits)
+        count = int(share_s * self.pace.reading / max(1.0, float(documents.cut.lengths.mean())))
+        note = teaching.kept.note("held-out", lambda: {"documents": min(max(count, LEAST_DOCUMENTS), len(documents))})
+        some = documents.cut[: int(note["documents"])]
+        said = spread_to_held_out(teaching.examples, teaching.settings, self.found, some, teaching.kept)[held]
+        targets = teaching.examples.targets[held]
+        right = float((said.argmax(axis=1) == targets).mean())
+        before = float((self.found.encoder[held].argmax(axis=1) == targets).mean())
+        say(f"held-out labels right: {before:.1%} by labels alone, {right:.1%} among {len(some)} documents")
+        self.ledger.results["held_out"] = {"labels_alone": round(before, 4), "among_documents": round(right, 4)}
+        if right + self._spread < before:
+            say("among the unlabelled documents labels are told worse: the labels alone are learned from")
+            return None
+        return fit_sharpness(said, teaching.examples.one_hot[held].astype(np.float64), SHRINKAGE)
+
+    def _tell(self, number: int, guesses: Guesses) -> None:
+        what = "labels alone" if number == 1 else f"taught in round {number - 1}"
         seconds = self.pace.spent_s - sum(told["seconds"] for told in self.told)
-        told = told_of(number, guesses) | {"what": what, "accuracy": float(right.mean()), "seconds": round(seconds, 1)}
-        say(f"{what}: {right.mean():.1%} of {len(right)} labels right")
+        told = told_of(number, guesses) | {"what": what, "seconds": round(seconds, 1)}
         self.told.append(told)
         self.ledger.results[f"guesses_{number}"] = told
-        return float(right.mean())
 
     def _teaches(self, guesses: Guesses) -> bool:
         """Whether documents taught the n-gram view as much about the labels as other labels did."""
@@ -137,11 +154,16 @@ class Rounds:
         say("the unlabelled documents teach nothing about these labels: the labels alone are learned from")
         return False
 
-    def _best(self, right: float, weights: dict[str, Any], guesses: Guesses | None, steps: int) -> Taught | None:
-        if guesses is None or right + self._spread < float(self.told[0]["accuracy"]):
+    def _taught(self, weights: dict[str, Any], guesses: Guesses, steps: int) -> Taught | None:
+        """None where the last encoder forgot what held-out labels told the first."""
+        held, targets = self.found.held, self.teaching.examples.targets
+        both = combine(guesses.encoder_of_labels, guesses.ngram_of_labels, *guesses.weights)
+        right = float((both.argmax(axis=1) == targets).mean())
+        before = float((self.found.encoder[held].argmax(axis=1) == targets[held]).mean())
+        if right + self._spread < before:
             say("teaching made the model worse: the labels alone are learned from")
             return None
-        return Taught(weights, self.teaching.last_ngram(guesses), guesses.weights, steps)
+        return Taught(guesses.headed(weights), self.teaching.last_ngram(guesses), guesses.weights, steps)
 
     @property
     def _spread(self) -> float:

@@ -21,9 +21,9 @@ from tlnlp.errors import EngineError
 from tlnlp.model.combine import Floats
 from tlnlp.model.encode import TokenIds
 from tlnlp.model.ngram import FEATURES, NgramView, fit_ngram
-from tlnlp.model.reference import TextClassifier, load_encoder
+from tlnlp.model.reference import load_encoder
 from tlnlp.progress import meter
-from tlnlp.train.fit import Fit, Learner, features, in_bfloat16, read
+from tlnlp.train.fit import Fit, Learner, features, in_bfloat16
 from tlnlp.train.ray_job import FitResult, uses_gpu
 
 # Texts that a task reads; of like length, since neighbours are padded alike.
@@ -78,16 +78,7 @@ def guess_each(lessons: Sequence[Lesson], settings: RaySettings, what: str) -> l
 def states_of(
     tokens: TokenIds, weights: dict[str, Any] | None, reading: Reading, settings: RaySettings, what: str
 ) -> Floats:
-    """Pooled states (texts, hidden) of an encoder: of these tensors, or as pretrained. Raises EngineError."""
-    chunks = [tokens[start : start + CHUNK] for start in range(0, len(tokens), CHUNK)]
-    share = _share(settings, len(chunks))
-    kept = None if weights is None else ray.put({name: tensor.numpy() for name, tensor in weights.items()})
-    jobs = [(kept, ray.put(chunk), reading, share[0]) for chunk in chunks]
-    return np.concatenate(_side_by_side(_states, jobs, settings, share, what))
-
-
-def read_all(weights: dict[str, Any], tokens: TokenIds, reading: Reading, settings: RaySettings, what: str) -> Floats:
-    """Probabilities (texts, classes) of texts as they are, by the model of these tensors.
+    """Pooled states (texts, hidden) of an encoder: of these tensors, or as pretrained.
 
     Raises:
         EngineError: a reader was lost too often, or has a fault.
@@ -95,13 +86,12 @@ def read_all(weights: dict[str, Any], tokens: TokenIds, reading: Reading, settin
     order = np.argsort(-tokens.lengths, kind="stable")
     chunks = [order[start : start + CHUNK] for start in range(0, len(order), CHUNK)]
     share = _share(settings, len(chunks))
-    kept = ray.put({name: tensor.numpy() for name, tensor in weights.items()})
+    kept = None if weights is None else ray.put({name: tensor.numpy() for name, tensor in weights.items()})
     jobs = [(kept, ray.put(tokens.take(chunk)), reading, share[0]) for chunk in chunks]
-    probabilities = np.zeros((len(tokens), reading.classes))
-    found = _side_by_side(_read, jobs, settings, share, what)
-    for chunk, of_chunk in zip(chunks, found, strict=True):
-        probabilities[chunk] = of_chunk
-    return probabilities
+    states = np.concatenate(_side_by_side(_states, jobs, settings, share, what))
+    found = np.empty_like(states)
+    found[order] = states
+    return found
 
 
 def _side_by_side(
@@ -150,23 +140,13 @@ def _guess(lesson: Lesson) -> Floats:
 
 
 def _states(weights: dict[str, Any] | None, tokens: TokenIds, reading: Reading, cores: int) -> Floats:
-    return features(*_opened(weights, tokens, reading, cores))
-
-
-def _read(weights: dict[str, Any] | None, tokens: TokenIds, reading: Reading, cores: int) -> Floats:
-    return read(*_opened(weights, tokens, reading, cores))
-
-
-def _opened(
-    weights: dict[str, Any] | None, tokens: TokenIds, reading: Reading, cores: int
-) -> tuple[TextClassifier, TokenIds, int, torch.device, bool]:
-    """What a reading takes: the model, of these tensors or as it was pretrained, on the device of this task."""
     torch.set_num_threads(cores)
     device = _device()
     model = load_encoder(reading.encoder, reading.classes, reading.pooling, dropout=0.0, seed=0)
     if weights is not None:
         model.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
-    return model.to(device), tokens, reading.pad_token_id, device, in_bfloat16(device, reading.precision)
+    bf16 = in_bfloat16(device, reading.precision)
+    return features(model.to(device), tokens, reading.pad_token_id, device, bf16)
 
 
 def _device() -> torch.device:

@@ -1,11 +1,13 @@
-"""Two views teach each other on unlabelled documents.
+"""Documents without labels teach: what labels say spreads to them, and two views learn from one another's guesses.
 
-Co-training (Blum and Mitchell 1998) with self-training (Xie et al. 2020). A round: the encoder guesses documents; the
-n-gram view learns from those guesses, over the vocabulary of the corpus; the two together guess the same documents,
-each document by an n-gram view that did not learn from its own guess; and a new encoder learns from what they say, in
-many short windows. A view that learned from its own guesses would only grow surer of its faults.
+Co-training (Blum and Mitchell 1998) with self-training (Xie et al. 2020) and label spreading (Zhou et al. 2004). A
+round: an encoder places labels and documents in one space; the labels spread to the documents near them; the n-gram
+view learns from what they became, over the vocabulary of the corpus; the two together guess the same documents, each
+document by an n-gram view that did not learn from its own guess; and the encoder learns on from what they say, in many
+short windows. A view that learned from its own guesses would only grow surer of its faults.
 
-Pupils see documents alone, never the labels. So the labels still tell, at every round, whether teaching helps.
+Taught encoders see documents alone. But the labels reached their teachers, so how often they are right about labels
+flatters; confidence comes from labels that were held out.
 """
 
 from __future__ import annotations
@@ -15,21 +17,23 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from tlnlp.config import FinetuneSettings
-from tlnlp.model.combine import Floats, combine, fit_weights
+from tlnlp.model.combine import Floats, combine, pool_taught, softmax
 from tlnlp.model.encode import TokenIds
 from tlnlp.model.ngram import NgramView, features_for
 from tlnlp.progress import say
 from tlnlp.storage import Storage
 from tlnlp.train import ray_job
 from tlnlp.train.examples import Examples
-from tlnlp.train.fit import Fit
+from tlnlp.train.fit import Fit, linear_head
 from tlnlp.train.kept import Kept
 from tlnlp.train.pace import Pace
 from tlnlp.train.ray_job import FitResult
-from tlnlp.train.tasks import Lesson, guess_each, learn, read_all
+from tlnlp.train.spread import neighbourhood, spread
+from tlnlp.train.tasks import Lesson, guess_each, learn, states_of
 
 # Features scaled by log-count ratios are small, and guesses many: held tighter, the view learns too little of them.
 GUESSES_C = 100.0
@@ -37,8 +41,8 @@ GUESSES_C = 100.0
 PARTS = 4
 # Guesses less sure than this, on a scale from even odds to certainty, teach more faults than facts.
 SURE_ENOUGH = 0.3
-# Positions of held-out labels, and guesses of all labels (labels, classes), good at those positions.
-Held = tuple[NDArray[np.int64], Floats]
+# Documents that the head is fitted on, at most; more would not move it.
+OF_HEAD = 5000
 
 
 @dataclass(frozen=True)
@@ -55,18 +59,25 @@ class Documents:
 
 @dataclass(frozen=True)
 class Guesses:
-    """What the views say of documents: ``encoder``, ``ngram`` and ``both`` (documents, classes).
+    """What is said of documents: by labels ``near`` them, by ``ngram`` and by ``both``, each (documents, classes).
 
+    ``head``: weight (classes, hidden) and bias (classes,), by which the encoder says the same of any text;
     ``encoder_of_labels`` and ``ngram_of_labels`` (labels, classes): of labelled texts; ``weights``: of the two views.
     """
 
     documents: Documents
-    encoder: Floats
+    near: Floats
     ngram: Floats
     both: Floats
+    head: tuple[NDArray[np.float32], NDArray[np.float32]]
     encoder_of_labels: Floats
     ngram_of_labels: Floats
     weights: tuple[float, float]
+
+    def headed(self, weights: dict[str, Any]) -> dict[str, Any]:
+        """The tensors of the encoder, with the head that fits these guesses."""
+        weight, bias = self.head
+        return weights | {"head.weight": torch.from_numpy(weight), "head.bias": torch.from_numpy(bias)}
 
 
 @dataclass
@@ -80,33 +91,33 @@ class Teaching:
     run_name: str
     pace: Pace
 
-    def guesses(
-        self, round_number: int, weights: dict[str, Any], documents: Documents, held_out: Held | None = None
-    ) -> Guesses:
-        """What an encoder, given by its tensors, says of documents and labels; and n-gram views that learn from it.
+    def guesses(self, round_number: int, weights: dict[str, Any], documents: Documents, sharpness: float) -> Guesses:
+        """What labels say of the documents near them, in the space of an encoder given by its tensors, and what n-gram
+        views learn from that.
 
-        ``held_out``: what to weigh the encoder by where it has learned from the labels themselves.
+        ``sharpness``: the power of probabilities at which spreading tells held-out labels best.
         """
-        what, examples = f"round {round_number}", self.examples
+        what, examples, count = f"round {round_number}", self.examples, len(documents)
         texts = documents.cut + examples.cut
-        read = self.kept.probabilities(
-            f"guesses-{round_number}", lambda: self._read(weights, texts, f"{what}: reading")
-        )
-        encoder, of_labels = read[: len(documents)], read[len(documents) :]
-        parts = np.arange(len(documents)) % PARTS
-        lessons = [self._lesson(documents, encoder, parts, part) for part in range(PARTS)]
+        states = self.kept.array(f"states-{round_number}", lambda: self._read(weights, texts, f"{what}: reading"))
+        known = examples.known(count)
+        said = spread(neighbourhood(states), known)[:count]
+        near = softmax(sharpness * np.log(said))
+        parts = np.arange(count) % PARTS
+        lessons = [self._lesson(documents, near, parts, part) for part in range(PARTS)]
         guessed = guess_each(lessons, self.settings.ray, f"{what}: n-grams")
-        ngram = np.zeros_like(encoder)
+        ngram = np.zeros_like(near)
         for part in range(PARTS):
             ngram[parts == part] = guessed[part][len(examples.texts) :]
         ngram_of_labels = np.mean([found[: len(examples.texts)] for found in guessed], axis=0)
-        rows, weighed = held_out if held_out is not None else (np.arange(len(of_labels)), of_labels)
-        pair = fit_weights(weighed[rows], ngram_of_labels[rows], examples.targets[rows])
-        both = combine(encoder, ngram, *pair)
-        return Guesses(documents, encoder, ngram, both, of_labels, ngram_of_labels, pair)
+        pair = pool_taught(near, ngram)
+        head = self._head(states, np.vstack([near, known[count:]]))
+        of_labels = softmax(states[count:] @ head[0].T.astype(np.float64) + head[1])
+        both = combine(near, ngram, *pair)
+        return Guesses(documents, near, ngram, both, head, of_labels, ngram_of_labels, pair)
 
-    def pupil(self, round_number: int, guesses: Guesses, crops: int) -> FitResult:
-        """A new encoder that learns from guesses alone, in so many windows."""
+    def pupil(self, round_number: int, teacher: dict[str, Any], guesses: Guesses, crops: int) -> FitResult:
+        """The encoder of these tensors, which learns on from guesses alone, in so many windows."""
         settings = self.settings
         key = f"pupil-{round_number}"
         # Windows at random places and guesses that are no certainties blur enough; dropout would only cost time.
@@ -128,9 +139,10 @@ class Teaching:
             steps=int(steps),
             crop_tokens=min(settings.teaching.crop_tokens, self.examples.reader.max_length),
             read_tokens=self.examples.reader.max_length,
-            objective="classify",
+            objective="contrast",
             seed=settings.seed * 1000 + 100 + round_number,
             recipe=recipe,
+            initial=teacher,
         )
         what = f"round {round_number}: encoder"
         return self.kept.fits(
@@ -139,14 +151,26 @@ class Teaching:
 
     def last_ngram(self, guesses: Guesses) -> NgramView:
         """The n-gram view of the bundle, which learns from all of the last encoder's guesses."""
-        lesson = self._lesson(guesses.documents, guesses.encoder, np.zeros(len(guesses.documents), dtype=np.int64), 1)
+        lesson = self._lesson(guesses.documents, guesses.near, np.zeros(len(guesses.documents), dtype=np.int64), 1)
         return learn(lesson)
 
     def _read(self, weights: dict[str, Any], tokens: TokenIds, what: str) -> Floats:
         began_s = time.monotonic()
-        found = read_all(weights, tokens, self.examples.reading(self.settings), self.settings.ray, what)
+        states = states_of(tokens, weights, self.examples.reading(self.settings), self.settings.ray, what)
         self.pace.has_read(int(tokens.lengths.sum()), time.monotonic() - began_s)
-        return found
+        return states
+
+    def _head(self, states: Floats, said: Floats) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """A linear head that says of texts, by their states, what was said of them."""
+        count = min(OF_HEAD, len(states))
+        chosen = np.random.default_rng((self.settings.seed, 8)).permutation(len(states))[:count]
+        classes = said.shape[1]
+        # A text counts for each class by the probability that it is of it.
+        rows, of = np.nonzero(said[chosen] > 1.0 / (100 * classes))
+        head = linear_head(states[chosen][rows], of, classes, said[chosen][rows, of].astype(np.float32))
+        if head is None:
+            return np.zeros((classes, states.shape[1]), dtype=np.float32), np.zeros(classes, dtype=np.float32)
+        return head
 
     def _lesson(self, documents: Documents, encoder: Floats, parts: NDArray[np.int64], part: int) -> Lesson:
         """To learn from the documents outside a part, and to guess the labels and the documents in it."""
@@ -171,8 +195,9 @@ def sureness(probabilities: Floats) -> NDArray[np.float64]:
 
 def told_of(round_number: int, guesses: Guesses) -> dict[str, Any]:
     """What the report keeps of a round's guesses; said aloud too."""
-    agree = float((guesses.encoder.argmax(axis=1) == guesses.ngram.argmax(axis=1)).mean())
+    agree = float((guesses.near.argmax(axis=1) == guesses.ngram.argmax(axis=1)).mean())
     sure = float((sureness(guesses.both) >= SURE_ENOUGH).mean())
-    count = len(guesses.documents)
-    say(f"round {round_number}: the views agree on {agree:.1%} of {count} documents, {sure:.1%} of them sure enough")
-    return {"round": round_number, "documents": count, "agreement": round(agree, 4), "sure": round(sure, 4)}
+    expected, count = float(guesses.both.max(axis=1).mean()), len(guesses.documents)
+    say(f"round {round_number}: the views agree on {agree:.1%} of {count} documents; {expected:.1%} expected right")
+    figures = {"agreement": agree, "sure": sure, "expected": expected}
+    return {"round": round_number, "documents": count} | {name: round(figure, 4) for name, figure in figures.items()}
