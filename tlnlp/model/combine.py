@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 FLOOR = 1e-7
 ENCODER_WEIGHTS = np.round(np.geomspace(0.1, 5.0, 52), 4)
+POWERS = np.geomspace(0.02, 10.0, 400)
 TAUGHT_SHARE = 0.75
 # What weights far from 1 cost, in nats in all per squared unit: a few dozen texts cannot tell near-equal ones apart.
 SHRINKAGE = 2.0
@@ -53,15 +54,27 @@ def fit_sharpness(probabilities: Floats, truth: Floats, shrinkage: float = 0.0) 
     return float(ENCODER_WEIGHTS[int(np.argmin(losses))])
 
 
+def expected_error(probabilities: Floats) -> float:
+    """The share of texts (texts, classes) that are wrong if their probabilities are right."""
+    return float(1.0 - probabilities.max(axis=1).mean())
+
+
+def sharpness_for(probabilities: Floats, error: float) -> float:
+    """The power of probabilities (texts, classes) at which so large a share is expected to be wrong."""
+    logs = np.log(np.maximum(probabilities, FLOOR))
+    errors = np.array([expected_error(softmax(power * logs)) for power in POWERS])
+    return float(POWERS[int(np.argmin(np.abs(errors - error)))])
+
+
 def pool_taught(near: Floats, ngram: Floats) -> tuple[float, float]:
     """Weights of calibrated probabilities and of an n-gram view that learned from them, by documents without labels.
 
     Were the two wrong independently of one another, the n-gram view's log-probabilities would count in full, as sharp
     as they agree with the others (naive Bayes). It learned from them, and counts by ``TAUGHT_SHARE``. The sum would be
-    too sure of what both say: it is made no surer than the calibrated probabilities bear out.
+    too sure of what both say: it is made as sure, on the whole, as the calibrated probabilities are.
     """
     ngram_weight = TAUGHT_SHARE * fit_sharpness(ngram, near)
-    together = fit_sharpness(combine(near, ngram, 1.0, ngram_weight), near)
+    together = sharpness_for(combine(near, ngram, 1.0, ngram_weight), expected_error(near))
     return together, together * ngram_weight
 
 

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from tlnlp.config import FinetuneSettings
-from tlnlp.model.combine import Floats, combine, pool_taught, softmax
+from tlnlp.model.combine import Floats, combine, expected_error, pool_taught, sharpness_for, softmax
 from tlnlp.model.encode import TokenIds
 from tlnlp.model.ngram import NgramView, features_for
 from tlnlp.progress import say
@@ -91,18 +91,26 @@ class Teaching:
     run_name: str
     pace: Pace
 
-    def guesses(self, round_number: int, weights: dict[str, Any], documents: Documents, sharpness: float) -> Guesses:
+    def guesses(
+        self,
+        round_number: int,
+        weights: dict[str, Any],
+        documents: Documents,
+        sharpness: float,
+        error: float | None = None,
+    ) -> Guesses:
         """What labels say of the documents near them, in the space of an encoder given by its tensors, and what n-gram
         views learn from that.
 
-        ``sharpness``: the power of probabilities at which spreading tells held-out labels best.
+        ``sharpness``: the power of probabilities at which spreading tells held-out labels best; in its place, ``error``:
+        the share of documents that are to be expected wrong.
         """
         what, examples, count = f"round {round_number}", self.examples, len(documents)
         texts = documents.cut + examples.cut
         states = self.kept.array(f"states-{round_number}", lambda: self._read(weights, texts, f"{what}: reading"))
         known = examples.known(count)
         said = spread(neighbourhood(states), known)[:count]
-        near = softmax(sharpness * np.log(said))
+        near = softmax((sharpness if error is None else sharpness_for(said, error)) * np.log(said))
         parts = np.arange(count) % PARTS
         lessons = [self._lesson(documents, near, parts, part) for part in range(PARTS)]
         guessed = guess_each(lessons, self.settings.ray, f"{what}: n-grams")
@@ -197,7 +205,7 @@ def told_of(round_number: int, guesses: Guesses) -> dict[str, Any]:
     """What the report keeps of a round's guesses; said aloud too."""
     agree = float((guesses.near.argmax(axis=1) == guesses.ngram.argmax(axis=1)).mean())
     sure = float((sureness(guesses.both) >= SURE_ENOUGH).mean())
-    expected, count = float(guesses.both.max(axis=1).mean()), len(guesses.documents)
+    expected, count = 1.0 - expected_error(guesses.both), len(guesses.documents)
     say(f"round {round_number}: the views agree on {agree:.1%} of {count} documents; {expected:.1%} expected right")
     figures = {"agreement": agree, "sure": sure, "expected": expected}
     return {"round": round_number, "documents": count} | {name: round(figure, 4) for name, figure in figures.items()}
