@@ -102,8 +102,8 @@ class Teaching:
         """What labels say of the documents near them, in the space of an encoder given by its tensors, and what n-gram
         views learn from that.
 
-        ``sharpness``: the power of probabilities at which spreading tells held-out labels best; in its place, ``error``:
-        the share of documents that are to be expected wrong.
+        ``sharpness``: the power of probabilities at which spreading tells held-out labels best. Or, in its place,
+        ``error``: the share of documents that are to be expected wrong.
         """
         what, examples, count = f"round {round_number}", self.examples, len(documents)
         texts = documents.cut + examples.cut
