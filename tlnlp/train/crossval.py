@@ -1,18 +1,14 @@
 """Learning from the labels alone, cross-validated: what each fit says of the labels that it has not seen.
 
-The fits serve twice: their held-out guesses weigh, calibrate and measure the views; and their mean is the encoder that
-is registered, or that teaches on unlabelled documents.
+Their guesses weigh, calibrate and measure the two views of a model that learns from all labels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
@@ -20,7 +16,7 @@ from tlnlp.config import FinetuneSettings
 from tlnlp.model.combine import Floats
 from tlnlp.model.encode import TokenIds
 from tlnlp.train.examples import Examples
-from tlnlp.train.fit import Fit, linear_head
+from tlnlp.train.fit import Fit
 from tlnlp.train.kept import Kept
 from tlnlp.train.ray_job import FitResult
 from tlnlp.train.split import measured_folds, stratified_folds
@@ -134,26 +130,6 @@ def _smaller(examples: Examples, settings: FinetuneSettings, found: CrossValidat
     train = np.sort(np.concatenate(chosen))
     fit = examples.fit(settings, train, np.flatnonzero(found.folds == fold), settings.seed * 1000 + 50 + fold)
     return replace(fit, steps=max(10, round(share * fit.steps)))
-
-
-def soup(fits: Sequence[FitResult], examples: Examples, settings: FinetuneSettings) -> dict[str, Any]:
-    """The mean of the fits' tensors: one encoder better than any of them (Wortsman et al. 2022, model soups).
-
-    Where heads were fitted after the encoders, each to its own, one is fitted to the mean encoder.
-
-    Raises:
-        EngineError.
-    """
-    mean = {
-        name: torch.stack([fit.weights[name].float() for fit in fits]).mean(dim=0).to(tensor.dtype)
-        for name, tensor in fits[0].weights.items()
-    }
-    if examples.objective(settings) == "contrast":
-        states = states_of(examples.cut, mean, examples.reading(settings), settings.ray, "head")
-        head = linear_head(states, examples.targets, len(examples.classes))
-        if head is not None:
-            mean |= {"head.weight": torch.from_numpy(head[0]), "head.bias": torch.from_numpy(head[1])}
-    return mean
 
 
 def lesson_of(examples: Examples, train: NDArray[np.int64], seed: int, guessed: NDArray[np.int64]) -> Lesson:

@@ -15,7 +15,7 @@ from tlnlp.model.combine import fit_weights
 from tlnlp.model.ngram import NgramView, fit_ngram
 from tlnlp.storage import Storage
 from tlnlp.train import ray_job
-from tlnlp.train.crossval import CURVE_FOLDS, CURVE_SHARES, LABELS_C, CrossValidation, cross_validate, soup
+from tlnlp.train.crossval import CURVE_FOLDS, CURVE_SHARES, LABELS_C, CrossValidation, cross_validate
 from tlnlp.train.examples import Examples
 from tlnlp.train.kept import Kept
 from tlnlp.train.pace import Pace
@@ -107,9 +107,8 @@ class Learning:
         ngram = fit_ngram(examples.texts, examples.targets.tolist(), len(examples.classes), settings.seed, c=LABELS_C)
         if found is None:
             return Learned(fit.weights, ngram, (1.0, 0.0), fit.steps, None)
-        weights = soup([*found.fits, fit], examples, settings)
         combination = fit_weights(found.encoder[found.held], found.ngram[found.held], examples.targets[found.held])
-        return Learned(weights, ngram, combination, fit.steps, found)
+        return Learned(fit.weights, ngram, combination, fit.steps, found)
 
     def _teach(self, found: CrossValidation, fit: FitResult, pool: Pool) -> Learned | None:
         teaching = Teaching(self.settings, self.examples, self.storage, self.kept, self.name, self.pace)
