@@ -111,13 +111,7 @@ class Teaching:
         known = examples.known(count)
         said = spread(neighbourhood(states), known)[:count]
         near = softmax((sharpness if error is None else sharpness_for(said, error)) * np.log(said))
-        parts = np.arange(count) % PARTS
-        lessons = [self._lesson(documents, near, parts, part) for part in range(PARTS)]
-        guessed = guess_each(lessons, self.settings.ray, f"{what}: n-grams")
-        ngram = np.zeros_like(near)
-        for part in range(PARTS):
-            ngram[parts == part] = guessed[part][len(examples.texts) :]
-        ngram_of_labels = np.mean([found[: len(examples.texts)] for found in guessed], axis=0)
+        ngram, ngram_of_labels = self._ngrams(documents, near, f"{what}: n-grams")
         pair = pool_taught(near, ngram)
         head = self._head(states, np.vstack([near, known[count:]]))
         of_labels = softmax(states[count:] @ head[0].T.astype(np.float64) + head[1])
@@ -162,6 +156,16 @@ class Teaching:
         lesson = self._lesson(guesses.documents, guesses.near, np.zeros(len(guesses.documents), dtype=np.int64), 1)
         return learn(lesson)
 
+    def _ngrams(self, documents: Documents, near: Floats, what: str) -> tuple[Floats, Floats]:
+        """What n-gram views that learned from other documents say of each, and what they say of labels."""
+        parts, labels = np.arange(len(documents)) % PARTS, len(self.examples.texts)
+        lessons = [self._lesson(documents, near, parts, part) for part in range(PARTS)]
+        guessed = guess_each(lessons, self.settings.ray, what)
+        ngram = np.zeros_like(near)
+        for part in range(PARTS):
+            ngram[parts == part] = guessed[part][labels:]
+        return ngram, np.mean([found[:labels] for found in guessed], axis=0)
+
     def _read(self, weights: dict[str, Any], tokens: TokenIds, what: str) -> Floats:
         began_s = time.monotonic()
         states = states_of(tokens, weights, self.examples.reading(self.settings), self.settings.ray, what)
@@ -180,13 +184,13 @@ class Teaching:
             return np.zeros((classes, states.shape[1]), dtype=np.float32), np.zeros(classes, dtype=np.float32)
         return head
 
-    def _lesson(self, documents: Documents, encoder: Floats, parts: NDArray[np.int64], part: int) -> Lesson:
+    def _lesson(self, documents: Documents, near: Floats, parts: NDArray[np.int64], part: int) -> Lesson:
         """To learn from the documents outside a part, and to guess the labels and the documents in it."""
         learned, guessed = np.flatnonzero(parts != part), np.flatnonzero(parts == part)
         return Lesson(
             [documents.texts[i] for i in learned],
-            encoder[learned].argmax(axis=1),
-            np.maximum(sureness(encoder[learned]), 1e-3),
+            near[learned].argmax(axis=1),
+            np.maximum(sureness(near[learned]), 1e-3),
             [*self.examples.texts, *(documents.texts[i] for i in guessed)],
             len(self.examples.classes),
             self.settings.seed,
