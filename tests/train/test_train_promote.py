@@ -244,7 +244,7 @@ def reading(correct: list[bool]) -> Reading:
     """Answers of a version to questions whose answer is always class 0."""
     probabilities = np.array([[0.9, 0.1] if right else [0.1, 0.9] for right in correct])
     version = ModelVersion("m", 1, "file:///nowhere")
-    return Reading(version, ("a", "b"), probabilities, np.zeros(len(correct), dtype=np.int64), 0)
+    return Reading(version, ("a", "b"), probabilities, np.zeros(len(correct), dtype=np.int64), 0, 0)
 
 
 def outcomes(both: int, candidate: int, champion: int) -> dict[str, Any]:
