@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tlnlp.cost import Budget
 from tlnlp.data.pool import Pool
 from tlnlp.ledger import Ledger
-from tlnlp.model.combine import SHRINKAGE, combine, expected_error, fit_sharpness
+from tlnlp.model.combine import SHRINKAGE, Floats, combine, expected_error, fit_sharpness
 from tlnlp.model.encode import TokenIds
 from tlnlp.model.ngram import NgramView
 from tlnlp.progress import say
@@ -125,21 +125,20 @@ class Rounds:
 
         Every fit of the cross-validation reads the documents, so only some are read.
         """
-        teaching, held = self.teaching, self.found.held
+        teaching = self.teaching
         share_s = HELD_OUT_SHARE * self.pace.left_s / len(self.found.fits)
         count = int(share_s * self.pace.reading / max(1.0, float(documents.cut.lengths.mean())))
         note = teaching.kept.note("held-out", lambda: {"documents": min(max(count, LEAST_DOCUMENTS), len(documents))})
         some = documents.cut[: int(note["documents"])]
-        said = spread_to_held_out(teaching.examples, teaching.settings, self.found, some, teaching.kept)[held]
-        targets = teaching.examples.targets[held]
-        right = float((said.argmax(axis=1) == targets).mean())
-        before = float((self.found.encoder[held].argmax(axis=1) == targets).mean())
+        said = spread_to_held_out(teaching.examples, teaching.settings, self.found, some, teaching.kept)
+        right, before = self._held_right(said), self._held_right(self.found.encoder)
         say(f"held-out labels right: {before:.1%} by labels alone, {right:.1%} among {len(some)} documents")
         self.ledger.results["held_out"] = {"labels_alone": round(before, 4), "among_documents": round(right, 4)}
         if right + self._spread < before:
             say("among the unlabelled documents labels are told worse: the labels alone are learned from")
             return None
-        return fit_sharpness(said, teaching.examples.one_hot[held].astype(np.float64), SHRINKAGE)
+        held = self.found.held
+        return fit_sharpness(said[held], teaching.examples.one_hot[held].astype(np.float64), SHRINKAGE)
 
     def _tell(self, number: int, guesses: Guesses) -> None:
         what = "labels alone" if number == 1 else f"taught in round {number - 1}"
@@ -150,10 +149,7 @@ class Rounds:
 
     def _teaches(self, guesses: Guesses) -> bool:
         """Whether documents taught the n-gram view as much about the labels as other labels did."""
-        held = self.found.held
-        targets = self.teaching.examples.targets[held]
-        by_labels = float((self.found.ngram[held].argmax(axis=1) == targets).mean())
-        by_documents = float((guesses.ngram_of_labels[held].argmax(axis=1) == targets).mean())
+        by_labels, by_documents = self._held_right(self.found.ngram), self._held_right(guesses.ngram_of_labels)
         say(f"n-grams right about labels: {by_labels:.1%} taught by labels, {by_documents:.1%} taught by documents")
         if by_documents + self._spread >= by_labels:
             return True
@@ -162,14 +158,17 @@ class Rounds:
 
     def _taught(self, weights: dict[str, Any], guesses: Guesses, steps: int) -> Taught | None:
         """None where the last encoder forgot what held-out labels told the first."""
-        held, targets = self.found.held, self.teaching.examples.targets
         both = combine(guesses.encoder_of_labels, guesses.ngram_of_labels, *guesses.weights)
-        right = float((both.argmax(axis=1) == targets).mean())
-        before = float((self.found.encoder[held].argmax(axis=1) == targets[held]).mean())
-        if right + self._spread < before:
+        right = float((both.argmax(axis=1) == self.teaching.examples.targets).mean())
+        if right + self._spread < self._held_right(self.found.encoder):
             say("teaching made the model worse: the labels alone are learned from")
             return None
         return Taught(guesses.headed(weights), self.teaching.last_ngram(guesses), guesses.weights, steps)
+
+    def _held_right(self, probabilities: Floats) -> float:
+        """The share of the held-out labels that probabilities of all labels (labels, classes) get right."""
+        held = self.found.held
+        return float((probabilities[held].argmax(axis=1) == self.teaching.examples.targets[held]).mean())
 
     @property
     def _spread(self) -> float:
