@@ -126,7 +126,7 @@ def test_a_pool_of_another_language_is_left_aside(
     # 300 labels: the n-gram view knows them well without any document.
     given = overrides(tmp_path, tiny_encoder, kit.write_jsonl(tmp_path / "pool.jsonl", rows), labels=300)
     result = run(given)
-    assert "the labels alone are learned from" in capfd.readouterr().err
+    assert "among the unlabelled documents labels are told worse" in capfd.readouterr().err
     (ledger,) = Registry(str(tmp_path / "registry")).ledgers("moods")
     assert "fit" in [stage["name"] for stage in ledger["stages"]]
     assert result.version.version == 1
