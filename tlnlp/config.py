@@ -53,6 +53,7 @@ class TrainingSettings(Settings):
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     objective: Literal["auto", "contrast", "classify"] = "auto"
     crop_tokens: int = Field(64, ge=8)
+    tuned_share: float = Field(0.75, gt=0, le=1)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     report_every_steps: int = Field(25, ge=1)
 

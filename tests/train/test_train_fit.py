@@ -59,6 +59,29 @@ def test_a_fit_goes_on_from_the_tensors_it_is_given(tiny_encoder: Path) -> None:
     assert any(not torch.equal(tensor, first[name]) for name, tensor in fresh.items())
 
 
+def test_a_fit_by_contrast_goes_part_of_the_way(tiny_encoder: Path) -> None:
+    def ends(share: float, objective: Objective = "contrast") -> torch.Tensor:
+        recipe = RECIPE.model_copy(update={"tuned_share": share})
+        tuned = learned(replace(fit(tiny_encoder, objective, 3), recipe=recipe))
+        return next(p for p in tuned.model.encoder.parameters() if p.requires_grad).detach()
+
+    begun = next(
+        p for p in Learner(fit(tiny_encoder, "contrast", 3), CPU).model.encoder.parameters() if p.requires_grad
+    )
+    whole, part = ends(1.0), ends(0.25)
+    assert not torch.allclose(whole, begun)
+    assert torch.allclose(part, begun + 0.25 * (whole - begun), atol=1e-6)
+    # Cross-entropy's head fits the weights that it learned with.
+    assert torch.equal(ends(0.25, "classify"), ends(1.0, "classify"))
+
+
+def test_what_goes_on_from_given_tensors_is_not_drawn_back(tiny_encoder: Path) -> None:
+    given = dict(learned(fit(tiny_encoder, "contrast", 3)).model.state_dict())
+    recipe = RECIPE.model_copy(update={"tuned_share": 0.1, "learning_rate": 1e-9, "weight_decay": 0.0})
+    after = learned(replace(fit(tiny_encoder, "contrast", 1), recipe=recipe, initial=given)).model.encoder.state_dict()
+    assert all(torch.allclose(tensor, given[f"encoder.{name}"], atol=1e-6) for name, tensor in after.items())
+
+
 @pytest.mark.parametrize("sizes", [(30, 30), (40, 6, 2), (90, 1)])
 def test_classes_come_equally_often(sizes: tuple[int, ...]) -> None:
     labels = np.repeat(np.arange(len(sizes)), sizes)

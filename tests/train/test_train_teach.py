@@ -14,11 +14,15 @@ from train_kit import THREE
 from tlnlp.config import EvaluateSettings, FinetuneSettings, load_settings
 from tlnlp.errors import EngineError, InputDataError, LabelFaultsError
 from tlnlp.model.classifier import Classifier
+from tlnlp.model.ngram import NgramView
 from tlnlp.registry import Registry
+from tlnlp.train import tasks, teach
 from tlnlp.train.evaluation import evaluate_version
 from tlnlp.train.finetune import FinetuneResult, finetune
+from tlnlp.train.pace import Pace, Plan
 from tlnlp.train.rounds import Rounds
-from tlnlp.train.teach import Guesses, sureness, told_of
+from tlnlp.train.tasks import Lesson
+from tlnlp.train.teach import Guesses, Told, sureness, told_of
 from tlnlp.uri import local_path
 
 pytestmark = pytest.mark.usefixtures("cluster")
@@ -92,6 +96,31 @@ def test_two_rounds(tmp_path: Path, tiny_encoder: Path, capfd: pytest.CaptureFix
     assert not [path for path in (tmp_path / "registry/moods/training").rglob("*") if path.is_file()]
 
 
+def test_the_last_n_grams_learn_from_the_documents_of_all_rounds(
+    tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learned = list[Lesson]()
+
+    def watched(lesson: Lesson) -> NgramView:
+        learned.append(lesson)
+        return tasks.learn(lesson)
+
+    monkeypatch.setattr(teach, "learn", watched)
+    # Rounds of 90 read 270 in all, of 200: the third reads 70 of the first again.
+    monkeypatch.setattr(Pace, "plan", lambda *limits: Plan(2, 90))
+    run(overrides(tmp_path, tiny_encoder, pool(tmp_path)))
+    (lesson,) = learned
+    assert len(lesson.texts) == len(set(lesson.texts)) == 200
+
+
+def test_what_was_told_last_counts() -> None:
+    first = Told(["a", "b", "c"], np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]]))
+    again = Told(["b", "d"], np.array([[0.1, 0.9], [0.5, 0.5]]))
+    told = again + first.besides(again.texts)
+    assert told.texts == ["b", "d", "a", "c"]
+    assert told.near.tolist() == [[0.1, 0.9], [0.5, 0.5], [0.9, 0.1], [0.3, 0.7]]
+
+
 def test_cut_short_between_rounds_it_goes_on(
     tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -117,16 +146,24 @@ def test_cut_short_between_rounds_it_goes_on(
     assert result.version.version == 1
 
 
+# An encoder that knows labels well sees it first; in the space of one that knows little, the n-grams do.
+@pytest.mark.parametrize(
+    ("share", "reason"),
+    [
+        (1.0, "among the unlabelled documents labels are told worse: the labels alone are learned from"),
+        (0.75, "the unlabelled documents teach nothing about these labels: the labels alone are learned from"),
+    ],
+)
 def test_a_pool_of_another_language_is_left_aside(
-    tmp_path: Path, tiny_encoder: Path, capfd: pytest.CaptureFixture[str]
+    share: float, reason: str, tmp_path: Path, tiny_encoder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     words = ["pluie", "jardin", "lumiere", "fenetre", "chemin", "rivage"]
     generator = np.random.default_rng(0)
     rows = [{"id": str(i), "text": " ".join(generator.choice(words, 9)) + f" {i}"} for i in range(200)]
     # 300 labels: the n-gram view knows them well without any document.
     given = overrides(tmp_path, tiny_encoder, kit.write_jsonl(tmp_path / "pool.jsonl", rows), labels=300)
-    result = run(given)
-    assert "among the unlabelled documents labels are told worse" in capfd.readouterr().err
+    result = run([*given, f"training.tuned_share={share}"])
+    assert reason in capfd.readouterr().err
     (ledger,) = Registry(str(tmp_path / "registry")).ledgers("moods")
     assert "fit" in [stage["name"] for stage in ledger["stages"]]
     assert result.version.version == 1
@@ -175,5 +212,5 @@ def test_sureness_and_what_is_told() -> None:
     probabilities = np.array([[0.25, 0.25, 0.25, 0.25], [1.0, 0, 0, 0], [0.625, 0.125, 0.125, 0.125]])
     assert sureness(probabilities) == pytest.approx([0.0, 1.0, 0.5])
     other = probabilities[[0, 0, 2]]
-    guesses = Guesses([None] * 3, probabilities, other, probabilities, None, probabilities, other, (1.0, 0.0))  # type: ignore[arg-type]
+    guesses = Guesses([None] * 3, None, probabilities, other, probabilities, None, probabilities, other, (1.0, 0.0))  # type: ignore[arg-type]
     assert told_of(4, guesses) == {"round": 4, "documents": 3, "agreement": 1.0, "sure": 0.6667, "expected": 0.625}

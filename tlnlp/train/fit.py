@@ -158,8 +158,20 @@ class Learner:
 
     def finish(self) -> None:
         """Where no head learned along, fit one to the features as they have become."""
-        if self.fit.objective == "contrast":
-            self._fit_head(self.fit.read_tokens)
+        if self.fit.objective != "contrast":
+            return
+        if self.fit.initial is None:
+            self._draw_back()
+        self._fit_head(self.fit.read_tokens)
+
+    def _draw_back(self) -> None:
+        """Part of the way back to the pretrained weights (Wortsman et al. 2022: WiSE-FT): few labels say where to go,
+        and cannot say how far."""
+        fit = self.fit
+        pretrained = load_encoder(fit.encoder, fit.classes, fit.pooling, None, fit.seed).encoder.to(self.device)
+        with torch.no_grad():
+            for tuned, before in zip(self.model.encoder.parameters(), pretrained.parameters(), strict=True):
+                tuned.lerp_(before, 1.0 - fit.recipe.tuned_share)
 
     def _fit_head(self, tokens: int) -> None:
         fit = self.fit

@@ -10,15 +10,18 @@ from dataclasses import dataclass
 READING_IS_FASTER = 3.0
 # What a Ray Train job takes beside its steps.
 JOB_S = 25.0
+# What fitting n-gram views to guesses takes, until more is known.
+NGRAMS_S = 40.0
 # Making the bundle: export, parity, upload.
 BUNDLE_S = 45.0
 # Windows that a new encoder must read to be worth a round, and the most that still pay.
 LEAST_CROPS, MOST_CROPS = 4_000, 60_000
-# A round this long teaches well; more time than that buys another round.
-ROUND_CROPS = 20_000
+# A round this long teaches well; more time than that buys another round, which spreads labels in a better space.
+ROUND_CROPS = 10_000
 # Of the time of a round, so much goes into reading documents.
 READING_SHARE = 0.2
-MOST_PASSES = 6
+# Windows of each document in a round; of few documents more, until the round is long enough.
+MOST_PASSES = 3
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ class Pace:
 
     def plan(self, pool: int, read_tokens: float, crop_tokens: float, most_rounds: int, most_documents: int) -> Plan:
         """Rounds for a pool of so many documents, ``read_tokens`` and ``crop_tokens`` long on average as read."""
-        round_s = ROUND_CROPS * crop_tokens / self.learning / (1 - 2 * READING_SHARE) + JOB_S
+        round_s = ROUND_CROPS * crop_tokens / self.learning / (1 - 2 * READING_SHARE) + JOB_S + NGRAMS_S
         least_s = LEAST_CROPS * crop_tokens / self.learning + JOB_S
         if self.left_s < least_s or pool == 0:
             return Plan(0, 0)
@@ -82,7 +85,7 @@ class Pace:
         """Windows that the next encoder can read, with ``reading_again_s`` kept for what follows in each round."""
         share_s = self.left_s / rounds_left - reading_again_s - JOB_S
         affordable = int(share_s * self.learning / crop_tokens)
-        return max(LEAST_CROPS // 4, min(affordable, MOST_CROPS, MOST_PASSES * max(1, documents)))
+        return max(LEAST_CROPS // 4, min(affordable, MOST_CROPS, max(ROUND_CROPS, MOST_PASSES * documents)))
 
 
 def _rate(tokens: float, seconds: float) -> float:

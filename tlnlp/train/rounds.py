@@ -17,12 +17,10 @@ from tlnlp.model.encode import TokenIds
 from tlnlp.model.ngram import NgramView
 from tlnlp.progress import say
 from tlnlp.train.crossval import CrossValidation, spread_to_held_out
-from tlnlp.train.pace import Pace, Plan
+from tlnlp.train.pace import NGRAMS_S, Pace, Plan
 from tlnlp.train.ray_job import FitResult
-from tlnlp.train.teach import Documents, Guesses, Teaching, told_of
+from tlnlp.train.teach import Documents, Guesses, Teaching, Told, told_of
 
-# What fitting n-gram views to guesses takes, until more is known.
-NGRAMS_S = 40.0
 # Fewer documents than this are not learned from.
 LEAST_DOCUMENTS = 50
 # Of the time that is left, so much goes into measuring on held-out labels what documents tell.
@@ -74,19 +72,20 @@ class Rounds:
         if sharpness is None:
             return None
         error: float | None = None
+        told: Told | None = None
         for number in range(1, plan.rounds + 1):
             with self.ledger.stage(f"round_{number}"):
-                guesses = teaching.guesses(number, weights, documents, sharpness, error)
+                guesses = teaching.guesses(number, weights, documents, told, sharpness, error)
                 self._tell(number, guesses)
                 if number == 1 and not self._teaches(guesses):
                     return None
                 # The better the texts of a class are drawn together, the surer spreading is, and no longer with reason.
                 error = TAUGHT_ERROR * expected_error(guesses.near) if error is None else error
                 pupil = self._pupil(number, weights, guesses, plan.rounds)
-                weights, steps = pupil.weights, steps + pupil.steps
+                weights, steps, told = pupil.weights, steps + pupil.steps, guesses.told
                 documents = self._documents(number * plan.documents, plan.documents)
         with self.ledger.stage("last_guesses"):
-            guesses = teaching.guesses(plan.rounds + 1, weights, documents, sharpness, error)
+            guesses = teaching.guesses(plan.rounds + 1, weights, documents, told, sharpness, error)
             self._tell(plan.rounds + 1, guesses)
             return self._taught(weights, guesses, steps)
 

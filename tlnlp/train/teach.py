@@ -13,6 +13,7 @@ flatters; confidence comes from labels that were held out.
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,14 +59,35 @@ class Documents:
 
 
 @dataclass(frozen=True)
+class Told:
+    """What labels near them say of documents: ``texts`` prepared, ``near`` (documents, classes)."""
+
+    texts: list[str]
+    near: Floats
+
+    def __add__(self, other: Told) -> Told:
+        return Told(self.texts + other.texts, np.vstack([self.near, other.near]))
+
+    def take(self, chosen: NDArray[np.bool_]) -> Told:
+        return Told([self.texts[i] for i in np.flatnonzero(chosen)], self.near[chosen])
+
+    def besides(self, texts: Collection[str]) -> Told:
+        """What is told of other documents than these."""
+        others = set(texts)
+        return self.take(np.array([text not in others for text in self.texts], dtype=bool))
+
+
+@dataclass(frozen=True)
 class Guesses:
     """What is said of documents: by labels ``near`` them, by ``ngram`` and by ``both``, each (documents, classes).
 
+    ``told``: of these documents and of all that were read before them, what was said last; n-gram views learn from it.
     ``head``: weight (classes, hidden) and bias (classes,), by which the encoder says the same of any text;
     ``encoder_of_labels`` and ``ngram_of_labels`` (labels, classes): of labelled texts; ``weights``: of the two views.
     """
 
     documents: Documents
+    told: Told
     near: Floats
     ngram: Floats
     both: Floats
@@ -96,11 +118,12 @@ class Teaching:
         round_number: int,
         weights: dict[str, Any],
         documents: Documents,
+        earlier: Told | None,
         sharpness: float,
         error: float | None = None,
     ) -> Guesses:
         """What labels say of the documents near them, in the space of an encoder given by its tensors, and what n-gram
-        views learn from that.
+        views learn from that and from what ``earlier`` rounds were told.
 
         ``sharpness``: the power of probabilities at which spreading tells held-out labels best. Or, in its place,
         ``error``: the share of documents that are to be expected wrong.
@@ -111,12 +134,14 @@ class Teaching:
         known = examples.known(count)
         said = spread(neighbourhood(states), known)[:count]
         near = softmax((sharpness if error is None else sharpness_for(said, error)) * np.log(said))
-        ngram, ngram_of_labels = self._ngrams(documents, near, f"{what}: n-grams")
+        before = (earlier or Told([], near[:0])).besides(documents.texts)
+        ngram, ngram_of_labels = self._ngrams(Told(documents.texts, near), before, f"{what}: n-grams")
         pair = pool_taught(near, ngram)
         head = self._head(states, np.vstack([near, known[count:]]))
         of_labels = softmax(states[count:] @ head[0].T.astype(np.float64) + head[1])
         both = combine(near, ngram, *pair)
-        return Guesses(documents, near, ngram, both, head, of_labels, ngram_of_labels, pair)
+        told = Told(documents.texts, near) + before
+        return Guesses(documents, told, near, ngram, both, head, of_labels, ngram_of_labels, pair)
 
     def pupil(self, round_number: int, teacher: dict[str, Any], guesses: Guesses, crops: int) -> FitResult:
         """The encoder of these tensors, which learns on from guesses alone, in so many windows."""
@@ -152,16 +177,17 @@ class Teaching:
         )[0]
 
     def last_ngram(self, guesses: Guesses) -> NgramView:
-        """The n-gram view of the bundle, which learns from all of the last encoder's guesses."""
-        lesson = self._lesson(guesses.documents, guesses.near, np.zeros(len(guesses.documents), dtype=np.int64), 1)
-        return learn(lesson)
+        """The n-gram view of the bundle, which learns from all that was told of documents."""
+        return learn(self._lesson(guesses.told, []))
 
-    def _ngrams(self, documents: Documents, near: Floats, what: str) -> tuple[Floats, Floats]:
+    def _ngrams(self, told: Told, before: Told, what: str) -> tuple[Floats, Floats]:
         """What n-gram views that learned from other documents say of each, and what they say of labels."""
-        parts, labels = np.arange(len(documents)) % PARTS, len(self.examples.texts)
-        lessons = [self._lesson(documents, near, parts, part) for part in range(PARTS)]
+        parts, labels = np.arange(len(told.texts)) % PARTS, len(self.examples.texts)
+        lessons = [
+            self._lesson(told.take(parts != part) + before, told.take(parts == part).texts) for part in range(PARTS)
+        ]
         guessed = guess_each(lessons, self.settings.ray, what)
-        ngram = np.zeros_like(near)
+        ngram = np.zeros_like(told.near)
         for part in range(PARTS):
             ngram[parts == part] = guessed[part][labels:]
         return ngram, np.mean([found[:labels] for found in guessed], axis=0)
@@ -184,14 +210,13 @@ class Teaching:
             return np.zeros((classes, states.shape[1]), dtype=np.float32), np.zeros(classes, dtype=np.float32)
         return head
 
-    def _lesson(self, documents: Documents, near: Floats, parts: NDArray[np.int64], part: int) -> Lesson:
-        """To learn from the documents outside a part, and to guess the labels and the documents in it."""
-        learned, guessed = np.flatnonzero(parts != part), np.flatnonzero(parts == part)
+    def _lesson(self, told: Told, guessed: list[str]) -> Lesson:
+        """To learn from what was told, and to guess the labels and more documents."""
         return Lesson(
-            [documents.texts[i] for i in learned],
-            near[learned].argmax(axis=1),
-            np.maximum(sureness(near[learned]), 1e-3),
-            [*self.examples.texts, *(documents.texts[i] for i in guessed)],
+            told.texts,
+            told.near.argmax(axis=1),
+            np.maximum(sureness(told.near), 1e-3),
+            [*self.examples.texts, *guessed],
             len(self.examples.classes),
             self.settings.seed,
             GUESSES_C,
