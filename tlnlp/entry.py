@@ -11,9 +11,17 @@ from typing import Any, Protocol, TypeVar
 
 from tlnlp import environment
 from tlnlp.config import Settings, load_settings
-from tlnlp.errors import TlnlpError
+from tlnlp.errors import TlnlpError, UsageError
 
 INTERRUPTED = 130
+# What brings a package that a command imports when it is called.
+EXTRAS = {
+    "train": ("ray", "torch", "transformers", "scipy", "onnx", "onnxscript"),
+    "score": ("pyspark", "pandas"),
+    "warehouse": ("duckdb", "pyiceberg"),
+    "report": ("jinja2", "matplotlib"),
+    "model": ("onnxruntime", "safetensors", "sklearn", "tokenizers"),
+}
 
 
 class Result(Protocol):
@@ -41,10 +49,19 @@ def guarded(call: Callable[[], None], debug: bool) -> int:
         sys.stderr.close()
         return 0
     except Exception as error:
+        if extra := _missing_extra(error):
+            _tell(f"this command needs packages that are not installed here; install tlnlp[{extra}]", debug)
+            return UsageError.exit_code
         # The message of an unforeseen exception may quote data, so only its class is shown.
         _tell(f"unexpected {type(error).__name__}; run again with --debug for the traceback", debug)
         return TlnlpError.exit_code
     return 0
+
+
+def _missing_extra(error: Exception) -> str | None:
+    """The extra that would bring the package whose import failed; None: the error is another."""
+    package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else None
+    return next((extra for extra, packages in EXTRAS.items() if package in packages), None)
 
 
 def _tell(message: str, debug: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -142,6 +143,15 @@ def test_an_unforeseen_fault_shows_its_class_and_not_its_words(here: Here, monke
     assert "unexpected RuntimeError; run again with --debug" in told.err
     assert "canary" not in told.err
     assert "canary" in score(here, "--debug").err
+
+
+def test_a_missing_package_names_the_extra_that_brings_it(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in [name for name in sys.modules if name.startswith("tlnlp.report")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "jinja2", None)  # What an import of a package that is not there finds.
+    told = tlnlp("report", MODEL, registry=here[1])
+    assert told.code == 2
+    assert "install tlnlp[report]" in told.err
 
 
 CANARY = "the canary sings in cellar nine"
