@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tlnlp.train.pace import BUNDLE_S, LEAST_CROPS, MOST_CROPS, MOST_PASSES, ROUND_CROPS, Pace
+from tlnlp.train.pace import BUNDLE_S, LEAST_CROPS, MOST_CROPS, MOST_PASSES, SHORT_ROUND_CROPS, Pace
 
 
 class Clock:
@@ -33,11 +33,16 @@ def test_no_time_no_round() -> None:
 
 
 def test_more_time_buys_more_documents_then_more_rounds() -> None:
-    short, longer, longest = (pace(budget)[0].plan(70_000, 200, 96, 4, 100_000) for budget in (600, 1200, 10_800))
+    short, longer, longest = (pace(budget)[0].plan(70_000, 200, 96, 4, 100_000) for budget in (900, 1800, 10_800))
     assert short.rounds == longer.rounds == 1
     assert short.documents < longer.documents
     assert longest.rounds == 4
     assert pace(1800, tokens_per_s=300_000)[0].plan(70_000, 200, 96, 4, 100_000).rounds == 4
+
+
+def test_few_documents_are_learned_from_in_more_and_shorter_rounds() -> None:
+    few, many = (pace(1800)[0].plan(documents, 200, 96, 4, 100_000) for documents in (3000, 70_000))
+    assert few.rounds > many.rounds
 
 
 def test_no_more_documents_than_there_are() -> None:
@@ -58,7 +63,7 @@ def test_windows_fill_what_is_left_and_no_more() -> None:
     assert crops * 96 / 3000 == pytest.approx(1800 - BUNDLE_S - 100 - 25, rel=0.01)
     assert made.crops(2, 100.0, 96, 20_000) < crops / 2
     assert made.crops(1, 100.0, 96, 5000) == MOST_PASSES * 5000
-    assert made.crops(1, 100.0, 96, 1000) == ROUND_CROPS
+    assert made.crops(1, 100.0, 96, 1000) == SHORT_ROUND_CROPS
     clock.now += 5000
     assert made.crops(1, 100.0, 96, 20_000) == LEAST_CROPS // 4
     assert pace(1e6)[0].crops(1, 0.0, 96, 1_000_000) == MOST_CROPS

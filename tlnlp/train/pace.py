@@ -16,8 +16,9 @@ NGRAMS_S = 40.0
 BUNDLE_S = 45.0
 # Windows that a new encoder must read to be worth a round, and the most that still pay.
 LEAST_CROPS, MOST_CROPS = 4_000, 60_000
-# A round this long teaches well; more time than that buys another round, which spreads labels in a better space.
-ROUND_CROPS = 10_000
+# A round this long teaches well; more time than that buys another round, which spreads labels in a better space. Few
+# documents have taught what they can in fewer windows.
+ROUND_CROPS, SHORT_ROUND_CROPS = 20_000, 10_000
 # Of the time of a round, so much goes into reading documents.
 READING_SHARE = 0.2
 # Windows of each document in a round; of few documents more, until the round is long enough.
@@ -72,7 +73,8 @@ class Pace:
 
     def plan(self, pool: int, read_tokens: float, crop_tokens: float, most_rounds: int, most_documents: int) -> Plan:
         """Rounds for a pool of so many documents, ``read_tokens`` and ``crop_tokens`` long on average as read."""
-        round_s = ROUND_CROPS * crop_tokens / self.learning / (1 - 2 * READING_SHARE) + JOB_S + NGRAMS_S
+        crops = min(ROUND_CROPS, _useful(pool))
+        round_s = crops * crop_tokens / self.learning / (1 - 2 * READING_SHARE) + JOB_S + NGRAMS_S
         least_s = LEAST_CROPS * crop_tokens / self.learning + JOB_S
         if self.left_s < least_s or pool == 0:
             return Plan(0, 0)
@@ -85,7 +87,12 @@ class Pace:
         """Windows that the next encoder can read, with ``reading_again_s`` kept for what follows in each round."""
         share_s = self.left_s / rounds_left - reading_again_s - JOB_S
         affordable = int(share_s * self.learning / crop_tokens)
-        return max(LEAST_CROPS // 4, min(affordable, MOST_CROPS, max(ROUND_CROPS, MOST_PASSES * documents)))
+        return max(LEAST_CROPS // 4, min(affordable, MOST_CROPS, _useful(documents)))
+
+
+def _useful(documents: int) -> int:
+    """Windows after which so many documents have little more to teach."""
+    return max(SHORT_ROUND_CROPS, MOST_PASSES * documents)
 
 
 def _rate(tokens: float, seconds: float) -> float:
