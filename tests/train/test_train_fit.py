@@ -12,7 +12,8 @@ import torch
 
 from tlnlp.config import TrainingSettings
 from tlnlp.model.encode import TokenIds
-from tlnlp.train.fit import Fit, Learner, Objective, balanced_batches, contrast, in_bfloat16, linear_head
+from tlnlp.train.fit import Fit, Learner, Objective, balanced_batches, contrast, in_bfloat16
+from tlnlp.train.head import linear_head
 
 CPU = torch.device("cpu")
 RECIPE = TrainingSettings(

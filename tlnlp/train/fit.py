@@ -17,7 +17,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_gather
 from torch.nn import functional
@@ -26,6 +25,7 @@ from tlnlp.config import TrainingSettings
 from tlnlp.model.combine import Floats, softmax
 from tlnlp.model.encode import TokenIds, by_length, crop, pad
 from tlnlp.model.reference import TextClassifier, load_encoder
+from tlnlp.train.head import linear_head
 
 # Texts at once where nothing is learned from them.
 READ_BATCH = 32
@@ -240,27 +240,6 @@ def gathered(states: Tensor, rank: int, world: int) -> Tensor:
         return states
     parts = all_gather(states)  # type: ignore[no-untyped-call]
     return torch.stack(parts, dim=1).flatten(0, 1)
-
-
-def linear_head(
-    states: Floats, labels: NDArray[np.int64], classes: int, weights: NDArray[np.float32] | None = None
-) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
-    """Logistic regression on pooled states (texts, hidden): weight (classes, hidden) and bias; None for a single class.
-
-    ``weights`` (texts,): how much each text counts; None: alike. A class that no text has gets weights of nothing.
-    """
-    present = np.unique(labels)
-    if len(present) < 2:
-        return None
-    scale = float(np.linalg.norm(states, axis=1).mean()) or 1.0
-    probe = LogisticRegression(max_iter=1000).fit(states / scale, labels, sample_weight=weights)
-    weight, bias = probe.coef_, probe.intercept_
-    if len(present) == 2:
-        weight, bias = np.vstack([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
-    whole = np.zeros((classes, states.shape[1]), dtype=np.float32)
-    offsets = np.full(classes, bias.min(), dtype=np.float32)
-    whole[present], offsets[present] = weight / scale, bias
-    return whole, offsets
 
 
 def features(

@@ -29,7 +29,8 @@ from tlnlp.progress import say
 from tlnlp.storage import Storage
 from tlnlp.train import ray_job
 from tlnlp.train.examples import Examples
-from tlnlp.train.fit import Fit, linear_head
+from tlnlp.train.fit import Fit
+from tlnlp.train.head import linear_head
 from tlnlp.train.kept import Kept
 from tlnlp.train.pace import Pace
 from tlnlp.train.ray_job import FitResult
