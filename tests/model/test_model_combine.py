@@ -10,6 +10,8 @@ from tlnlp.model.combine import (
     SHRINKAGE,
     Floats,
     combine,
+    expected_error,
+    fit_share,
     fit_sharpness,
     fit_weights,
     log_loss,
@@ -113,5 +115,21 @@ def test_what_learned_from_probabilities_makes_no_surer_than_they_are() -> None:
     both = combine(near, ngram, near_weight, ngram_weight)
     assert (both.argmax(axis=1) == targets).mean() > (near.argmax(axis=1) == targets).mean()
     assert both.max(axis=1).mean() <= near.max(axis=1).mean() + 0.01
+    # Or as sure as is asked.
+    asked = combine(near, ngram, *pool_taught(near, ngram, 1.0, 0.05))
+    assert expected_error(asked) == pytest.approx(0.05, abs=0.005)
     # A view that says nothing counts for nothing.
     assert pool_taught(near, np.full_like(near, 0.5))[0] == pytest.approx(1.0, rel=0.1)
+
+
+def test_the_share_of_n_grams_is_told_by_a_known_truth() -> None:
+    generator = np.random.default_rng(10)
+    near, targets = drawn(2000, 3, 2.0, 10)
+    truth = np.eye(3)[targets]
+    knows = softmax(truth * 2 + generator.normal(size=(2000, 3)))
+    repeats = softmax(np.log(near) + generator.normal(size=(2000, 3)))
+    assert fit_share(near, knows, truth) > 1.5
+    assert fit_share(near, repeats, truth) < 0.6
+    # A few texts move it less.
+    assert 1.0 <= fit_share(near[:10], knows[:10], truth[:10]) < fit_share(near, knows, truth)
+    assert 1.0 >= fit_share(near[:10], repeats[:10], truth[:10]) > fit_share(near, repeats, truth)

@@ -22,7 +22,8 @@ from tlnlp.train.finetune import FinetuneResult, finetune
 from tlnlp.train.pace import Pace, Plan
 from tlnlp.train.rounds import Rounds
 from tlnlp.train.tasks import Lesson
-from tlnlp.train.teach import Guesses, Told, sureness, told_of
+from tlnlp.train.teach import Guesses, told_of
+from tlnlp.train.told import Told, sureness
 from tlnlp.uri import local_path
 
 pytestmark = pytest.mark.usefixtures("cluster")
@@ -212,5 +213,6 @@ def test_sureness_and_what_is_told() -> None:
     probabilities = np.array([[0.25, 0.25, 0.25, 0.25], [1.0, 0, 0, 0], [0.625, 0.125, 0.125, 0.125]])
     assert sureness(probabilities) == pytest.approx([0.0, 1.0, 0.5])
     other = probabilities[[0, 0, 2]]
-    guesses = Guesses([None] * 3, None, probabilities, other, probabilities, None, probabilities, other, (1.0, 0.0))  # type: ignore[arg-type]
+    told = Told(["a", "b", "c"], probabilities)
+    guesses = Guesses([None] * 3, told, other, probabilities, None, probabilities, other, (1.0, 0.0))  # type: ignore[arg-type]
     assert told_of(4, guesses) == {"round": 4, "documents": 3, "agreement": 1.0, "sure": 0.6667, "expected": 0.625}

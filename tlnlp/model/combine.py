@@ -13,7 +13,9 @@ Floats = NDArray[np.float64]
 FLOOR = 1e-7
 ENCODER_WEIGHTS = np.round(np.geomspace(0.1, 5.0, 52), 4)
 POWERS = np.geomspace(0.02, 10.0, 400)
-TAUGHT_SHARE = 0.75
+SHARES = np.round(np.geomspace(0.25, 4.0, 17), 3)
+# What a share of the n-grams far from 1 costs, in nats per squared logarithm: three times as much is nothing odd.
+SHARE_SHRINKAGE = 0.5
 # What weights far from 1 cost, in nats in all per squared unit: a few dozen texts cannot tell near-equal ones apart.
 SHRINKAGE = 2.0
 NGRAM_WEIGHTS = np.round(np.linspace(0.0, 2.0, 41), 4)
@@ -66,16 +68,31 @@ def sharpness_for(probabilities: Floats, error: float) -> float:
     return float(POWERS[int(np.argmin(np.abs(errors - error)))])
 
 
-def pool_taught(near: Floats, ngram: Floats) -> tuple[float, float]:
+def pool_taught(near: Floats, ngram: Floats, share: float = 1.0, error: float | None = None) -> tuple[float, float]:
     """Weights of calibrated probabilities and of an n-gram view that learned from them, by documents without labels.
 
     Were the two wrong independently of one another, the n-gram view's log-probabilities would count in full, as sharp
-    as they agree with the others (naive Bayes). It learned from them, and counts by ``TAUGHT_SHARE``. The sum would be
-    too sure of what both say: it is made as sure, on the whole, as the calibrated probabilities are.
+    as they agree with the others (naive Bayes); it counts by a ``share`` of that. The sum would be too sure of what
+    both say: it is made as sure, on the whole, as its ``error`` allows, or as the calibrated probabilities are.
     """
-    ngram_weight = TAUGHT_SHARE * fit_sharpness(ngram, near)
-    together = sharpness_for(combine(near, ngram, 1.0, ngram_weight), expected_error(near))
+    ngram_weight = share * fit_sharpness(ngram, near)
+    wrong = expected_error(near) if error is None else error
+    together = sharpness_for(combine(near, ngram, 1.0, ngram_weight), wrong)
     return together, together * ngram_weight
+
+
+def fit_share(near: Floats, ngram: Floats, truth: Floats) -> float:
+    """The share of ``pool_taught`` that is best for texts with a known truth; all (texts, classes).
+
+    Drawn towards 1, as few texts say little of it.
+    """
+    unit, cost = fit_sharpness(ngram, near), dict[float, float]()
+    for share in SHARES.tolist():
+        logs = np.log(np.maximum(combine(near, ngram, 1.0, share * unit), FLOOR))
+        power = fit_sharpness(softmax(logs), truth, SHRINKAGE)
+        cost[share] = len(truth) * expected_log_loss(softmax(power * logs), truth) + SHRINKAGE * np.log(power) ** 2
+        cost[share] += SHARE_SHRINKAGE * np.log(share) ** 2
+    return min(cost, key=lambda share: cost[share])
 
 
 def fit_weights(

@@ -6,7 +6,6 @@ Their guesses weigh, calibrate and measure the two views of a model that learns 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +13,11 @@ from sklearn.linear_model import LogisticRegression
 
 from tlnlp.config import FinetuneSettings
 from tlnlp.model.combine import Floats
-from tlnlp.model.encode import TokenIds
 from tlnlp.train.examples import Examples
 from tlnlp.train.fit import Fit
 from tlnlp.train.kept import Kept
 from tlnlp.train.ray_job import FitResult
 from tlnlp.train.split import measured_folds, stratified_folds
-from tlnlp.train.spread import neighbourhood, spread
 from tlnlp.train.tasks import Lesson, fit_each, guess_each, states_of
 
 # Fewer held-out labels than this measure nothing.
@@ -73,29 +70,6 @@ def cross_validate(examples: Examples, settings: FinetuneSettings, kept: Kept) -
     for (_, held_out), fit, guesses in zip(splits, results, guessed, strict=True):
         encoder[held_out], ngram[held_out] = fit.held_out, guesses
     return CrossValidation(folds, measured, held, results, encoder, ngram)
-
-
-def spread_to_held_out(
-    examples: Examples, settings: FinetuneSettings, found: CrossValidation, documents: TokenIds, kept: Kept
-) -> Floats:
-    """What spreading over documents says of each held-out label, (labels, classes); rows of other labels are nothing.
-
-    Each is told in the space of the fit that did not see it, by the labels that this fit saw.
-
-    Raises:
-        EngineError.
-    """
-    texts, held_out = documents + examples.cut, np.zeros((len(examples.texts), len(examples.classes)))
-    for fold, fit in zip(found.measured, found.fits, strict=True):
-        states = kept.array(f"fold-{fold}", partial(_states_of_fit, examples, settings, texts, fit))
-        outside = found.folds != fold
-        said = spread(neighbourhood(states), examples.known(len(documents), outside))[len(documents) :]
-        held_out[~outside] = said[~outside]
-    return held_out
-
-
-def _states_of_fit(examples: Examples, settings: FinetuneSettings, texts: TokenIds, fit: FitResult) -> Floats:
-    return states_of(texts, fit.weights, examples.reading(settings), settings.ray, "held-out labels among documents")
 
 
 def learning_curve(

@@ -12,22 +12,21 @@ from numpy.typing import NDArray
 from tlnlp.cost import Budget
 from tlnlp.data.pool import Pool
 from tlnlp.ledger import Ledger
-from tlnlp.model.combine import SHRINKAGE, Floats, combine, expected_error, fit_sharpness
+from tlnlp.model.combine import Floats, combine
 from tlnlp.model.encode import TokenIds
 from tlnlp.model.ngram import NgramView
 from tlnlp.progress import say
-from tlnlp.train.crossval import CrossValidation, spread_to_held_out
+from tlnlp.train.crossval import CrossValidation
 from tlnlp.train.pace import NGRAMS_S, Pace, Plan
 from tlnlp.train.ray_job import FitResult
-from tlnlp.train.teach import Documents, Guesses, Teaching, Told, told_of
+from tlnlp.train.teach import Guesses, Teaching, told_of
+from tlnlp.train.told import Documents, Told
+from tlnlp.train.trust import Trust, measure
 
 # Fewer documents than this are not learned from.
 LEAST_DOCUMENTS = 50
 # Of the time that is left, so much goes into measuring on held-out labels what documents tell.
-HELD_OUT_SHARE = 0.06
-# A taught model is wrong so many times as often as spreading was before the first round: on development draws 0.68 to
-# 0.90 times (tests/bench/RESULTS.md).
-TAUGHT_ERROR = 0.8
+HELD_OUT_SHARE = 0.08
 # Texts whose lengths stand for those of the pool.
 SAMPLED = 500
 
@@ -68,24 +67,22 @@ class Rounds:
         teaching, weights, steps = self.teaching, self.alone.weights, self.alone.steps
         documents = self._documents(0, plan.documents)
         with self.ledger.stage("held_out"):
-            sharpness = self._sharpness(documents)
-        if sharpness is None:
+            trust = self._trust(documents)
+        if trust is None:
             return None
-        error: float | None = None
         told: Told | None = None
         for number in range(1, plan.rounds + 1):
             with self.ledger.stage(f"round_{number}"):
-                guesses = teaching.guesses(number, weights, documents, told, sharpness, error)
+                guesses = teaching.guesses(number, weights, documents, told, trust)
                 self._tell(number, guesses)
                 if number == 1 and not self._teaches(guesses):
                     return None
-                # The better the texts of a class are drawn together, the surer spreading is, and no longer with reason.
-                error = TAUGHT_ERROR * expected_error(guesses.near) if error is None else error
+                trust = trust.after(guesses.near, guesses.ngram)
                 pupil = self._pupil(number, weights, guesses, plan.rounds)
                 weights, steps, told = pupil.weights, steps + pupil.steps, guesses.told
                 documents = self._documents(number * plan.documents, plan.documents)
         with self.ledger.stage("last_guesses"):
-            guesses = teaching.guesses(plan.rounds + 1, weights, documents, told, sharpness, error)
+            guesses = teaching.guesses(plan.rounds + 1, weights, documents, told, trust)
             self._tell(plan.rounds + 1, guesses)
             return self._taught(weights, guesses, steps)
 
@@ -119,8 +116,8 @@ class Rounds:
         self.pace.has_learned(result.steps * settings.batch_size * crop_tokens, result.seconds)
         return result
 
-    def _sharpness(self, documents: Documents) -> float | None:
-        """The power at which spreading tells held-out labels best; None where it tells them worse than labels alone.
+    def _trust(self, documents: Documents) -> Trust | None:
+        """How far to believe what documents say; None where they tell held-out labels worse than labels alone do.
 
         Every fit of the cross-validation reads the documents, so only some are read.
         """
@@ -128,16 +125,17 @@ class Rounds:
         share_s = HELD_OUT_SHARE * self.pace.left_s / len(self.found.fits)
         count = int(share_s * self.pace.reading / max(1.0, float(documents.cut.lengths.mean())))
         note = teaching.kept.note("held-out", lambda: {"documents": min(max(count, LEAST_DOCUMENTS), len(documents))})
-        some = documents.cut[: int(note["documents"])]
-        said = spread_to_held_out(teaching.examples, teaching.settings, self.found, some, teaching.kept)
-        right, before = self._held_right(said), self._held_right(self.found.encoder)
+        some = documents.first(int(note["documents"]))
+        said = measure(teaching.examples, teaching.settings, self.found, some, teaching.kept)
+        right, before = self._held_right(said.near), self._held_right(self.found.encoder)
         say(f"held-out labels right: {before:.1%} by labels alone, {right:.1%} among {len(some)} documents")
-        self.ledger.results["held_out"] = {"labels_alone": round(before, 4), "among_documents": round(right, 4)}
+        figures = {"labels_alone": before, "among_documents": right, "ngram_share": said.trust.share}
+        self.ledger.results["held_out"] = {name: round(figure, 4) for name, figure in figures.items()}
         if right + self._spread < before:
             say("among the unlabelled documents labels are told worse: the labels alone are learned from")
             return None
-        held = self.found.held
-        return fit_sharpness(said[held], teaching.examples.one_hot[held].astype(np.float64), SHRINKAGE)
+        say(f"n-grams taught by documents count {said.trust.share:.2f} times (1: as naive Bayes has it)")
+        return said.trust
 
     def _tell(self, number: int, guesses: Guesses) -> None:
         what = "labels alone" if number == 1 else f"taught in round {number - 1}"

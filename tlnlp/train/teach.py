@@ -13,7 +13,6 @@ flatters; confidence comes from labels that were held out.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,9 +21,9 @@ import torch
 from numpy.typing import NDArray
 
 from tlnlp.config import FinetuneSettings
-from tlnlp.model.combine import Floats, combine, expected_error, pool_taught, sharpness_for, softmax
+from tlnlp.model.combine import Floats, combine, expected_error, softmax
 from tlnlp.model.encode import TokenIds
-from tlnlp.model.ngram import NgramView, features_for
+from tlnlp.model.ngram import NgramView
 from tlnlp.progress import say
 from tlnlp.storage import Storage
 from tlnlp.train import ray_job
@@ -35,47 +34,16 @@ from tlnlp.train.kept import Kept
 from tlnlp.train.pace import Pace
 from tlnlp.train.ray_job import FitResult
 from tlnlp.train.spread import neighbourhood, spread
-from tlnlp.train.tasks import Lesson, guess_each, learn, states_of
+from tlnlp.train.tasks import guess_each, learn, states_of
+from tlnlp.train.told import Documents, Told, lesson_from_told, sureness
+from tlnlp.train.trust import Trust, disagreement
 
-# Features scaled by log-count ratios are small, and guesses many: held tighter, the view learns too little of them.
-GUESSES_C = 100.0
 # Documents are dealt to so many n-gram views, each of which guesses what the others learned from.
 PARTS = 4
 # Guesses less sure than this, on a scale from even odds to certainty, teach more faults than facts.
 SURE_ENOUGH = 0.3
 # Documents that the head is fitted on, at most; more would not move it.
 OF_HEAD = 5000
-
-
-@dataclass(frozen=True)
-class Documents:
-    """Unlabelled documents: ``texts`` prepared; ``whole`` and ``cut`` token ids of each."""
-
-    texts: list[str]
-    whole: TokenIds
-    cut: TokenIds
-
-    def __len__(self) -> int:
-        return len(self.texts)
-
-
-@dataclass(frozen=True)
-class Told:
-    """What labels near them say of documents: ``texts`` prepared, ``near`` (documents, classes)."""
-
-    texts: list[str]
-    near: Floats
-
-    def __add__(self, other: Told) -> Told:
-        return Told(self.texts + other.texts, np.vstack([self.near, other.near]))
-
-    def take(self, chosen: NDArray[np.bool_]) -> Told:
-        return Told([self.texts[i] for i in np.flatnonzero(chosen)], self.near[chosen])
-
-    def besides(self, texts: Collection[str]) -> Told:
-        """What is told of other documents than these."""
-        others = set(texts)
-        return self.take(np.array([text not in others for text in self.texts], dtype=bool))
 
 
 @dataclass(frozen=True)
@@ -89,13 +57,16 @@ class Guesses:
 
     documents: Documents
     told: Told
-    near: Floats
     ngram: Floats
     both: Floats
     head: tuple[NDArray[np.float32], NDArray[np.float32]]
     encoder_of_labels: Floats
     ngram_of_labels: Floats
     weights: tuple[float, float]
+
+    @property
+    def near(self) -> Floats:
+        return self.told.near[: len(self.documents)]
 
     def headed(self, weights: dict[str, Any]) -> dict[str, Any]:
         """The tensors of the encoder, with the head that fits these guesses."""
@@ -120,29 +91,24 @@ class Teaching:
         weights: dict[str, Any],
         documents: Documents,
         earlier: Told | None,
-        sharpness: float,
-        error: float | None = None,
+        trust: Trust,
     ) -> Guesses:
         """What labels say of the documents near them, in the space of an encoder given by its tensors, and what n-gram
-        views learn from that and from what ``earlier`` rounds were told.
-
-        ``sharpness``: the power of probabilities at which spreading tells held-out labels best. Or, in its place,
-        ``error``: the share of documents that are to be expected wrong.
-        """
+        views learn from that and from what ``earlier`` rounds were told."""
         what, examples, count = f"round {round_number}", self.examples, len(documents)
         texts = documents.cut + examples.cut
         states = self.kept.array(f"states-{round_number}", lambda: self._read(weights, texts, f"{what}: reading"))
         known = examples.known(count)
         said = spread(neighbourhood(states), known)[:count]
-        near = softmax((sharpness if error is None else sharpness_for(said, error)) * np.log(said))
+        near = trust.near(said)
         before = (earlier or Told([], near[:0])).besides(documents.texts)
         ngram, ngram_of_labels = self._ngrams(Told(documents.texts, near), before, f"{what}: n-grams")
-        pair = pool_taught(near, ngram)
+        pair = trust.weights(near, ngram)
         head = self._head(states, np.vstack([near, known[count:]]))
         of_labels = softmax(states[count:] @ head[0].T.astype(np.float64) + head[1])
         both = combine(near, ngram, *pair)
         told = Told(documents.texts, near) + before
-        return Guesses(documents, told, near, ngram, both, head, of_labels, ngram_of_labels, pair)
+        return Guesses(documents, told, ngram, both, head, of_labels, ngram_of_labels, pair)
 
     def pupil(self, round_number: int, teacher: dict[str, Any], guesses: Guesses, crops: int) -> FitResult:
         """The encoder of these tensors, which learns on from guesses alone, in so many windows."""
@@ -179,13 +145,15 @@ class Teaching:
 
     def last_ngram(self, guesses: Guesses) -> NgramView:
         """The n-gram view of the bundle, which learns from all that was told of documents."""
-        return learn(self._lesson(guesses.told, []))
+        return learn(lesson_from_told(guesses.told, [], self.examples, self.settings))
 
     def _ngrams(self, told: Told, before: Told, what: str) -> tuple[Floats, Floats]:
         """What n-gram views that learned from other documents say of each, and what they say of labels."""
         parts, labels = np.arange(len(told.texts)) % PARTS, len(self.examples.texts)
+        given = self.examples, self.settings
         lessons = [
-            self._lesson(told.take(parts != part) + before, told.take(parts == part).texts) for part in range(PARTS)
+            lesson_from_told(told.take(parts != part) + before, told.take(parts == part).texts, *given)
+            for part in range(PARTS)
         ]
         guessed = guess_each(lessons, self.settings.ray, what)
         ngram = np.zeros_like(told.near)
@@ -211,29 +179,10 @@ class Teaching:
             return np.zeros((classes, states.shape[1]), dtype=np.float32), np.zeros(classes, dtype=np.float32)
         return head
 
-    def _lesson(self, told: Told, guessed: list[str]) -> Lesson:
-        """To learn from what was told, and to guess the labels and more documents."""
-        return Lesson(
-            told.texts,
-            told.near.argmax(axis=1),
-            np.maximum(sureness(told.near), 1e-3),
-            [*self.examples.texts, *guessed],
-            len(self.examples.classes),
-            self.settings.seed,
-            GUESSES_C,
-            features_for(len(self.examples.classes)),
-        )
-
-
-def sureness(probabilities: Floats) -> NDArray[np.float64]:
-    """From 0 (even odds among the classes) to 1 (certainty), (texts,)."""
-    even = 1.0 / probabilities.shape[1]
-    return np.asarray((probabilities.max(axis=1) - even) / (1.0 - even))
-
 
 def told_of(round_number: int, guesses: Guesses) -> dict[str, Any]:
     """What the report keeps of a round's guesses; said aloud too."""
-    agree = float((guesses.near.argmax(axis=1) == guesses.ngram.argmax(axis=1)).mean())
+    agree = 1.0 - disagreement(guesses.near, guesses.ngram)
     sure = float((sureness(guesses.both) >= SURE_ENOUGH).mean())
     expected, count = 1.0 - expected_error(guesses.both), len(guesses.documents)
     say(f"round {round_number}: the views agree on {agree:.1%} of {count} documents; {expected:.1%} expected right")

@@ -1,0 +1,140 @@
+"""How far to believe what documents say: told by labels that were held out, and by how often the views disagree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlnlp.config import FinetuneSettings
+from tlnlp.model.combine import (
+    SHRINKAGE,
+    Floats,
+    expected_error,
+    fit_share,
+    fit_sharpness,
+    pool_taught,
+    sharpness_for,
+    softmax,
+)
+from tlnlp.model.encode import TokenIds
+from tlnlp.train.crossval import CrossValidation
+from tlnlp.train.examples import Examples
+from tlnlp.train.kept import Kept
+from tlnlp.train.ray_job import FitResult
+from tlnlp.train.spread import neighbourhood, spread
+from tlnlp.train.tasks import guess_each, states_of
+from tlnlp.train.told import Documents, Told, lesson_from_told
+
+# The better the texts of a class are drawn together, the surer spreading is, and no longer with reason: a taught
+# encoder is taken to be wrong so many times as often as spreading was before the first round.
+TAUGHT_ERROR = 0.8
+# Both views of a taught model, in which error falls as disagreement does (the two figures: tests/bench/RESULTS.md).
+BOTH_ERROR = 0.9
+# An encoder that has learned from n-grams knows much of what they know.
+TAUGHT_SHARE = 0.6
+
+
+@dataclass(frozen=True)
+class Trust:
+    """``sharpness``: the power of probabilities at which spreading tells held-out labels best; ``share``: of n-grams
+    beside it (``pool_taught``). ``first``: of the first round, once it was, the share of documents expected wrong, and
+    that on which the views disagree."""
+
+    sharpness: float
+    share: float
+    first: tuple[float, float] | None = None
+
+    def near(self, said: Floats) -> Floats:
+        """Calibrated probabilities (documents, classes) from what spreading ``said``."""
+        sharpness = self.sharpness if self.first is None else sharpness_for(said, TAUGHT_ERROR * self.first[0])
+        return softmax(sharpness * np.log(said))
+
+    def weights(self, near: Floats, ngram: Floats) -> tuple[float, float]:
+        """Of the two views in one calibrated guess."""
+        if self.first is None:
+            return pool_taught(near, ngram, self.share)
+        error, disagreed = self.first
+        less = min(1.0, disagreement(near, ngram) / max(disagreed, 1e-6))
+        return pool_taught(near, ngram, TAUGHT_SHARE * self.share, BOTH_ERROR * less * error)
+
+    def after(self, near: Floats, ngram: Floats) -> Trust:
+        """Of what is said after a round that began with these guesses."""
+        return self if self.first else replace(self, first=(expected_error(near), disagreement(near, ngram)))
+
+
+def disagreement(near: Floats, ngram: Floats) -> float:
+    """The share of documents of which two views (documents, classes) say different things.
+
+    As error, so disagreement: how often two models differ on unlabelled texts follows how often they are wrong (Jiang
+    et al. 2022). Views that teach each other are wrong together, so it is the change that is read here, not the level.
+    """
+    return float((near.argmax(axis=1) != ngram.argmax(axis=1)).mean())
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What is said of held-out labels among documents that hold no text of them.
+
+    ``near`` (labels, classes): by the labels around; rows of other labels than ``held`` are nothing.
+    """
+
+    near: Floats
+    trust: Trust
+
+
+def measure(
+    examples: Examples, settings: FinetuneSettings, found: CrossValidation, documents: Documents, kept: Kept
+) -> HeldOut:
+    """Each label is told in the space of the fit that did not see it, by the labels that this fit saw, and by n-grams
+    that learned from the documents there.
+
+    Raises:
+        EngineError.
+    """
+    count, held = len(documents), found.held
+    said = _spread(examples, settings, found, documents.cut, kept)
+    near = np.zeros((len(examples.texts), len(examples.classes)))
+    for fold, all_said in said.items():
+        near[found.folds == fold] = all_said[count:][found.folds == fold]
+    truth = examples.one_hot[held].astype(np.float64)
+    sharpness = fit_sharpness(near[held], truth, SHRINKAGE)
+    told = {fold: softmax(sharpness * np.log(all_said[:count])) for fold, all_said in said.items()}
+    ngram = kept.array("fold-ngrams", partial(_ngrams, examples, settings, found, documents, told))
+    share = fit_share(softmax(sharpness * np.log(near[held])), ngram[held], truth)
+    return HeldOut(near, Trust(sharpness, share))
+
+
+def _spread(
+    examples: Examples, settings: FinetuneSettings, found: CrossValidation, documents: TokenIds, kept: Kept
+) -> dict[int, Floats]:
+    """What spreading says of documents and of the labels after them, by the fold that is held out."""
+    texts, said = documents + examples.cut, dict[int, Floats]()
+    for fold, fit in zip(found.measured, found.fits, strict=True):
+        states = kept.array(f"fold-{fold}", partial(_states_of_fit, examples, settings, texts, fit))
+        said[fold] = spread(neighbourhood(states), examples.known(len(documents), found.folds != fold))
+    return said
+
+
+def _states_of_fit(
+    examples: Examples, settings: FinetuneSettings, texts: TokenIds, fit: FitResult
+) -> NDArray[np.float64]:
+    return states_of(texts, fit.weights, examples.reading(settings), settings.ray, "held-out labels among documents")
+
+
+def _ngrams(
+    examples: Examples,
+    settings: FinetuneSettings,
+    found: CrossValidation,
+    documents: Documents,
+    told: dict[int, Floats],
+) -> Floats:
+    """What n-grams that learned from documents say of each held-out label, (labels, classes)."""
+    lessons = [lesson_from_told(Told(documents.texts, near), [], examples, settings) for near in told.values()]
+    guessed = guess_each(lessons, settings.ray, "held-out labels by n-grams")
+    ngram = np.zeros((len(examples.texts), len(examples.classes)))
+    for fold, guesses in zip(told, guessed, strict=True):
+        ngram[found.folds == fold] = guesses[found.folds == fold]
+    return ngram
