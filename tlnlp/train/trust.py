@@ -96,15 +96,20 @@ def measure(
     """
     count, held = len(documents), found.held
     said = _spread(examples, settings, found, documents.cut, kept)
-    near = np.zeros((len(examples.texts), len(examples.classes)))
-    for fold, all_said in said.items():
-        near[found.folds == fold] = all_said[count:][found.folds == fold]
+    near = _of_held_out(found, {fold: of_all[count:] for fold, of_all in said.items()})
     truth = examples.one_hot[held].astype(np.float64)
-    sharpness = fit_sharpness(near[held], truth, SHRINKAGE)
-    told = {fold: softmax(sharpness * np.log(all_said[:count])) for fold, all_said in said.items()}
+    trust = Trust(fit_sharpness(near[held], truth, SHRINKAGE), share=1.0)
+    told = {fold: trust.near(of_all[:count]) for fold, of_all in said.items()}
     ngram = kept.array("fold-ngrams", partial(_ngrams, examples, settings, found, documents, told))
-    share = fit_share(softmax(sharpness * np.log(near[held])), ngram[held], truth)
-    return HeldOut(near, Trust(sharpness, share))
+    return HeldOut(near, replace(trust, share=fit_share(trust.near(near[held]), ngram[held], truth)))
+
+
+def _of_held_out(found: CrossValidation, said: dict[int, Floats]) -> Floats:
+    """Of each label what is said where its fold is held out, (labels, classes); ``said``: of all, by the fold."""
+    held_out = np.zeros_like(next(iter(said.values())))
+    for fold, of_labels in said.items():
+        held_out[found.folds == fold] = of_labels[found.folds == fold]
+    return held_out
 
 
 def _spread(
@@ -134,7 +139,4 @@ def _ngrams(
     """What n-grams that learned from documents say of each held-out label, (labels, classes)."""
     lessons = [lesson_from_told(Told(documents.texts, near), [], examples, settings) for near in told.values()]
     guessed = guess_each(lessons, settings.ray, "held-out labels by n-grams")
-    ngram = np.zeros((len(examples.texts), len(examples.classes)))
-    for fold, guesses in zip(told, guessed, strict=True):
-        ngram[found.folds == fold] = guesses[found.folds == fold]
-    return ngram
+    return _of_held_out(found, dict(zip(told, guessed, strict=True)))
