@@ -33,13 +33,8 @@ def combine(encoder: Floats, ngram: Floats, encoder_weight: float, ngram_weight:
     return softmax(scores)
 
 
-def log_loss(probabilities: Floats, targets: NDArray[np.int64]) -> float:
-    picked = probabilities[np.arange(len(targets)), targets]
-    return float(-np.log(np.maximum(picked, FLOOR)).mean())
-
-
-def expected_log_loss(probabilities: Floats, truth: Floats) -> float:
-    """Of texts that are of a class with a probability; both (texts, classes)."""
+def log_loss(probabilities: Floats, truth: Floats) -> float:
+    """In nats a text, of texts that are of a class with a probability; both (texts, classes)."""
     return float(-(truth * np.log(np.maximum(probabilities, FLOOR))).sum(axis=1).mean())
 
 
@@ -48,12 +43,16 @@ def fit_sharpness(probabilities: Floats, truth: Floats, shrinkage: float = 0.0) 
 
     Temperature scaling, drawn towards 1 as the weights of ``fit_weights`` are.
     """
+    return _fit_sharpness(probabilities, truth, shrinkage)[1]
+
+
+def _fit_sharpness(probabilities: Floats, truth: Floats, shrinkage: float) -> tuple[float, float]:
+    """The least cost, in nats in all, and the power that has it."""
     logs = np.log(np.maximum(probabilities, FLOOR))
-    losses = [
-        expected_log_loss(softmax(power * logs), truth) + shrinkage / len(truth) * np.log(power) ** 2
-        for power in ENCODER_WEIGHTS
-    ]
-    return float(ENCODER_WEIGHTS[int(np.argmin(losses))])
+    return min(
+        (len(truth) * log_loss(softmax(power * logs), truth) + shrinkage * np.log(power) ** 2, power)
+        for power in ENCODER_WEIGHTS.tolist()
+    )
 
 
 def expected_error(probabilities: Floats) -> float:
@@ -86,13 +85,13 @@ def fit_share(near: Floats, ngram: Floats, truth: Floats) -> float:
 
     Drawn towards 1, as few texts say little of it.
     """
-    unit, cost = fit_sharpness(ngram, near), dict[float, float]()
-    for share in SHARES.tolist():
-        logs = np.log(np.maximum(combine(near, ngram, 1.0, share * unit), FLOOR))
-        power = fit_sharpness(softmax(logs), truth, SHRINKAGE)
-        cost[share] = len(truth) * expected_log_loss(softmax(power * logs), truth) + SHRINKAGE * np.log(power) ** 2
-        cost[share] += SHARE_SHRINKAGE * np.log(share) ** 2
-    return min(cost, key=lambda share: cost[share])
+    unit = fit_sharpness(ngram, near)
+
+    def cost(share: float) -> float:
+        least, _ = _fit_sharpness(combine(near, ngram, 1.0, share * unit), truth, SHRINKAGE)
+        return least + SHARE_SHRINKAGE * float(np.log(share)) ** 2
+
+    return float(min(SHARES.tolist(), key=cost))
 
 
 def fit_weights(
@@ -103,10 +102,11 @@ def fit_weights(
     A few dozen texts cannot tell near-equal weights apart; ``shrinkage`` (nats in all, per squared unit) settles such
     ties in favour of the encoder as it is, and is outvoted by many texts.
     """
+    truth = np.eye(encoder.shape[1])[targets]
     best, chosen = np.inf, (1.0, 0.0)
     for encoder_weight in ENCODER_WEIGHTS:
         for ngram_weight in NGRAM_WEIGHTS:
-            loss = log_loss(combine(encoder, ngram, encoder_weight, ngram_weight), targets)
+            loss = log_loss(combine(encoder, ngram, encoder_weight, ngram_weight), truth)
             loss += shrinkage / len(targets) * (np.log(encoder_weight) ** 2 + ngram_weight**2)
             if loss < best:
                 best, chosen = loss, (float(encoder_weight), float(ngram_weight))
