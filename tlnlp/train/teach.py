@@ -6,8 +6,8 @@ view learns from what they became, over the vocabulary of the corpus; the two to
 document by an n-gram view that did not learn from its own guess; and the encoder learns on from what they say, in many
 short windows. A view that learned from its own guesses would only grow surer of its faults.
 
-Taught encoders see documents alone. But the labels reached their teachers, so how often they are right about labels
-flatters; confidence comes from labels that were held out.
+N-gram views learn from documents alone, encoders from labels beside them. How often either is right about labels then
+flatters, as the labels reached their teachers; confidence comes from labels that were held out.
 """
 
 from __future__ import annotations
@@ -111,8 +111,8 @@ class Teaching:
         return Guesses(documents, told, ngram, both, head, of_labels, ngram_of_labels, pair)
 
     def pupil(self, round_number: int, teacher: dict[str, Any], guesses: Guesses, crops: int) -> FitResult:
-        """The encoder of these tensors, which learns on from guesses alone, in so many windows."""
-        settings = self.settings
+        """The encoder of these tensors, which learns on from guesses and labels, in so many windows."""
+        settings, examples = self.settings, self.examples
         key = f"pupil-{round_number}"
         # Windows at random places and guesses that are no certainties blur enough; dropout would only cost time.
         changes = {"batch_size": settings.teaching.batch_size, "dropout": 0.0}
@@ -124,15 +124,15 @@ class Teaching:
         fit = Fit(
             encoder=settings.encoder,
             pooling=settings.pooling,
-            pad_token_id=self.examples.reader.pad_token_id,
-            edges=self.examples.reader.cut.edges,
-            tokens=guesses.documents.whole.take(chosen),
-            targets=guesses.both[chosen].astype(np.float32),
-            weights=np.maximum(sure[chosen], 1e-3).astype(np.float32),
-            held_out=self.examples.cut.take(np.zeros(0, dtype=np.int64)),
+            pad_token_id=examples.reader.pad_token_id,
+            edges=examples.reader.cut.edges,
+            tokens=guesses.documents.whole.take(chosen) + examples.whole,
+            targets=np.vstack([guesses.both[chosen], examples.one_hot]).astype(np.float32),
+            weights=np.concatenate([np.maximum(sure[chosen], 1e-3), np.ones(len(examples.texts))]).astype(np.float32),
+            held_out=examples.cut.take(np.zeros(0, dtype=np.int64)),
             steps=int(steps),
-            crop_tokens=min(settings.teaching.crop_tokens, self.examples.reader.max_length),
-            read_tokens=self.examples.reader.max_length,
+            crop_tokens=min(settings.teaching.crop_tokens, examples.reader.max_length),
+            read_tokens=examples.reader.max_length,
             objective="contrast",
             seed=settings.seed * 1000 + 100 + round_number,
             recipe=recipe,
