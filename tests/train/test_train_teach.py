@@ -14,16 +14,18 @@ from train_kit import THREE
 from tlnlp.config import EvaluateSettings, FinetuneSettings, load_settings
 from tlnlp.errors import EngineError, InputDataError, LabelFaultsError
 from tlnlp.model.classifier import Classifier
+from tlnlp.model.encode import TokenIds
 from tlnlp.model.ngram import NgramView
 from tlnlp.registry import Registry
 from tlnlp.train import tasks, teach
 from tlnlp.train.evaluation import evaluate_version
+from tlnlp.train.examples import Examples
 from tlnlp.train.finetune import FinetuneResult, finetune
 from tlnlp.train.pace import Pace, Plan
 from tlnlp.train.rounds import Rounds
 from tlnlp.train.tasks import Lesson
-from tlnlp.train.teach import Guesses, told_of
-from tlnlp.train.told import Told, sureness
+from tlnlp.train.teach import Guesses, learned_from, told_of
+from tlnlp.train.told import Documents, Told, sureness
 from tlnlp.uri import local_path
 
 pytestmark = pytest.mark.usefixtures("cluster")
@@ -216,3 +218,17 @@ def test_sureness_and_what_is_told() -> None:
     told = Told(["a", "b", "c"], probabilities)
     guesses = Guesses([None] * 3, told, other, probabilities, None, probabilities, other, (1.0, 0.0))  # type: ignore[arg-type]
     assert told_of(4, guesses) == {"round": 4, "documents": 3, "agreement": 1.0, "sure": 0.6667, "expected": 0.625}
+
+
+def test_pupils_learn_from_documents_that_are_sure_enough_and_from_each_label() -> None:
+    both = np.array([[0.95, 0.05], [0.55, 0.45], [0.3, 0.7]])
+    tokens, none = TokenIds.of([[1, 10, 2], [1, 11, 2], [1, 12, 2]]), np.zeros((0, 2))
+    guesses = Guesses(
+        Documents(["a", "b", "c"], tokens, tokens), Told([], none), none, both, None, none, none, (1.0, 0.0)  # type: ignore[arg-type]
+    )  # fmt: skip
+    labels = TokenIds.of([[1, 20, 2]])
+    examples = Examples(None, ["d"], labels, labels, np.array([1]), ("bad", "good"))  # type: ignore[arg-type]
+    texts, targets, weights = learned_from(guesses, examples)
+    assert [ids[1] for ids in texts] == [10, 12, 20]
+    assert targets == pytest.approx(np.array([[0.95, 0.05], [0.3, 0.7], [0.0, 1.0]]))
+    assert weights == pytest.approx([0.9, 0.4, 1.0])

@@ -118,17 +118,15 @@ class Teaching:
         changes = {"batch_size": settings.teaching.batch_size, "dropout": 0.0}
         recipe = settings.training.model_copy(update=changes)
         steps = self.kept.note(f"{key}-steps", lambda: {"steps": max(1, crops // recipe.batch_size)})["steps"]
-        sure = sureness(guesses.both)
-        # Where the views are sure of few documents, the surer half of them must do.
-        chosen = np.flatnonzero(sure >= min(SURE_ENOUGH, float(np.median(sure))))
+        tokens, targets, weights = learned_from(guesses, examples)
         fit = Fit(
             encoder=settings.encoder,
             pooling=settings.pooling,
             pad_token_id=examples.reader.pad_token_id,
             edges=examples.reader.cut.edges,
-            tokens=guesses.documents.whole.take(chosen) + examples.whole,
-            targets=np.vstack([guesses.both[chosen], examples.one_hot]).astype(np.float32),
-            weights=np.concatenate([np.maximum(sure[chosen], 1e-3), np.ones(len(examples.texts))]).astype(np.float32),
+            tokens=tokens,
+            targets=targets,
+            weights=weights,
             held_out=examples.cut.take(np.zeros(0, dtype=np.int64)),
             steps=int(steps),
             crop_tokens=min(settings.teaching.crop_tokens, examples.reader.max_length),
@@ -178,6 +176,19 @@ class Teaching:
         if head is None:
             return np.zeros((classes, states.shape[1]), dtype=np.float32), np.zeros(classes, dtype=np.float32)
         return head
+
+
+def learned_from(guesses: Guesses, examples: Examples) -> tuple[TokenIds, NDArray[np.float32], NDArray[np.float32]]:
+    """Texts, what they are (texts, classes), and how much each counts (texts,): documents of which the views are sure
+    enough, and the labels, once each."""
+    sure = sureness(guesses.both)
+    # Where the views are sure of few documents, the surer half of them must do.
+    chosen = np.flatnonzero(sure >= min(SURE_ENOUGH, float(np.median(sure))))
+    return (
+        guesses.documents.whole.take(chosen) + examples.whole,
+        np.vstack([guesses.both[chosen], examples.one_hot]).astype(np.float32),
+        np.concatenate([np.maximum(sure[chosen], 1e-3), np.ones(len(examples.targets))]).astype(np.float32),
+    )
 
 
 def told_of(round_number: int, guesses: Guesses) -> dict[str, Any]:
