@@ -83,6 +83,7 @@ class RaySettings(Settings):
 class FinetuneSettings(LabelSettings):
     """``unlabelled``: documents to learn from beside the labels, their text in ``text_column`` too."""
 
+    class_descriptions: dict[str, str] = Field(default_factory=dict)
     unlabelled: Uri | None = None
     time_budget_s: float = Field(1200.0, gt=0)
     registry: Uri = f"{DEFAULT_WORKSPACE}/registry"

@@ -78,7 +78,8 @@ def test_end_to_end(tmp_path: Path, tiny_encoder: Path, capfd: pytest.CaptureFix
     assert (ledger["run_id"], ledger["status"]) == (result.run_id, "succeeded")
     assert ledger["counts"] == {"labels": 60, "faults": 0, "version": 1, "steps": 20}
     stages = [stage["name"] for stage in ledger["stages"]]
-    assert stages == ["labels", "cross_validation", "fit", "report", "bundle", "register"]
+    assert stages == ["labels", "class_names", "cross_validation", "fit", "report", "bundle", "register"]
+    assert 0 <= ledger["results"]["class_names"]["right"] <= 1
     assert [step for step, _ in ledger["results"]["fit"]["losses"]][-1] == 20
     assert not [path for path in (tmp_path / "registry/moods/training").rglob("*") if path.is_file()]
     assert registry.champion("moods") is None

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
 
 from tlnlp.config import FinetuneSettings
 from tlnlp.model.combine import Floats
@@ -18,12 +17,10 @@ from tlnlp.train.fit import Fit
 from tlnlp.train.kept import Kept
 from tlnlp.train.ray_job import FitResult
 from tlnlp.train.split import measured_folds, stratified_folds
-from tlnlp.train.tasks import Lesson, fit_each, guess_each, states_of
+from tlnlp.train.tasks import Lesson, fit_each, guess_each
 
 # Fewer held-out labels than this measure nothing.
 MIN_HELD_OUT = 8
-# Of more labels, so many are enough for the baseline of the frozen encoder.
-FROZEN_LABELS = 1000
 LABELS_C = 10.0
 # The learning curve: from so many labels on, on these shares of them, over so many folds.
 LEAST_OF_A_CURVE = 40
@@ -117,22 +114,3 @@ def lesson_of(examples: Examples, train: NDArray[np.int64], seed: int, guessed: 
         seed,
         LABELS_C,
     )
-
-
-def frozen_baseline(
-    examples: Examples, settings: FinetuneSettings, found: CrossValidation
-) -> tuple[Floats, NDArray[np.int64]]:
-    """Logistic regression on the frozen encoder, over the same folds: guesses, and the positions they are of."""
-    chosen = np.random.default_rng((settings.seed, 5)).permutation(len(examples.texts))[:FROZEN_LABELS]
-    states = states_of(examples.cut.take(chosen), None, examples.reading(settings), settings.ray, "frozen encoder")
-    states /= np.linalg.norm(states, axis=1, keepdims=True)
-    guesses = np.zeros((len(chosen), len(examples.classes)))
-    for fold in found.measured:
-        train, held_out = found.folds[chosen] != fold, found.folds[chosen] == fold
-        targets = examples.targets[chosen][train]
-        if len(np.unique(targets)) < 2 or not held_out.any():
-            continue
-        model = LogisticRegression(C=10.0, max_iter=1000).fit(states[train], targets)
-        guesses[np.ix_(held_out, model.classes_)] = model.predict_proba(states[held_out])
-    measured = np.isin(found.folds[chosen], list(found.measured))
-    return guesses[measured], chosen[measured]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,10 +21,14 @@ from tlnlp.train.fit import Fit, Objective, steps_of
 from tlnlp.train.tasks import Reading
 
 Positions = NDArray[np.int64]
+NO_TEXTS = TokenIds.of([])
 # What training reads of a text at most: windows of a longer one come from its head and its tail.
 WHOLE_TOKENS = 8192
 # Up to so many labels pairs of texts teach more than texts alone.
 FEW_LABELS = 1000
+# What a class is called says what its texts are about, to an encoder that was pretrained on pairs of texts: of few
+# labels, these count as many more. More ways of saying it outweigh labels (tests/bench/RESULTS.md).
+SAID_OF_A_CLASS = ("{}", "It is about {}.", "The text is {}.")
 
 
 @dataclass(frozen=True)
@@ -56,9 +61,20 @@ class Reader:
         return [prepare(text, self.max_chars) for text in texts]
 
 
+def said_of(classes: Sequence[str], descriptions: Mapping[str, str]) -> list[str]:
+    """What all classes are called, said in one way after another; nothing where some have no name but a number."""
+    words = [re.sub(r"[\W_]+", " ", descriptions.get(name, name)).strip() for name in classes]
+    if not all(re.search(r"[^\W\d]", word) for word in words):
+        return []
+    return [saying.format(word) for saying in SAID_OF_A_CLASS for word in words]
+
+
 @dataclass(frozen=True)
 class Examples:
-    """``texts`` prepared; ``whole`` and ``cut`` token ids of each; ``targets`` (texts,): class indices."""
+    """``texts`` prepared; ``whole`` and ``cut`` token ids of each; ``targets`` (texts,): class indices.
+
+    ``named``: token ids of what all classes are called, said in one way after another; empty where that is not known.
+    """
 
     reader: Reader
     texts: list[str]
@@ -66,10 +82,13 @@ class Examples:
     cut: TokenIds
     targets: NDArray[np.int64]
     classes: tuple[str, ...]
+    named: TokenIds = NO_TEXTS
 
     @staticmethod
-    def make(labelled: LabelledSet, reader: Reader) -> Examples:
+    def make(labelled: LabelledSet, reader: Reader, descriptions: Mapping[str, str] | None = None) -> Examples:
+        """``descriptions``: what classes are in words, where their names do not say it."""
         texts = reader.prepare(labelled.texts)
+        named = reader.whole.encode(said_of(labelled.classes, descriptions or {}))
         return Examples(
             reader,
             texts,
@@ -77,6 +96,7 @@ class Examples:
             TokenIds.of(reader.cut.encode(texts)),
             np.asarray(labelled.targets, dtype=np.int64),
             labelled.classes,
+            TokenIds.of(named),
         )
 
     @property
@@ -89,20 +109,23 @@ class Examples:
         return np.vstack([np.zeros((documents, len(self.classes))), labels])
 
     def fit(self, settings: FinetuneSettings, train: Positions, held_out: Positions, seed: int) -> Fit:
-        """A fit on some of the labels alone."""
+        """A fit on some of the labels alone, and, if they are few, on what the classes are called."""
+        objective = self.objective(settings)
+        named = self.named if objective == "contrast" else NO_TEXTS
+        names = np.resize(np.eye(len(self.classes), dtype=np.float32), (len(named), len(self.classes)))
         return Fit(
             encoder=settings.encoder,
             pooling=settings.pooling,
             pad_token_id=self.reader.pad_token_id,
             edges=self.reader.cut.edges,
-            tokens=self.whole.take(train),
-            targets=self.one_hot[train],
-            weights=np.ones(len(train), dtype=np.float32),
+            tokens=self.whole.take(train) + named,
+            targets=np.vstack([self.one_hot[train], names]),
+            weights=np.ones(len(train) + len(named), dtype=np.float32),
             held_out=self.cut.take(held_out),
             steps=steps_of(len(train), settings.training),
             crop_tokens=min(settings.training.crop_tokens, self.reader.max_length),
             read_tokens=self.reader.max_length,
-            objective=self.objective(settings),
+            objective=objective,
             seed=seed,
             recipe=settings.training,
         )

@@ -82,12 +82,13 @@ def finetune(settings: FinetuneSettings) -> FinetuneResult:
         pool = _read_pool(settings, labelled, ledger)
         with tempfile.TemporaryDirectory(prefix="tlnlp-bundle-") as scratch:
             folder = Path(scratch)
-            examples = Examples.make(labelled, Reader.make(settings, folder))
+            examples = Examples.make(labelled, Reader.make(settings, folder), settings.class_descriptions)
             storage, name = _where(settings, registry), _run_name(settings, labelled, pool)
             pace = Pace(settings.time_budget_s, started)
             learning = Learning(settings, examples, storage, name, ledger, budget, pace)
             with ray_job.cluster(settings.ray):
-                learned = learning.run(pool)
+                learning = learning.acquainted()
+                examples, learned = learning.examples, learning.run(pool)
                 with ledger.stage("report"):
                     figures = held_out_figures(examples, learned)
                     report = make_report(settings, labelled, examples, learned, pool, learning.kept)
@@ -113,6 +114,9 @@ def _check_batches(settings: FinetuneSettings) -> None:
 def _read_sound(settings: FinetuneSettings, ledger: Ledger) -> LabelledSet:
     contract = LabelContract(settings.text_column, settings.label_column, settings.classes, settings.min_per_class)
     labelled = require_sound(read_labels(settings.labels, contract), settings.on_fault)
+    if unknown := sorted(settings.class_descriptions.keys() - set(labelled.classes)):
+        known = ", ".join(labelled.classes)
+        raise UsageError(f"class_descriptions: {', '.join(unknown)} is no class of the labels, which are {known}")
     ledger.inputs(labelled.uri, digest=labelled.digest, rows=labelled.rows)
     ledger.counts |= {"labels": len(labelled.examples), "faults": len(labelled.faults)}
     if labelled.faults:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,12 @@ from tlnlp.data.pool import Pool
 from tlnlp.ledger import Ledger
 from tlnlp.model.combine import fit_weights
 from tlnlp.model.ngram import NgramView, fit_ngram
+from tlnlp.progress import say
 from tlnlp.storage import Storage
 from tlnlp.train import ray_job
 from tlnlp.train.crossval import CURVE_FOLDS, CURVE_SHARES, LABELS_C, CrossValidation, cross_validate
-from tlnlp.train.examples import Examples
+from tlnlp.train.examples import NO_TEXTS, Examples
+from tlnlp.train.frozen import contradicted, read_frozen, right_by_names
 from tlnlp.train.kept import Kept
 from tlnlp.train.pace import Pace
 from tlnlp.train.ray_job import FitResult
@@ -58,9 +60,24 @@ class Learning:
     def kept(self) -> Kept:
         return Kept(self.storage, self.name)
 
+    def acquainted(self) -> Learning:
+        """The same run, its fits without what classes are called if the labels contradict that. Raises EngineError."""
+        ray_job.scaling(self.settings.ray)  # Refuse what cannot be run before anything is.
+        examples = self.examples
+        if not examples.named:
+            return self
+        with self.ledger.stage("class_names"):
+            right = right_by_names(read_frozen(examples, self.settings, self.kept), examples)
+        self.ledger.results["class_names"] = {"right": round(right, 4)}
+        told = f"class names: as pretrained, the encoder tells {right:.1%} of labelled texts by them"
+        if contradicted(right, examples):
+            say(f"{told}, fewer than chance; names are left aside (class_descriptions says what a class is)")
+            return replace(self, examples=replace(examples, named=NO_TEXTS))
+        say(told)
+        return self
+
     def run(self, pool: Pool | None) -> Learned:
         """Raises EngineError; BudgetError: the rest would cost more than the budget has left."""
-        ray_job.scaling(self.settings.ray)  # Refuse what cannot be run before anything is.
         with self.ledger.stage("cross_validation"):
             self.budget.refuse(0.0, "before the first fit")
             found = cross_validate(self.examples, self.settings, self.kept)

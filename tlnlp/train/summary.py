@@ -11,9 +11,10 @@ from tlnlp.config import FinetuneSettings
 from tlnlp.data.labels import LabelledSet
 from tlnlp.data.pool import Pool
 from tlnlp.model.combine import Floats, combine, fit_weights
-from tlnlp.train.crossval import frozen_baseline, learning_curve
+from tlnlp.train.crossval import learning_curve
 from tlnlp.train.examples import Examples
 from tlnlp.train.findings import findings
+from tlnlp.train.frozen import frozen_baseline, read_frozen
 from tlnlp.train.kept import Kept
 from tlnlp.train.learn import Learned
 from tlnlp.train.metrics import Evaluation, evaluate
@@ -70,7 +71,7 @@ def make_report(
         return report
     held = learned.found.held
     encoder, ngram, targets = learned.found.encoder[held], learned.found.ngram[held], examples.targets[held]
-    frozen, where = frozen_baseline(examples, settings, learned.found)
+    frozen, where = frozen_baseline(read_frozen(examples, settings, kept), examples, learned.found)
     places = [(labelled.examples[i].file, labelled.examples[i].row, labelled.examples[i].label) for i in held]
     after = cross_fitted(encoder, ngram, targets, settings.seed)
     baselines = {"ngram": ngram}
