@@ -79,8 +79,8 @@ def test_two_rounds(tmp_path: Path, tiny_encoder: Path, capfd: pytest.CaptureFix
     (ledger,) = registry.ledgers("moods")
     stages = [stage["name"] for stage in ledger["stages"]]
     assert stages == [
-        "labels", "unlabelled", "class_names", "cross_validation", "fit", "held_out", "round_1", "round_2", "last_guesses", "report",
-        "bundle", "register",
+        "labels", "unlabelled", "class_names", "cross_validation", "fit", "held_out", "round_1", "round_2",
+        "last_guesses", "report", "bundle", "register",
     ]  # fmt: skip
     assert (ledger["counts"]["unlabelled"], ledger["counts"]["labelled_inside"]) == (200, 30)
     training = training_of(result)
