@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tlnlp.model.combine import Floats, combine, expected_error, softmax
-from tlnlp.train.trust import BOTH_ERROR, TAUGHT_ERROR, TAUGHT_SHARE, Trust, disagreement
+from tlnlp.train.trust import BOTH_ERROR, TAUGHT_ERROR, TAUGHT_SHARE, Trust, disagreement, drawn_error, sharpened
 
 
 def said(seed: int, texts: int = 3000) -> tuple[Floats, Floats]:
@@ -19,16 +19,16 @@ def said(seed: int, texts: int = 3000) -> tuple[Floats, Floats]:
 
 def test_before_a_round_held_out_labels_say_how_sure_to_be() -> None:
     near, ngram = said(1)
-    trust = Trust(0.5, 2.0)
-    assert trust.near(near) == pytest.approx(softmax(0.5 * np.log(near)))
+    trust = Trust(0.3, 2.0)
+    assert expected_error(trust.near(near)) == pytest.approx(0.3, abs=0.005)
     weights = trust.weights(near, ngram)
-    assert weights[1] / weights[0] == pytest.approx(2 * np.divide(*Trust(0.5, 1.0).weights(near, ngram)[::-1]))
+    assert weights[1] / weights[0] == pytest.approx(2 * np.divide(*Trust(0.3, 1.0).weights(near, ngram)[::-1]))
     assert expected_error(combine(near, ngram, *weights)) == pytest.approx(expected_error(near), abs=0.005)
 
 
 def test_after_a_round_error_falls_as_disagreement_does() -> None:
     near, ngram = said(2)
-    trust = Trust(0.5, 2.0).after(near, ngram)
+    trust = Trust(0.3, 2.0).after(near, ngram)
     assert trust.first == (expected_error(near), disagreement(near, ngram))
     error, disagreed = trust.first
     assert expected_error(trust.near(near**3)) == pytest.approx(TAUGHT_ERROR * error, abs=0.005)
@@ -46,6 +46,19 @@ def test_after_a_round_error_falls_as_disagreement_does() -> None:
 
 def test_a_taught_encoder_leaves_less_to_n_grams() -> None:
     near, ngram = said(3)
-    before = Trust(0.5, 1.0)
+    before = Trust(0.3, 1.0)
     first, second = before.weights(near, ngram), before.after(near, ngram).weights(near, ngram)
     assert second[1] / second[0] == pytest.approx(TAUGHT_SHARE * first[1] / first[0])
+
+
+def test_few_held_out_labels_leave_more_to_what_spreading_says_of_itself() -> None:
+    none, half = np.zeros(200, dtype=bool), np.arange(200) % 2 == 0
+    assert drawn_error(half, 0.5) == drawn_error(half[:8], 0.5) == 0.5
+    assert drawn_error(none[:8], 0.2) == pytest.approx(0.1)
+    assert drawn_error(none, 0.2) < 0.01
+
+
+def test_documents_tell_how_sharp_labels_among_them_are() -> None:
+    near, _ = said(4)
+    of_labels = sharpened(near[:20], 0.3, of=near)
+    assert of_labels == pytest.approx(sharpened(near, 0.3)[:20])

@@ -129,7 +129,8 @@ class Rounds:
         said = measure(teaching.examples, teaching.settings, self.found, some, teaching.kept)
         right, before = self._held_right(said.near), self._held_right(self.found.encoder)
         say(f"held-out labels right: {before:.1%} by labels alone, {right:.1%} among {len(some)} documents")
-        figures = {"labels_alone": before, "among_documents": right, "ngram_share": said.trust.share}
+        expected, share = 1 - said.trust.error, said.trust.share
+        figures = {"labels_alone": before, "among_documents": right, "expected": expected, "ngram_share": share}
         self.ledger.results["held_out"] = {name: round(figure, 4) for name, figure in figures.items()}
         if right + self._spread < before:
             say("among the unlabelled documents labels are told worse: the labels alone are learned from")

@@ -10,11 +10,9 @@ from numpy.typing import NDArray
 
 from tlnlp.config import FinetuneSettings
 from tlnlp.model.combine import (
-    SHRINKAGE,
     Floats,
     expected_error,
     fit_share,
-    fit_sharpness,
     pool_taught,
     sharpness_for,
     softmax,
@@ -28,6 +26,8 @@ from tlnlp.train.spread import neighbourhood, spread
 from tlnlp.train.tasks import guess_each, states_of
 from tlnlp.train.told import Documents, Told, lesson_from_told
 
+# What spreading says by itself of how often it is wrong counts as so many held-out labels do.
+OWN_WORD = 8
 # The better the texts of a class are drawn together, the surer spreading is, and no longer with reason: a taught
 # encoder is taken to be wrong so many times as often as spreading was before the first round.
 TAUGHT_ERROR = 0.8
@@ -39,18 +39,17 @@ TAUGHT_SHARE = 0.6
 
 @dataclass(frozen=True)
 class Trust:
-    """``sharpness``: the power of probabilities at which spreading tells held-out labels best; ``share``: of n-grams
-    beside it (``pool_taught``). ``first``: of the first round, once it was, the share of documents expected wrong, and
-    that on which the views disagree."""
+    """``error``: the share of documents that spreading is expected to get wrong before the first round; ``share``: of
+    n-grams beside it (``pool_taught``). ``first``: of the first round, once it was, the share of documents expected
+    wrong, and that on which the views disagree."""
 
-    sharpness: float
+    error: float
     share: float
     first: tuple[float, float] | None = None
 
     def near(self, said: Floats) -> Floats:
         """Calibrated probabilities (documents, classes) from what spreading ``said``."""
-        sharpness = self.sharpness if self.first is None else sharpness_for(said, TAUGHT_ERROR * self.first[0])
-        return softmax(sharpness * np.log(said))
+        return sharpened(said, self.error if self.first is None else TAUGHT_ERROR * self.first[0])
 
     def weights(self, near: Floats, ngram: Floats) -> tuple[float, float]:
         """Of the two views in one calibrated guess."""
@@ -63,6 +62,11 @@ class Trust:
     def after(self, near: Floats, ngram: Floats) -> Trust:
         """Of what is said after a round that began with these guesses."""
         return self if self.first else replace(self, first=(expected_error(near), disagreement(near, ngram)))
+
+
+def sharpened(said: Floats, error: float, of: Floats | None = None) -> Floats:
+    """What is ``said`` (texts, classes), at the power at which so many of those texts, or of others, are wrong."""
+    return softmax(sharpness_for(said if of is None else of, error) * np.log(said))
 
 
 def disagreement(near: Floats, ngram: Floats) -> float:
@@ -97,11 +101,21 @@ def measure(
     count, held = len(documents), found.held
     said = _spread(examples, settings, found, documents.cut, kept)
     near = _of_held_out(found, {fold: of_all[count:] for fold, of_all in said.items()})
-    truth = examples.one_hot[held].astype(np.float64)
-    trust = Trust(fit_sharpness(near[held], truth, SHRINKAGE), share=1.0)
-    told = {fold: trust.near(of_all[:count]) for fold, of_all in said.items()}
-    ngram = kept.array("fold-ngrams", partial(_ngrams, examples, settings, found, documents, told))
-    return HeldOut(near, replace(trust, share=fit_share(trust.near(near[held]), ngram[held], truth)))
+    wrong = near[held].argmax(axis=1) != examples.targets[held]
+    error = drawn_error(wrong, float(np.mean([expected_error(of_all[:count]) for of_all in said.values()])))
+    told = {fold: sharpened(of_all, error, of=of_all[:count]) for fold, of_all in said.items()}
+    of_documents = {fold: of_all[:count] for fold, of_all in told.items()}
+    ngram = kept.array("fold-ngrams", partial(_ngrams, examples, settings, found, documents, of_documents))
+    calibrated = _of_held_out(found, {fold: of_all[count:] for fold, of_all in told.items()})
+    share = fit_share(calibrated[held], ngram[held], examples.one_hot[held].astype(np.float64))
+    # Error falls about as the root of labels, and the fit on all has more of them than those that leave some out.
+    seen = float(np.mean([(found.folds != fold).mean() for fold in found.measured]))
+    return HeldOut(near, Trust(error * seen**0.5, share))
+
+
+def drawn_error(wrong: NDArray[np.bool_], own: float) -> float:
+    """The share of held-out labels (labels,) that are wrong, drawn towards what spreading says of ``own`` errors."""
+    return float((wrong.sum() + OWN_WORD * own) / (len(wrong) + OWN_WORD))
 
 
 def _of_held_out(found: CrossValidation, said: dict[int, Floats]) -> Floats:
