@@ -154,7 +154,7 @@ def test_cut_short_between_rounds_it_goes_on(
     ("share", "reason"),
     [
         (1.0, "among the unlabelled documents labels are told worse: the labels alone are learned from"),
-        (0.75, "the unlabelled documents teach nothing about these labels: the labels alone are learned from"),
+        (0.3, "the unlabelled documents teach nothing about these labels: the labels alone are learned from"),
     ],
 )
 def test_a_pool_of_another_language_is_left_aside(
