@@ -72,6 +72,8 @@ def test_end_to_end(tmp_path: Path, tiny_encoder: Path, capfd: pytest.CaptureFix
     report = json.loads((bundle_of(result) / "training.json").read_text())["report"]
     assert report["cross_validation"]["accuracy"] == pytest.approx(result.held_out.accuracy, abs=0.1)
     assert set(report["baselines"]) == {"ngram", "frozen_encoder"}
+    # Of 45 labels outside a fold, a quarter and a half of each class; what classes are called is no label.
+    assert [point["labels"] for point in report["learning_curve"]["points"]] == [12, 24, 45]
 
     # The ledger tells the run; what was kept for a resumption is gone; the aliases are nobody's business here.
     (ledger,) = registry.ledgers("moods")

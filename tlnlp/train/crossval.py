@@ -81,24 +81,41 @@ def learning_curve(
     if len(examples.texts) < LEAST_OF_A_CURVE:
         return []
     parts = [(share, fold) for share in CURVE_SHARES for fold in list(found.measured)[:CURVE_FOLDS]]
-    fits = [_smaller(examples, settings, found, share, fold) for share, fold in parts]
+    chosen = [_fewer(examples, settings, found, share, fold) for share, fold in parts]
+    fits = [
+        _smaller(examples, settings, found, share, fold, train)
+        for (share, fold), train in zip(parts, chosen, strict=True)
+    ]
     results = kept.fits("learning-curve", lambda: fit_each(fits, settings.ray, "learning curve"))
     curve = []
-    for (_, fold), fit, result in zip(parts, fits, results, strict=True):
+    for (_, fold), train, result in zip(parts, chosen, results, strict=True):
         targets = examples.targets[found.folds == fold]
-        curve.append((len(fit.tokens), (result.held_out.argmax(axis=1) == targets).astype(np.int64)))
+        curve.append((len(train), (result.held_out.argmax(axis=1) == targets).astype(np.int64)))
     whole = (found.encoder[found.held].argmax(axis=1) == examples.targets[found.held]).astype(np.int64)
     return [*curve, (int(np.mean([(found.folds != fold).sum() for fold in found.measured])), whole)]
 
 
-def _smaller(examples: Examples, settings: FinetuneSettings, found: CrossValidation, share: float, fold: int) -> Fit:
+def _fewer(
+    examples: Examples, settings: FinetuneSettings, found: CrossValidation, share: float, fold: int
+) -> NDArray[np.int64]:
+    """Positions of a share of the labels outside a fold, two or more of each class."""
     outside = np.flatnonzero(found.folds != fold)
     generator = np.random.default_rng((settings.seed, 7, fold))
     chosen = []
     for k in np.unique(examples.targets[outside]):
         members = generator.permutation(outside[examples.targets[outside] == k])
         chosen.append(members[: max(2, round(share * len(members)))])
-    train = np.sort(np.concatenate(chosen))
+    return np.sort(np.concatenate(chosen))
+
+
+def _smaller(
+    examples: Examples,
+    settings: FinetuneSettings,
+    found: CrossValidation,
+    share: float,
+    fold: int,
+    train: NDArray[np.int64],
+) -> Fit:
     fit = examples.fit(settings, train, np.flatnonzero(found.folds == fold), settings.seed * 1000 + 50 + fold)
     return replace(fit, steps=max(10, round(share * fit.steps)))
 

@@ -110,8 +110,7 @@ class Examples:
 
     def fit(self, settings: FinetuneSettings, train: Positions, held_out: Positions, seed: int) -> Fit:
         """A fit on some of the labels alone, and, if they are few, on what the classes are called."""
-        objective = self.objective(settings)
-        named = self.named if objective == "contrast" else NO_TEXTS
+        named = self.named if self.learns_names(settings) else NO_TEXTS
         names = np.resize(np.eye(len(self.classes), dtype=np.float32), (len(named), len(self.classes)))
         return Fit(
             encoder=settings.encoder,
@@ -125,10 +124,14 @@ class Examples:
             steps=steps_of(len(train), settings.training),
             crop_tokens=min(settings.training.crop_tokens, self.reader.max_length),
             read_tokens=self.reader.max_length,
-            objective=objective,
+            objective=self.objective(settings),
             seed=seed,
             recipe=settings.training,
         )
+
+    def learns_names(self, settings: FinetuneSettings) -> bool:
+        """Whether labels are so few that what their classes are called counts."""
+        return bool(self.named) and self.objective(settings) == "contrast"
 
     def objective(self, settings: FinetuneSettings) -> Objective:
         """How labels are learned from."""

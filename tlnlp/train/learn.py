@@ -64,7 +64,7 @@ class Learning:
         """The same run, its fits without what classes are called if the labels contradict that. Raises EngineError."""
         ray_job.scaling(self.settings.ray)  # Refuse what cannot be run before anything is.
         examples = self.examples
-        if not examples.named:
+        if not examples.learns_names(self.settings):
             return self
         with self.ledger.stage("class_names"):
             right = right_by_names(read_frozen(examples, self.settings, self.kept), examples)
