@@ -38,21 +38,18 @@ def log_loss(probabilities: Floats, truth: Floats) -> float:
     return float(-(truth * np.log(np.maximum(probabilities, FLOOR))).sum(axis=1).mean())
 
 
-def fit_sharpness(probabilities: Floats, truth: Floats, shrinkage: float = 0.0) -> float:
-    """The power of probabilities that is nearest to a truth told in probabilities; both (texts, classes).
+def fit_sharpness(probabilities: Floats, truth: Floats, shrinkage: float = 0.0) -> tuple[float, float]:
+    """The power of probabilities that is nearest to a truth told in probabilities, and its cost in nats in all.
 
-    Temperature scaling, drawn towards 1 as the weights of ``fit_weights`` are.
+    Temperature scaling; both (texts, classes). ``shrinkage`` draws it towards 1 as it does the weights of
+    ``fit_weights``.
     """
-    return _fit_sharpness(probabilities, truth, shrinkage)[1]
-
-
-def _fit_sharpness(probabilities: Floats, truth: Floats, shrinkage: float) -> tuple[float, float]:
-    """The least cost, in nats in all, and the power that has it."""
     logs = np.log(np.maximum(probabilities, FLOOR))
-    return min(
+    cost, power = min(
         (len(truth) * log_loss(softmax(power * logs), truth) + shrinkage * np.log(power) ** 2, power)
         for power in ENCODER_WEIGHTS.tolist()
     )
+    return power, float(cost)
 
 
 def expected_error(probabilities: Floats) -> float:
@@ -74,7 +71,7 @@ def pool_taught(near: Floats, ngram: Floats, share: float = 1.0, error: float | 
     as they agree with the others (naive Bayes); it counts by a ``share`` of that. The sum would be too sure of what
     both say: it is made as sure, on the whole, as its ``error`` allows, or as the calibrated probabilities are.
     """
-    ngram_weight = share * fit_sharpness(ngram, near)
+    ngram_weight = share * fit_sharpness(ngram, near)[0]
     wrong = expected_error(near) if error is None else error
     together = sharpness_for(combine(near, ngram, 1.0, ngram_weight), wrong)
     return together, together * ngram_weight
@@ -85,10 +82,10 @@ def fit_share(near: Floats, ngram: Floats, truth: Floats) -> float:
 
     Drawn towards 1, as few texts say little of it.
     """
-    unit = fit_sharpness(ngram, near)
+    unit, _ = fit_sharpness(ngram, near)
 
     def cost(share: float) -> float:
-        least, _ = _fit_sharpness(combine(near, ngram, 1.0, share * unit), truth, SHRINKAGE)
+        _, least = fit_sharpness(combine(near, ngram, 1.0, share * unit), truth, SHRINKAGE)
         return least + SHARE_SHRINKAGE * float(np.log(share)) ** 2
 
     return float(min(SHARES.tolist(), key=cost))

@@ -29,9 +29,10 @@ from tlnlp.registry import ModelVersion, Registry, check_name
 from tlnlp.storage import Storage
 from tlnlp.train import assemble, ray_job
 from tlnlp.train.examples import Examples, Reader
-from tlnlp.train.learn import Learned, Learning
+from tlnlp.train.learn import Learned, acquainted, learn
 from tlnlp.train.metrics import Evaluation
 from tlnlp.train.pace import Pace
+from tlnlp.train.run import Run
 from tlnlp.train.summary import held_out_figures, make_report
 
 
@@ -85,18 +86,19 @@ def finetune(settings: FinetuneSettings) -> FinetuneResult:
             examples = Examples.make(labelled, Reader.make(settings, folder), settings.class_descriptions)
             storage, name = _where(settings, registry), _run_name(settings, labelled, pool)
             pace = Pace(settings.time_budget_s, started)
-            learning = Learning(settings, examples, storage, name, ledger, budget, pace)
+            run = Run(settings, examples, storage, name, ledger, budget, pace)
             with ray_job.cluster(settings.ray):
-                learning = learning.acquainted()
-                examples, learned = learning.examples, learning.run(pool)
+                ray_job.scaling(settings.ray)  # Refuse what cannot be run before anything is.
+                run = acquainted(run)
+                examples, learned = run.examples, learn(run, pool)
                 with ledger.stage("report"):
                     figures = held_out_figures(examples, learned)
-                    report = make_report(settings, labelled, examples, learned, pool, learning.kept)
+                    report = make_report(settings, labelled, examples, learned, pool, run.kept)
             with ledger.stage("bundle"):
                 _assemble(settings, labelled, examples, learned, figures, report, folder, ledger)
             with ledger.stage("register"):
                 version = registry.publish(settings.model, folder)
-        learning.forget()
+        run.forget()
         ledger.counts |= {"version": version.version, "steps": learned.steps}
     seconds = time.monotonic() - started
     say(f"registered {version.name}@{version.version}")

@@ -20,19 +20,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tlnlp.config import FinetuneSettings
 from tlnlp.model.combine import Floats, combine, expected_error, softmax
 from tlnlp.model.encode import TokenIds
 from tlnlp.model.ngram import NgramView
 from tlnlp.progress import say
-from tlnlp.storage import Storage
-from tlnlp.train import ray_job
 from tlnlp.train.examples import Examples
 from tlnlp.train.fit import Fit
 from tlnlp.train.head import linear_head
-from tlnlp.train.kept import Kept
-from tlnlp.train.pace import Pace
 from tlnlp.train.ray_job import FitResult
+from tlnlp.train.run import Run, pupil
 from tlnlp.train.spread import neighbourhood, spread
 from tlnlp.train.tasks import guess_each, learn, states_of
 from tlnlp.train.told import Documents, Told, lesson_from_told, sureness
@@ -74,108 +70,98 @@ class Guesses:
         return weights | {"head.weight": torch.from_numpy(weight), "head.bias": torch.from_numpy(bias)}
 
 
-@dataclass
-class Teaching:
-    """What the two views do for one another in each round of a run."""
+def guesses_of(
+    run: Run,
+    round_number: int,
+    weights: dict[str, Any],
+    documents: Documents,
+    earlier: Told | None,
+    trust: Trust,
+) -> Guesses:
+    """What labels say of the documents near them, in the space of an encoder given by its tensors, and what n-gram
+    views learn from that and from what ``earlier`` rounds were told. Raises EngineError."""
+    what, examples, count = f"round {round_number}", run.examples, len(documents)
+    texts = documents.cut + examples.cut
+    states = run.kept.array(f"states-{round_number}", lambda: _read(run, weights, texts, f"{what}: reading"))
+    known = examples.known(count)
+    said = spread(neighbourhood(states), known)[:count]
+    near = trust.near(said)
+    before = (earlier or Told([], near[:0])).besides(documents.texts)
+    ngram, ngram_of_labels = _ngrams(run, Told(documents.texts, near), before, f"{what}: n-grams")
+    pair = trust.weights(near, ngram)
+    head = _head(states, np.vstack([near, known[count:]]), run.settings.seed)
+    of_labels = softmax(states[count:] @ head[0].T.astype(np.float64) + head[1])
+    both = combine(near, ngram, *pair)
+    told = Told(documents.texts, near) + before
+    return Guesses(documents, told, ngram, both, head, of_labels, ngram_of_labels, pair)
 
-    settings: FinetuneSettings
-    examples: Examples
-    storage: Storage
-    kept: Kept
-    run_name: str
-    pace: Pace
 
-    def guesses(
-        self,
-        round_number: int,
-        weights: dict[str, Any],
-        documents: Documents,
-        earlier: Told | None,
-        trust: Trust,
-    ) -> Guesses:
-        """What labels say of the documents near them, in the space of an encoder given by its tensors, and what n-gram
-        views learn from that and from what ``earlier`` rounds were told."""
-        what, examples, count = f"round {round_number}", self.examples, len(documents)
-        texts = documents.cut + examples.cut
-        states = self.kept.array(f"states-{round_number}", lambda: self._read(weights, texts, f"{what}: reading"))
-        known = examples.known(count)
-        said = spread(neighbourhood(states), known)[:count]
-        near = trust.near(said)
-        before = (earlier or Told([], near[:0])).besides(documents.texts)
-        ngram, ngram_of_labels = self._ngrams(Told(documents.texts, near), before, f"{what}: n-grams")
-        pair = trust.weights(near, ngram)
-        head = self._head(states, np.vstack([near, known[count:]]))
-        of_labels = softmax(states[count:] @ head[0].T.astype(np.float64) + head[1])
-        both = combine(near, ngram, *pair)
-        told = Told(documents.texts, near) + before
-        return Guesses(documents, told, ngram, both, head, of_labels, ngram_of_labels, pair)
+def pupil_of(run: Run, round_number: int, teacher: dict[str, Any], guesses: Guesses, crops: int) -> FitResult:
+    """The encoder of these tensors, which learns on from guesses and labels, in so many windows. Raises EngineError."""
+    settings, examples = run.settings, run.examples
+    key = pupil(round_number)
+    # Windows at random places and guesses that are no certainties blur enough; dropout would only cost time.
+    changes = {"batch_size": settings.teaching.batch_size, "dropout": 0.0}
+    recipe = settings.training.model_copy(update=changes)
+    steps = run.kept.note(f"{key}-steps", lambda: {"steps": max(1, crops // recipe.batch_size)})["steps"]
+    tokens, targets, weights = learned_from(guesses, examples)
+    fit = Fit(
+        encoder=settings.encoder,
+        pooling=settings.pooling,
+        pad_token_id=examples.reader.pad_token_id,
+        edges=examples.reader.cut.edges,
+        tokens=tokens,
+        targets=targets,
+        weights=weights,
+        held_out=examples.cut.take(np.zeros(0, dtype=np.int64)),
+        steps=int(steps),
+        crop_tokens=min(settings.teaching.crop_tokens, examples.reader.max_length),
+        read_tokens=examples.reader.max_length,
+        objective="contrast",
+        seed=settings.seed * 1000 + 100 + round_number,
+        recipe=recipe,
+        initial=teacher,
+    )
+    return run.fit(key, fit, f"round {round_number}: encoder")
 
-    def pupil(self, round_number: int, teacher: dict[str, Any], guesses: Guesses, crops: int) -> FitResult:
-        """The encoder of these tensors, which learns on from guesses and labels, in so many windows."""
-        settings, examples = self.settings, self.examples
-        key = f"pupil-{round_number}"
-        # Windows at random places and guesses that are no certainties blur enough; dropout would only cost time.
-        changes = {"batch_size": settings.teaching.batch_size, "dropout": 0.0}
-        recipe = settings.training.model_copy(update=changes)
-        steps = self.kept.note(f"{key}-steps", lambda: {"steps": max(1, crops // recipe.batch_size)})["steps"]
-        tokens, targets, weights = learned_from(guesses, examples)
-        fit = Fit(
-            encoder=settings.encoder,
-            pooling=settings.pooling,
-            pad_token_id=examples.reader.pad_token_id,
-            edges=examples.reader.cut.edges,
-            tokens=tokens,
-            targets=targets,
-            weights=weights,
-            held_out=examples.cut.take(np.zeros(0, dtype=np.int64)),
-            steps=int(steps),
-            crop_tokens=min(settings.teaching.crop_tokens, examples.reader.max_length),
-            read_tokens=examples.reader.max_length,
-            objective="contrast",
-            seed=settings.seed * 1000 + 100 + round_number,
-            recipe=recipe,
-            initial=teacher,
-        )
-        what = f"round {round_number}: encoder"
-        return self.kept.fits(
-            key, lambda: [ray_job.run_fit(fit, settings.ray, self.storage, f"{self.run_name}-{key}", what)]
-        )[0]
 
-    def last_ngram(self, guesses: Guesses) -> NgramView:
-        """The n-gram view of the bundle, which learns from all that was told of documents."""
-        return learn(lesson_from_told(guesses.told, [], self.examples, self.settings))
+def last_ngram(run: Run, guesses: Guesses) -> NgramView:
+    """The n-gram view of the bundle, which learns from all that was told of documents."""
+    return learn(lesson_from_told(guesses.told, [], run.examples, run.settings))
 
-    def _ngrams(self, told: Told, before: Told, what: str) -> tuple[Floats, Floats]:
-        """What n-gram views that learned from other documents say of each, and what they say of labels."""
-        parts, labels = np.arange(len(told.texts)) % PARTS, len(self.examples.texts)
-        given = self.examples, self.settings
-        lessons = [
-            lesson_from_told(told.take(parts != part) + before, told.take(parts == part).texts, *given)
-            for part in range(PARTS)
-        ]
-        guessed = guess_each(lessons, self.settings.ray, what)
-        ngram = np.zeros_like(told.near)
-        for part in range(PARTS):
-            ngram[parts == part] = guessed[part][labels:]
-        return ngram, np.mean([found[:labels] for found in guessed], axis=0)
 
-    def _read(self, weights: dict[str, Any], tokens: TokenIds, what: str) -> Floats:
-        began_s = time.monotonic()
-        states = states_of(tokens, weights, self.examples.reading(self.settings), self.settings.ray, what)
-        self.pace.has_read(int(tokens.lengths.sum()), time.monotonic() - began_s)
-        return states
+def _ngrams(run: Run, told: Told, before: Told, what: str) -> tuple[Floats, Floats]:
+    """What n-gram views that learned from other documents say of each, and what they say of labels."""
+    parts, labels = np.arange(len(told.texts)) % PARTS, len(run.examples.texts)
+    lessons = [
+        lesson_from_told(told.take(parts != part) + before, told.take(parts == part).texts, run.examples, run.settings)
+        for part in range(PARTS)
+    ]
+    guessed = guess_each(lessons, run.settings.ray, what)
+    ngram = np.zeros_like(told.near)
+    for part in range(PARTS):
+        ngram[parts == part] = guessed[part][labels:]
+    return ngram, np.mean([found[:labels] for found in guessed], axis=0)
 
-    def _head(self, states: Floats, said: Floats) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """A linear head that says of texts, by their states, what was said of them."""
-        count = min(OF_HEAD, len(states))
-        chosen = np.random.default_rng((self.settings.seed, 8)).permutation(len(states))[:count]
-        classes = said.shape[1]
-        # A text counts for each class by the probability that it is of it.
-        rows, of = np.nonzero(said[chosen] > 1.0 / (100 * classes))
-        head = linear_head(states[chosen][rows], of, classes, said[chosen][rows, of].astype(np.float32))
-        if head is None:
-            return np.zeros((classes, states.shape[1]), dtype=np.float32), np.zeros(classes, dtype=np.float32)
-        return head
+
+def _read(run: Run, weights: dict[str, Any], tokens: TokenIds, what: str) -> Floats:
+    began_s = time.monotonic()
+    states = states_of(tokens, weights, run.examples.reading(run.settings), run.settings.ray, what)
+    run.pace.has_read(int(tokens.lengths.sum()), time.monotonic() - began_s)
+    return states
+
+
+def _head(states: Floats, said: Floats, seed: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """A linear head that says of texts, by their states, what was said of them."""
+    count = min(OF_HEAD, len(states))
+    chosen = np.random.default_rng((seed, 8)).permutation(len(states))[:count]
+    classes = said.shape[1]
+    # A text counts for each class by the probability that it is of it.
+    rows, of = np.nonzero(said[chosen] > 1.0 / (100 * classes))
+    head = linear_head(states[chosen][rows], of, classes, said[chosen][rows, of].astype(np.float32))
+    if head is None:
+        return np.zeros((classes, states.shape[1]), dtype=np.float32), np.zeros(classes, dtype=np.float32)
+    return head
 
 
 def learned_from(guesses: Guesses, examples: Examples) -> tuple[TokenIds, NDArray[np.float32], NDArray[np.float32]]:
