@@ -17,7 +17,7 @@ from tlnlp.model.classifier import Classifier
 from tlnlp.model.encode import TokenIds
 from tlnlp.model.ngram import NgramView
 from tlnlp.registry import Registry
-from tlnlp.train import tasks, teach
+from tlnlp.train import pace, tasks, teach
 from tlnlp.train.evaluation import evaluate_version
 from tlnlp.train.examples import Examples
 from tlnlp.train.finetune import FinetuneResult, finetune
@@ -29,6 +29,12 @@ from tlnlp.train.told import Documents, Told, sureness
 from tlnlp.uri import local_path
 
 pytestmark = pytest.mark.usefixtures("cluster")
+
+
+@pytest.fixture(autouse=True)
+def short_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tiny encoder has learned what it can in fewer windows."""
+    monkeypatch.setattr(pace, "SHORT_ROUND_CROPS", 600)
 
 
 def pool(folder: Path, count: int = 200, seed: int = 5) -> Path:
