@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,9 +30,10 @@ def tiny_bundle(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="session")
-def worker_tmp(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The temporary folder of Spark's Python workers, where they lay bundles."""
-    return tmp_path_factory.mktemp("workers")
+def worker_tmp() -> Iterator[Path]:
+    """The temporary folder of Spark's Python workers, where they lay bundles; short, since Ray's sockets lie in it."""
+    with tempfile.TemporaryDirectory(prefix="workers-") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,8 @@ from tlnlp.progress import meter, say
 from tlnlp.s3 import is_s3, s3_of_environment
 from tlnlp.storage import Storage, local_path
 from tlnlp.train.fit import Fit
-from tlnlp.train.loop import PREDICTIONS_FILE, STATE_FILE, STEP_FILE, train_worker
+from tlnlp.train.loop import PREDICTIONS_FILE, STATE_FILE, STEP_FILE
+from tlnlp.train.side import Progress, train_worker
 
 POLL_S = 0.5
 # Train's controller takes one report a look. Left to look every 2 s, it holds up steps that are faster than that.
@@ -57,24 +58,6 @@ class FitResult:
             "losses": losses,
             "resumed": list(self.resumed),
         }
-
-
-class _Progress:
-    """The actor that workers tell where they are."""
-
-    def __init__(self) -> None:
-        self._losses: dict[int, float] = {}
-        self._resumed: list[int] = []
-
-    def update(self, step: int, loss: float) -> None:
-        self._losses[step] = loss
-
-    def resume(self, step: int) -> None:
-        self._resumed.append(step)
-
-    def get(self) -> tuple[list[tuple[int, float]], list[int]]:
-        """The losses reported so far, by step, and the steps that the fit was resumed at."""
-        return list(self._losses.items()), self._resumed
 
 
 @contextmanager
@@ -151,7 +134,7 @@ def run_fit(fit: Fit, settings: RaySettings, storage: Storage, run_name: str, wh
     """
     config, device = scaling(settings)
     began_s = time.monotonic()
-    actor: Any = ray.remote(num_cpus=0)(_Progress).remote()
+    actor: Any = ray.remote(num_cpus=0)(Progress).remote()
     trainer = TorchTrainer(
         train_worker,
         train_loop_config={"fit": ray.put(fit), "progress": actor, "checkpoint_every_s": settings.checkpoint_every_s},
