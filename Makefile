@@ -57,8 +57,12 @@ $(JARS): $(STAMP)
 demo: setup ## The whole path on the shipped reviews
 	@$(BIN)/tlnlp demo
 
+# One starts Ray's and Spark's processes while the other computes.
+TEST_PROCESSES := 2
+
 test: setup tools ## The tests
-	TLNLP_SCHEMAS=$(abspath $(wildcard $(SCHEMAS))) $(BIN)/python -m pytest -m "not acceptance"
+	TLNLP_SCHEMAS=$(abspath $(wildcard $(SCHEMAS))) $(BIN)/python -m pytest -m "not acceptance" \
+		-n $(TEST_PROCESSES) --dist loadgroup --durations 20
 
 lint: setup ## Format, lint and types
 	$(BIN)/ruff format --check .

@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 environment.apply_defaults()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of processes that share the tests, each takes whole rooms: what a room starts (Ray, Spark) is started once."""
+    for item in items:
+        room = item.path.relative_to(Path(__file__).parent).parts[0]
+        item.add_marker(pytest.mark.xdist_group(room))
+
+
 @pytest.fixture(scope="session")
 def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return kit.make_encoder(tmp_path_factory.mktemp("encoder") / "tiny")

@@ -150,7 +150,7 @@ def test_started_again_after_everything_was_killed(
     assert not Registry(str(tmp_path / "registry")).versions("moods")
 
     again = job(overrides)
-    out, told = again.communicate(timeout=150)
+    out, told = again.communicate(timeout=300)
     assert again.returncode == 0, told
     assert '"version": 1' in out
     assert int(told.split("training: resuming from step ")[1].split()[0]) >= 5

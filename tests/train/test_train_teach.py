@@ -105,23 +105,6 @@ def test_two_rounds(tmp_path: Path, tiny_encoder: Path, capfd: pytest.CaptureFix
     assert not [path for path in (tmp_path / "registry/moods/training").rglob("*") if path.is_file()]
 
 
-def test_the_last_n_grams_learn_from_the_documents_of_all_rounds(
-    tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    learned = list[Lesson]()
-
-    def watched(lesson: Lesson) -> NgramView:
-        learned.append(lesson)
-        return tasks.learn(lesson)
-
-    monkeypatch.setattr(teach, "learn", watched)
-    # Rounds of 90 read 270 in all, of 200: the third reads 70 of the first again.
-    monkeypatch.setattr(Pace, "plan", lambda *limits: Plan(2, 90))
-    run(overrides(tmp_path, tiny_encoder, pool(tmp_path)))
-    (lesson,) = learned
-    assert len(lesson.texts) == len(set(lesson.texts)) == 200
-
-
 def test_what_was_told_last_counts() -> None:
     first = Told(["a", "b", "c"], np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]]))
     again = Told(["b", "d"], np.array([[0.1, 0.9], [0.5, 0.5]]))
@@ -130,10 +113,12 @@ def test_what_was_told_last_counts() -> None:
     assert told.near.tolist() == [[0.1, 0.9], [0.5, 0.5], [0.9, 0.1], [0.3, 0.7]]
 
 
-def test_cut_short_between_rounds_it_goes_on(
+def test_cut_short_between_rounds_it_goes_on_and_its_last_n_grams_learn_from_the_documents_of_all(
     tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     given = overrides(tmp_path, tiny_encoder, pool(tmp_path))
+    # Rounds of 90 read 270 in all, of 200: the third reads 70 of the first again.
+    monkeypatch.setattr(Pace, "plan", lambda *limits: Plan(2, 90))
     whole = Rounds._tell
 
     def killed(self: Rounds, number: int, guesses: Guesses) -> None:
@@ -145,6 +130,13 @@ def test_cut_short_between_rounds_it_goes_on(
     with pytest.raises(EngineError, match="killed"):
         run(given)
     monkeypatch.setattr(Rounds, "_tell", whole)
+    learned = list[Lesson]()
+
+    def watched(lesson: Lesson) -> NgramView:
+        learned.append(lesson)
+        return tasks.learn(lesson)
+
+    monkeypatch.setattr(teach, "learn", watched)
     capfd.readouterr()
     result = run(given)
     told = capfd.readouterr().err
@@ -153,6 +145,8 @@ def test_cut_short_between_rounds_it_goes_on(
     assert "round 1: encoder: " not in told
     assert "round 2: encoder: " in told
     assert result.version.version == 1
+    (lesson,) = learned
+    assert len(lesson.texts) == len(set(lesson.texts)) == 200
 
 
 # An encoder that knows labels well sees it first; in the space of one that knows little, the n-grams do.
