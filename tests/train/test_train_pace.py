@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from tlnlp.train.pace import BUNDLE_S, LEAST_CROPS, MOST_CROPS, MOST_PASSES, SHORT_ROUND_CROPS, Pace
+from tlnlp.train.pace import (
+    BUNDLE_S,
+    DOCUMENTS_ARE_FASTER,
+    LEAST_CROPS,
+    MOST_CROPS,
+    MOST_PASSES,
+    SHORT_ROUND_CROPS,
+    Pace,
+)
 
 
 class Clock:
@@ -55,6 +63,14 @@ def test_reading_is_measured() -> None:
     assert made.reading == pytest.approx(9000)
     made.has_read(50_000, 10.0)
     assert made.reading == pytest.approx(5000)
+
+
+def test_labels_stand_for_documents_until_those_were_learned_from() -> None:
+    made, _ = pace(1200)
+    made.has_learned_labels(1000, 1.0)
+    assert made.learning == pytest.approx(1000 * DOCUMENTS_ARE_FASTER)
+    made.has_learned(2000, 1.0)
+    assert made.learning == pytest.approx(2000)
 
 
 def test_windows_fill_what_is_left_and_no_more() -> None:

@@ -21,7 +21,7 @@ THREE = ("calm", "cross", "mixed")
 
 
 def settings(
-    folder: Path, encoder: Path, *more: str, labels: int = 18, steps: int = 80, registry: str = "registry"
+    folder: Path, encoder: Path, *more: str, labels: int = 18, steps: int = 50, registry: str = "registry"
 ) -> list[str]:
     """Overrides of a job of so many steps, with labels of three classes."""
     rows = kit.write_jsonl(folder / f"labels-{labels}.jsonl", kit.labelled(labels, 0, THREE))

@@ -72,7 +72,7 @@ def _note_pace(run: Run, found: CrossValidation) -> None:
     tokens = float(np.minimum(lengths, recipe.crop_tokens).mean()) * recipe.batch_size
     per_core = [fit.steps * tokens / max(fit.seconds, 1e-3) for fit in found.fits]
     places = ray_job.places(run.settings.ray)
-    run.pace.has_learned(float(np.mean(per_core)) * min(len(per_core), places), 1.0)
+    run.pace.has_learned_labels(float(np.mean(per_core)) * min(len(per_core), places), 1.0)
     # The learning curve of the report: so many fits more, each of so many of the steps.
     run.pace.reserve(sum(CURVE_SHARES) * CURVE_FOLDS * float(np.mean([fit.seconds for fit in found.fits])) / places)
 
