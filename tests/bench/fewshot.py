@@ -23,6 +23,8 @@ from tasks import MethodError
 
 from tlnlp import environment
 
+FIGURE = CELLS.with_name("fewshot.png")
+
 
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(description="Few-shot benchmark: cells and their table.")
@@ -67,10 +69,11 @@ def show(dev: bool) -> int:
     made = table(cells, len(DEV_SEEDS if dev else SEEDS))
     print(made, end="")
     if not dev:
-        if not into_readme(made, ROOT / "README.md"):
-            print("README.md has no markers for the table", file=sys.stderr)
-        if not figure(cells, CELLS.with_name("fewshot.png")):
+        if not figure(cells, FIGURE):
             print("no figure: make .cache/setfit/.installed", file=sys.stderr)
+        seen = f"\n![Accuracy by number of labels]({FIGURE.relative_to(ROOT)})\n" if FIGURE.exists() else ""
+        if not into_readme(made + seen, ROOT / "README.md"):
+            print("README.md has no markers for the table", file=sys.stderr)
     return 0
 
 
