@@ -21,7 +21,7 @@ BUNDLE_S = 45.0
 LEAST_CROPS, MOST_CROPS = 4_000, 60_000
 # A round this long teaches well; more time than that buys another round, which spreads labels in a better space. Few
 # documents have taught what they can in fewer windows.
-ROUND_CROPS, SHORT_ROUND_CROPS = 20_000, 10_000
+ROUND_CROPS, SHORT_ROUND_CROPS = 26_000, 10_000
 # Of the time of a round, so much goes into reading documents.
 READING_SHARE = 0.2
 # Windows of each document in a round; of few documents more, until the round is long enough.
