@@ -80,15 +80,15 @@ def learning_curve(
     """
     if len(examples.texts) < LEAST_OF_A_CURVE:
         return []
-    parts = [(share, fold) for share in CURVE_SHARES for fold in list(found.measured)[:CURVE_FOLDS]]
-    chosen = [_fewer(examples, settings, found, share, fold) for share, fold in parts]
-    fits = [
-        _smaller(examples, settings, found, share, fold, train)
-        for (share, fold), train in zip(parts, chosen, strict=True)
+    parts = [
+        (share, fold, _fewer(examples, settings, found, share, fold))
+        for share in CURVE_SHARES
+        for fold in list(found.measured)[:CURVE_FOLDS]
     ]
+    fits = [_smaller(examples, settings, found, *part) for part in parts]
     results = kept.fits("learning-curve", lambda: fit_each(fits, settings.ray, "learning curve"))
     curve = []
-    for (_, fold), train, result in zip(parts, chosen, results, strict=True):
+    for (_, fold, train), result in zip(parts, results, strict=True):
         targets = examples.targets[found.folds == fold]
         curve.append((len(train), (result.held_out.argmax(axis=1) == targets).astype(np.int64)))
     whole = (found.encoder[found.held].argmax(axis=1) == examples.targets[found.held]).astype(np.int64)

@@ -13,6 +13,7 @@ from tlnlp.model.combine import Floats
 from tlnlp.train.crossval import CrossValidation
 from tlnlp.train.examples import Examples
 from tlnlp.train.kept import Kept
+from tlnlp.train.metrics import most_standard_error
 from tlnlp.train.tasks import states_of
 
 # Of more labels, so many are enough.
@@ -52,8 +53,7 @@ def right_by_names(frozen: Frozen, examples: Examples) -> float:
 
 def contradicted(right: float, examples: Examples) -> bool:
     """Whether names are right less often than chance would be, by more than labels as few leave open."""
-    slack = np.sqrt(0.25 / len(examples.texts))
-    return bool(right + slack < 1 / len(examples.classes))
+    return right + most_standard_error(len(examples.texts)) < 1 / len(examples.classes)
 
 
 def frozen_baseline(frozen: Frozen, examples: Examples, found: CrossValidation) -> tuple[Floats, NDArray[np.int64]]:

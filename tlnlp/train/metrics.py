@@ -59,3 +59,8 @@ def expected_calibration_error(probabilities: Floats, targets: NDArray[np.int64]
         if (places == b).any()
     ]
     return float(sum(gaps))
+
+
+def most_standard_error(texts: int) -> float:
+    """The most that the standard error of a share of so many texts can be."""
+    return float(np.sqrt(0.25 / texts))

@@ -15,6 +15,7 @@ from tlnlp.model.encode import TokenIds
 from tlnlp.model.ngram import NgramView
 from tlnlp.progress import say
 from tlnlp.train.crossval import CrossValidation
+from tlnlp.train.metrics import most_standard_error
 from tlnlp.train.pace import NGRAMS_S, Plan
 from tlnlp.train.ray_job import FitResult
 from tlnlp.train.run import Run
@@ -166,8 +167,8 @@ class Rounds:
 
     @property
     def _spread(self) -> float:
-        """The most that the standard error of a share of the held-out labels can be."""
-        return float(np.sqrt(0.25 / len(self.found.held)))
+        """How far a share of the held-out labels may be from the truth."""
+        return most_standard_error(len(self.found.held))
 
     def _documents(self, start: int, count: int) -> Documents:
         """The next documents of the pool, from its beginning again once it is at its end."""
