@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 CELLS = ROOT / "tests" / "bench" / "cells"
 DEV_CELLS = ROOT / "build" / "bench-dev"
 # What a benchmark itself writes, and no result depends on.
-WRITTEN = ("tests/bench/cells", "tests/bench/fewshot.png", "README.md")
+WRITTEN = ("tests/bench/cells", "tests/bench/ceiling-*.json", "tests/bench/fewshot.png", "README.md")
 PACKAGES = ("tlnlp", "numpy", "scikit-learn", "torch", "transformers", "tokenizers", "onnxruntime", "ray")
 
 
@@ -48,9 +49,13 @@ class Cell:
 
     @property
     def column(self) -> str:
-        """The method, with its budget where it is not the data set's own."""
-        allowed = self.seconds_allowed
-        return self.method if allowed in (None, DATA_SETS[self.data].budget_s) else f"{self.method}@{allowed:g}s"
+        """The method, with its budget where it is not the data set's own, and the GPU where there is one."""
+        allowed, others = self.seconds_allowed, list[str]()
+        if allowed not in (None, DATA_SETS[self.data].budget_s):
+            others.append(f"{allowed:g}s")
+        if gpu() is not None:
+            others.append("gpu")
+        return "@".join([self.method, *others])
 
     @property
     def name(self) -> str:
@@ -151,7 +156,18 @@ def machine() -> dict[str, Any]:
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return {"cpu": names[0] if names else platform.machine(), "cores": len(os.sched_getaffinity(0))}
+    found: dict[str, Any] = {"cpu": names[0] if names else platform.machine(), "cores": len(os.sched_getaffinity(0))}
+    return found | ({"gpu": gpu()} if gpu() is not None else {})
+
+
+@cache
+def gpu() -> str | None:
+    """Model of the first GPU of NVIDIA's driver; None where there is none."""
+    for told in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
+        for line in told.read_text().splitlines():
+            if line.startswith("Model:"):
+                return line.partition(":")[2].strip()
+    return None
 
 
 def _versions() -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -107,6 +107,14 @@ def draw(data: DataSet, count: int, seed: int, folder: Path, dev: bool) -> Draw:
     taken = {*labels.texts, *(test.texts if dev else ())}
     pool = tuple(text for text in dict.fromkeys([*rows.texts, *more]) if text not in taken)
     return Draw(labels, pool, test, alone)
+
+
+def every_label(data: DataSet, drawn: Draw, folder: Path) -> Draw:
+    """The same draw with all labels of the training file whose texts are not among the test texts, and no pool."""
+    tested = set(drawn.test.texts)
+    train = _distinct(_read(folder / f"{data.name}_train.parquet"))
+    labels = train.take([i for i, text in enumerate(train.texts) if text not in tested])
+    return replace(drawn, labels=labels, pool=())
 
 
 def _of_each(data: DataSet, count: int, classes: int) -> int:

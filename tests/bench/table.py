@@ -50,8 +50,8 @@ def table(cells: Sequence[Cell], seeds: int = len(SEEDS)) -> str:
 
 
 def _title(column: str) -> str:
-    method, _, budget = column.partition("@")
-    return METHODS[method].title + (f", {budget}" if budget else "")
+    method, *others = column.split("@")
+    return ", ".join([METHODS[method].title, *(other.replace("gpu", "a GPU") for other in others)])
 
 
 def _entry(cells: Sequence[Cell], seeds: int) -> str:
@@ -68,7 +68,7 @@ def _entry(cells: Sequence[Cell], seeds: int) -> str:
 def _notes(cells: Sequence[Cell], groups: Groups) -> list[str]:
     """How to read the table, and what it was measured on."""
     seeds = sorted({cell["seed"] for cell in cells})
-    machines = sorted({f"{cell['machine']['cpu']}, {cell['machine']['cores']} cores" for cell in cells})
+    machines = sorted({_machine(cell["machine"]) for cell in cells})
     commits = sorted({cell["commit"][:9] + ("-dirty" if "-dirty" in cell["commit"] else "") for cell in cells})
     notes = [
         "Each entry: test accuracy in %, mean ± standard deviation over the seeds (draws of labels) / calibration error"
@@ -83,6 +83,11 @@ def _notes(cells: Sequence[Cell], groups: Groups) -> list[str]:
     notes += _short_of_time(groups)
     notes.append(f"Measured on: {'; '.join(machines)}. Commits: {', '.join(commits)}.")
     return notes
+
+
+def _machine(machine: dict[str, Any]) -> str:
+    gpu = f", {machine['gpu']}" if "gpu" in machine else ""
+    return f"{machine['cpu']}, {machine['cores']} cores{gpu}"
 
 
 def _short_of_time(groups: Groups) -> list[str]:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from cells import Cell, grid, read_cells, run_cell
-from draws import DATA_SETS, DataSet, draw
+from draws import DATA_SETS, DataSet, draw, every_label
 from table import into_readme, table
 
 TINY = DataSet("tiny", "Tiny", (4, 20), False, 16, 60.0, 10, test_texts=12, unlabelled=True)
@@ -113,6 +113,14 @@ def test_seeds_of_the_table_and_of_development_are_not_mixed(arguments: list[str
     assert fewshot.main(arguments) == 2
 
 
+def test_the_ceiling_learns_from_every_label_but_those_of_test_texts(folder: Path) -> None:
+    drawn = draw(TINY, 4, 1, folder, dev=False)
+    labels = every_label(TINY, drawn, folder).labels
+    train = set(pq.read_table(folder / "tiny_train.parquet")["text"].to_pylist()) - {"either"}
+    assert set(labels.texts) == train - set(drawn.test.texts)
+    assert len(labels.texts) in (59, 60)
+
+
 def finished(method: str, seed: int, accuracy: float, **more: Any) -> dict[str, Any]:
     return {
         "data": "imdb", "labels": 200, "n_labels": 200, "method": method, "column": method, "seed": seed,
@@ -123,14 +131,15 @@ def finished(method: str, seed: int, accuracy: float, **more: Any) -> dict[str, 
 
 def test_the_table_says_mean_spread_and_what_is_missing(tmp_path: Path) -> None:
     cells = [finished("nbsvm", seed, accuracy) for seed, accuracy in ((301, 0.80), (302, 0.82), (303, 0.84))]
-    cells += [finished("tlnlp", 301, 0.9, column="tlnlp@60s"), finished("setfit", 301, 0.85)]
+    on_gpu = {"cpu": "A processor", "cores": 16, "gpu": "An accelerator"}
+    cells += [finished("tlnlp", 301, 0.9, column="tlnlp@60s@gpu", machine=on_gpu), finished("setfit", 301, 0.85)]
     cells += [finished("tlnlp-labels", 301, 0.86, seconds=100.0)]
     made = table(cells)
     head, _, row = made.splitlines()[:3]
-    assert head == "| data, labels | n-grams (NB-SVM) | SetFit | tlnlp, labels alone | tlnlp, 60s |"
+    assert head == "| data, labels | n-grams (NB-SVM) | SetFit | tlnlp, labels alone | tlnlp, 60s, a GPU |"
     assert row.startswith("| IMDb, 200 | 82.0 ± 2.0 / 0.020 / 1.5 | 85.0 / 0.020 / 1.5 (1 of 3) | 86.0 / 0.020 / 1.7 ")
     assert "at most 0.1 points" in made
-    assert "A processor, 4 cores" in made
+    assert "A processor, 16 cores, An accelerator; A processor, 4 cores" in made
     assert "SetFit had less time than tlnlp on labels alone: IMDb 200." in made
 
     readme = tmp_path / "README.md"

@@ -30,16 +30,16 @@ WEIGHT_DECAY = 0.01
 HEAD_SHARE = 0.5
 
 
-def plain(task: Task) -> Outcome:
+def plain(task: Task, epochs: int = EPOCHS) -> Outcome:
     """Fine-tuning with a fresh linear head on mean pooling, as in Devlin et al. 2019: AdamW, warm-up, linear decay."""
     started = time.monotonic()
     labelled, test, pad_id = _encoded(task)
-    model = load_encoder(ENCODER, len(task.classes), "mean", None, task.seed)
-    steps = max(MIN_STEPS, math.ceil(len(labelled) * EPOCHS / BATCH_SIZE))
+    model = load_encoder(ENCODER, len(task.classes), "mean", None, task.seed).to(device())
+    steps = max(MIN_STEPS, math.ceil(len(labelled) * epochs / BATCH_SIZE))
     _fit(model, labelled, task.targets, steps, task.seed, pad_id)
     trained = time.monotonic()
     probabilities = softmax(_batched(model, test, pad_id))
-    command = f"plain(epochs={EPOCHS}, steps={steps}, rates={ENCODER_RATE}/{HEAD_RATE}, seed={task.seed})"
+    command = f"plain(epochs={epochs}, steps={steps}, rates={ENCODER_RATE}/{HEAD_RATE}, seed={task.seed})"
     seconds, predict_s = trained - started, time.monotonic() - trained
     return Outcome(probabilities, task.classes, seconds, predict_s, command, {"steps": steps})
 
@@ -48,13 +48,17 @@ def frozen(task: Task) -> Outcome:
     """Logistic regression on the mean of the encoder's token states, nothing of the encoder moved."""
     started = time.monotonic()
     labelled, test, pad_id = _encoded(task)
-    model = load_encoder(ENCODER, len(task.classes), "mean", 0.0, task.seed)
+    model = load_encoder(ENCODER, len(task.classes), "mean", 0.0, task.seed).to(device())
     model.head = nn.Identity()  # type: ignore[assignment]
     linear = LogisticRegression(max_iter=1000).fit(_batched(model, labelled, pad_id), task.targets)
     trained = time.monotonic()
     probabilities: Floats = linear.predict_proba(_batched(model, test, pad_id))
     command = f"LogisticRegression().fit(mean pooling, labels), seed={task.seed}"
     return Outcome(probabilities, task.classes, trained - started, time.monotonic() - trained, command)
+
+
+def device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def head_and_tail(texts: Sequence[str], max_length: int, folder: Path) -> list[str]:
@@ -106,8 +110,8 @@ def _fit(
             waiting += generator.permutation(len(encoded)).tolist()
         batch, waiting = waiting[:BATCH_SIZE], waiting[BATCH_SIZE:]
         input_ids, mask = pad([encoded[i] for i in batch], pad_id)
-        logits = model(torch.from_numpy(input_ids), torch.from_numpy(mask))
-        loss = functional.cross_entropy(logits, torch.tensor([targets[i] for i in batch]))
+        logits = model(torch.from_numpy(input_ids).to(device()), torch.from_numpy(mask).to(device()))
+        loss = functional.cross_entropy(logits, torch.tensor([targets[i] for i in batch], device=device()))
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -122,7 +126,8 @@ def _batched(model: TextClassifier, encoded: list[list[int]], pad_id: int) -> Fl
     with torch.inference_mode():
         for positions in by_length(encoded, 32):
             input_ids, mask = pad([encoded[i] for i in positions], pad_id)
-            output = model(torch.from_numpy(input_ids), torch.from_numpy(mask)).double().numpy()
+            output = model(torch.from_numpy(input_ids).to(device()), torch.from_numpy(mask).to(device()))
+            output = output.double().cpu().numpy()
             for position, row in zip(positions, output, strict=True):
                 rows[position] = row
     return np.stack(rows)

@@ -1,0 +1,43 @@
+"""The ceiling of a data set: its encoder fine-tuned on every label of the training file.
+
+    python tests/bench/ceiling.py imdb
+
+What few labels and a pool can come to is told by how much of the gap to this they close.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from cells import CELLS, ROOT, Cell, figures, origin, write_json
+from draws import DATA_SETS, SEEDS, draw, every_label
+from tasks import Task
+
+from tlnlp import environment
+
+# Fewer passes than over few labels, as is usual with this many.
+EPOCHS = 3
+
+
+def main(arguments: list[str]) -> int:
+    from torch_methods import plain
+
+    folder = Path(os.environ.get("TLNLP_DATA") or ROOT.parent / "shared" / "data")
+    data, seed = DATA_SETS[arguments[0]], SEEDS[0]
+    drawn = every_label(data, draw(data, data.counts[0], seed, folder, dev=False), folder)
+    with tempfile.TemporaryDirectory(prefix="ceiling-") as scratch:
+        outcome = plain(Task(data, drawn, seed, None, Path(scratch)), EPOCHS)
+    cell = Cell(data.name, len(drawn.labels.texts), "plain", seed)
+    result = figures(cell, drawn, outcome) | origin(outcome)
+    write_json(CELLS.with_name(f"ceiling-{data.name}.json"), result)
+    print(json.dumps(result, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    environment.apply_defaults()
+    sys.exit(main(sys.argv[1:]))
