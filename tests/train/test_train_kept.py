@@ -19,7 +19,8 @@ def never() -> None:
 
 def test_notes_probabilities_and_fits_are_made_once(tmp_path: Path) -> None:
     kept, again = (Kept(Storage(str(tmp_path)), "run") for _ in range(2))
-    fits = [FitResult({"a": torch.arange(3.0)}, np.array([[0.25, 0.75]]), 7, 1.5), FitResult({}, np.zeros((0, 2)), 8)]
+    whole = FitResult({"a": torch.arange(3.0)}, np.array([[0.25, 0.75]]), 7, 1.5, 2.5)
+    fits = [whole, FitResult({}, np.zeros((0, 2)), 8)]
     assert kept.note("plan", lambda: {"rounds": 2}) == {"rounds": 2}
     assert kept.array("p", lambda: np.eye(2)).tolist() == np.eye(2).tolist()
     kept.fits("f", lambda: fits)
@@ -28,7 +29,7 @@ def test_notes_probabilities_and_fits_are_made_once(tmp_path: Path) -> None:
     assert again.array("p", never).tolist() == np.eye(2).tolist()  # type: ignore[arg-type]
     one, other = again.fits("f", never)  # type: ignore[arg-type]
     assert torch.equal(one.weights["a"], torch.arange(3.0))
-    assert (one.held_out.tolist(), one.steps, one.seconds) == ([[0.25, 0.75]], 7, 1.5)
+    assert (one.held_out.tolist(), one.steps, one.seconds, one.rate) == ([[0.25, 0.75]], 7, 1.5, 2.5)
     assert (other.weights, other.held_out.shape, other.steps) == ({}, (0, 2), 8)
 
 

@@ -7,9 +7,12 @@ import pytest
 from tlnlp.train.pace import (
     BUNDLE_S,
     DOCUMENTS_ARE_FASTER,
+    JOB_S,
     LEAST_CROPS,
     MOST_CROPS,
     MOST_PASSES,
+    NGRAMS_S_A_DOCUMENT,
+    READING_SHARE,
     SHORT_ROUND_CROPS,
     Pace,
 )
@@ -25,7 +28,7 @@ class Clock:
 def pace(budget_s: float, tokens_per_s: float = 3000.0) -> tuple[Pace, Clock]:
     clock = Clock()
     made = Pace(budget_s, clock(), clock)
-    made.has_learned(tokens_per_s * 10, 10.0)
+    made.has_learned(tokens_per_s)
     return made, clock
 
 
@@ -58,6 +61,20 @@ def test_no_more_documents_than_there_are() -> None:
     assert pace(1800)[0].plan(5000, 20, 20, 4, 300).documents == 300
 
 
+def test_no_more_documents_than_n_grams_can_be_fitted_to() -> None:
+    made, _ = pace(1800, tokens_per_s=300_000)
+    plan = made.plan(1_000_000, 200, 96, 4, 1_000_000)
+    assert plan.documents == pytest.approx((1800 - BUNDLE_S) / 4 * READING_SHARE / NGRAMS_S_A_DOCUMENT, abs=1)
+
+
+def test_what_a_job_takes_is_measured() -> None:
+    made, _ = pace(1800)
+    before = made.crops(1, 100.0, 96, 20_000)
+    made.has_run_a_job(JOB_S + 100)
+    made.has_run_a_job(-10.0)
+    assert (before - made.crops(1, 100.0, 96, 20_000)) * 96 / 3000 == pytest.approx(100, rel=0.01)
+
+
 def test_reading_is_measured() -> None:
     made, _ = pace(1200)
     assert made.reading == pytest.approx(9000)
@@ -67,9 +84,10 @@ def test_reading_is_measured() -> None:
 
 def test_labels_stand_for_documents_until_those_were_learned_from() -> None:
     made, _ = pace(1200)
-    made.has_learned_labels(1000, 1.0)
+    made.has_learned_labels(1000)
     assert made.learning == pytest.approx(1000 * DOCUMENTS_ARE_FASTER)
-    made.has_learned(2000, 1.0)
+    made.has_learned(2000)
+    made.has_learned(0.0)
     assert made.learning == pytest.approx(2000)
 
 

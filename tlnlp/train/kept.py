@@ -51,7 +51,7 @@ class Kept:
                 tensors = {f"model.{name}": tensor.contiguous() for name, tensor in fit.weights.items()}
                 tensors["held_out"] = torch.tensor(fit.held_out)
                 self._storage.write(f"{self._name}/{key}-{number}.safetensors", save(tensors))
-            told = [{"steps": fit.steps, "seconds": fit.seconds} for fit in made]
+            told = [{"steps": fit.steps, "seconds": fit.seconds, "rate": fit.rate} for fit in made]
             self._storage.write(f"{self._name}/{key}.json", json.dumps(told).encode())
             return made
         say(f"{key}: taken up, finished by an earlier start of this run")
@@ -64,7 +64,7 @@ class Kept:
         tensors = load(self._storage.read(f"{self._name}/{key}.safetensors"))
         held_out = tensors.pop("held_out").numpy()
         weights = {name.removeprefix("model."): tensor for name, tensor in tensors.items()}
-        return FitResult(weights, held_out, int(note["steps"]), float(note["seconds"]))
+        return FitResult(weights, held_out, int(note["steps"]), float(note["seconds"]), float(note["rate"]))
 
     def _read(self, key: str) -> bytes | None:
         try:

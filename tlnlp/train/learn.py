@@ -70,9 +70,9 @@ def learn(run: Run, pool: Pool | None) -> Learned:
 def _note_pace(run: Run, found: CrossValidation) -> None:
     recipe, lengths = run.settings.training, run.examples.whole.lengths
     tokens = float(np.minimum(lengths, recipe.crop_tokens).mean()) * recipe.batch_size
-    per_core = [fit.steps * tokens / max(fit.seconds, 1e-3) for fit in found.fits]
     places = ray_job.places(run.settings.ray)
-    run.pace.has_learned_labels(float(np.mean(per_core)) * min(len(per_core), places), 1.0)
+    rate = float(np.mean([fit.rate for fit in found.fits])) * min(len(found.fits), places)
+    run.pace.has_learned_labels(rate * tokens)
     # The learning curve of the report: so many fits more, each of so many of the steps.
     run.pace.reserve(sum(CURVE_SHARES) * CURVE_FOLDS * float(np.mean([fit.seconds for fit in found.fits])) / places)
 
@@ -85,6 +85,8 @@ def _fit(run: Run, found: CrossValidation | None) -> FitResult:
     fit = examples.fit(settings, np.arange(len(examples.texts)), np.zeros(0, dtype=np.int64), settings.seed)
     result = run.fit(FIT, fit, "training")
     run.ledger.results["fit"] = result.to_json()
+    if result.rate > 0:
+        run.pace.has_run_a_job(result.seconds - result.steps / result.rate)
     return result
 
 

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from tlnlp.train.fit import Fit, Learner
+from tlnlp.train.fit import Fit, Learner, Stopwatch
 
 STATE_FILE = "state.safetensors"
 STEP_FILE = "step.json"
@@ -38,9 +38,10 @@ def train_worker(config: dict[str, Any]) -> None:
     learner.trained = ray.train.torch.prepare_model(
         learner.model, parallel_strategy_kwargs={"find_unused_parameters": True}
     )
-    saved_at, losses = time.monotonic(), list[float]()
+    saved_at, losses, watch = time.monotonic(), list[float](), Stopwatch()
     for step, batch in learner.batches(start):
         losses.append(learner.step(step, batch))
+        watch.ended()
         if (step + 1) % fit.recipe.report_every_steps and step + 1 < fit.steps:
             continue
         loss, losses = _over_workers(float(np.mean(losses)), world, learner.device), []
@@ -51,7 +52,7 @@ def train_worker(config: dict[str, Any]) -> None:
         due = time.monotonic() - saved_at >= config["checkpoint_every_s"]
         _report(learner, step + 1, loss, save=due and rank == 0)
         saved_at = time.monotonic() if due else saved_at
-    _report_end(learner, rank)
+    _report_end(learner, rank, watch.rate)
 
 
 def _over_workers(loss: float, world: int, device: torch.device) -> float:
@@ -96,7 +97,7 @@ def _restore(learner: Learner) -> int:
     return step
 
 
-def _report_end(learner: Learner, rank: int) -> None:
+def _report_end(learner: Learner, rank: int, rate: float) -> None:
     fit = learner.fit
     metrics = {"step": fit.steps, "steps": fit.steps}
     if rank != 0:
@@ -106,7 +107,7 @@ def _report_end(learner: Learner, rank: int) -> None:
         learner.finish()
         state = {f"model.{name}": tensor.cpu().contiguous() for name, tensor in learner.model.state_dict().items()}
         save_file(state, Path(folder) / STATE_FILE)
-        (Path(folder) / STEP_FILE).write_text(json.dumps({"step": fit.steps}))
+        (Path(folder) / STEP_FILE).write_text(json.dumps({"step": fit.steps, "steps_per_s": rate}))
         predictions = torch.from_numpy(learner.predict(fit.held_out))
         save_file({"probabilities": predictions}, Path(folder) / PREDICTIONS_FILE)
         ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))

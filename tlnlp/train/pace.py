@@ -11,10 +11,10 @@ READING_IS_FASTER = 3.0
 # Encoders learn from documents without dropout and in larger batches than from labels: so many times as many tokens a
 # second, and often more.
 DOCUMENTS_ARE_FASTER = 1.3
-# What a Ray Train job takes beside its steps.
+# What a Ray Train job takes beside its steps, until measured.
 JOB_S = 25.0
-# What fitting n-gram views to guesses takes, until more is known.
-NGRAMS_S = 40.0
+# What fitting n-gram views to guesses takes; and, of many documents, each.
+NGRAMS_S, NGRAMS_S_A_DOCUMENT = 40.0, 1e-3
 # Making the bundle: export, parity, upload.
 BUNDLE_S = 45.0
 # Windows that a new encoder must read to be worth a round, and the most that still pay.
@@ -44,6 +44,7 @@ class Pace:
         self._reserved_s = BUNDLE_S
         self._learning: float = 1.0
         self._reading: float | None = None
+        self._job_s = JOB_S
 
     @property
     def left_s(self) -> float:
@@ -58,16 +59,22 @@ class Pace:
         """For what comes after learning."""
         self._reserved_s += seconds
 
-    def has_learned(self, tokens: float, seconds: float) -> None:
-        """From documents."""
-        self._learning = _rate(tokens, seconds)
+    def has_learned(self, tokens_per_s: float) -> None:
+        """From documents. A job resumed at its end has measured nothing, 0."""
+        if tokens_per_s > 0:
+            self._learning = tokens_per_s
 
-    def has_learned_labels(self, tokens: float, seconds: float) -> None:
+    def has_learned_labels(self, tokens_per_s: float) -> None:
         """Which stands for learning from documents until that is measured."""
-        self._learning = _rate(tokens, seconds) * DOCUMENTS_ARE_FASTER
+        self.has_learned(tokens_per_s * DOCUMENTS_ARE_FASTER)
+
+    def has_run_a_job(self, beside_s: float) -> None:
+        """``beside_s``: what it took beside its steps; below 0 where an earlier start had run most of them."""
+        if beside_s > 0:
+            self._job_s = beside_s
 
     def has_read(self, tokens: float, seconds: float) -> None:
-        self._reading = _rate(tokens, seconds)
+        self._reading = max(1.0, tokens / max(seconds, 1e-3))
 
     @property
     def learning(self) -> float:
@@ -82,18 +89,20 @@ class Pace:
     def plan(self, pool: int, read_tokens: float, crop_tokens: float, most_rounds: int, most_documents: int) -> Plan:
         """Rounds for a pool of so many documents, ``read_tokens`` and ``crop_tokens`` long on average as read."""
         crops = min(ROUND_CROPS, _useful(pool))
-        round_s = crops * crop_tokens / self.learning / (1 - 2 * READING_SHARE) + JOB_S + NGRAMS_S
-        least_s = LEAST_CROPS * crop_tokens / self.learning + JOB_S
+        round_s = crops * crop_tokens / self.learning / (1 - 2 * READING_SHARE) + self._job_s + NGRAMS_S
+        least_s = LEAST_CROPS * crop_tokens / self.learning + self._job_s
         if self.left_s < least_s or pool == 0:
             return Plan(0, 0)
         rounds = int(min(most_rounds, max(1, self.left_s // round_s)))
-        documents = int(self.left_s / rounds * READING_SHARE * self.reading / read_tokens)
+        reading_s = self.left_s / rounds * READING_SHARE
+        # A GPU reads more documents than n-gram views can be fitted to in the time.
+        documents = int(min(reading_s * self.reading / read_tokens, reading_s / NGRAMS_S_A_DOCUMENT))
         # Rounds read afresh while the pool lasts.
         return Plan(rounds, max(1, min(documents, pool, most_documents)))
 
     def crops(self, rounds_left: int, reading_again_s: float, crop_tokens: float, documents: int) -> int:
         """Windows that the next encoder can read, with ``reading_again_s`` kept for what follows in each round."""
-        share_s = self.left_s / rounds_left - reading_again_s - JOB_S
+        share_s = self.left_s / rounds_left - reading_again_s - self._job_s
         affordable = int(share_s * self.learning / crop_tokens)
         return max(LEAST_CROPS // 4, min(affordable, MOST_CROPS, _useful(documents)))
 
@@ -101,7 +110,3 @@ class Pace:
 def _useful(documents: int) -> int:
     """Windows after which so many documents have little more to teach."""
     return max(SHORT_ROUND_CROPS, MOST_PASSES * documents)
-
-
-def _rate(tokens: float, seconds: float) -> float:
-    return max(1.0, tokens / max(seconds, 1e-3))

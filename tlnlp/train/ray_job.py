@@ -38,14 +38,15 @@ LOOK_EVERY_S = "0.25"
 class FitResult:
     """``weights``: tensors of the fitted model by name; ``held_out``: probabilities (texts, classes).
 
-    ``seconds``: of this start of the job; ``losses``: step and mean training loss since the report before, of this
-    start; ``resumed``: the steps at which workers took up a checkpoint.
+    ``seconds``: of this start of the job; ``rate``: steps a second once it was under way; ``losses``: step and mean
+    training loss since the report before, of this start; ``resumed``: the steps at which workers took up a checkpoint.
     """
 
     weights: dict[str, Any]
     held_out: Floats
     steps: int
     seconds: float = 0.0
+    rate: float = 0.0
     losses: tuple[tuple[int, float], ...] = ()
     resumed: tuple[int, ...] = ()
 
@@ -55,6 +56,7 @@ class FitResult:
         return {
             "steps": self.steps,
             "seconds": round(self.seconds, 1),
+            "steps_per_s": round(self.rate, 3),
             "losses": losses,
             "resumed": list(self.resumed),
         }
@@ -173,11 +175,11 @@ def _read_result(result: ray.train.Result) -> FitResult:
     if result.checkpoint is None:
         raise EngineError("the training job ended without a checkpoint; run the command again")
     with result.checkpoint.as_directory() as folder:
-        step = json.loads((Path(folder) / STEP_FILE).read_text())["step"]
+        told = json.loads((Path(folder) / STEP_FILE).read_text())
         tensors = load_file(Path(folder) / STATE_FILE)
         held_out = load_file(Path(folder) / PREDICTIONS_FILE)["probabilities"].numpy()
     weights = {name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")}
-    return FitResult(weights, held_out, int(step))
+    return FitResult(weights, held_out, int(told["step"]), rate=float(told["steps_per_s"]))
 
 
 @contextmanager

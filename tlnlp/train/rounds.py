@@ -110,7 +110,7 @@ class Rounds:
         self.run.budget.refuse(crops * crop_tokens / self.run.pace.learning, f"before the encoder of round {number}")
         result = pupil_of(self.run, number, teacher, guesses, crops)
         self.run.ledger.results[f"pupil_{number}"] = result.to_json()
-        self.run.pace.has_learned(result.steps * settings.batch_size * crop_tokens, result.seconds)
+        self.run.pace.has_learned(result.rate * settings.batch_size * crop_tokens)
         return result
 
     def _trust(self, documents: Documents) -> Trust | None:

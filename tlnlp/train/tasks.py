@@ -23,7 +23,7 @@ from tlnlp.model.encode import TokenIds
 from tlnlp.model.ngram import FEATURES, NgramView, fit_ngram
 from tlnlp.model.reference import load_encoder
 from tlnlp.progress import meter
-from tlnlp.train.fit import Fit, Learner, features, in_bfloat16
+from tlnlp.train.fit import Fit, Learner, Stopwatch, features, in_bfloat16
 from tlnlp.train.ray_job import FitResult, uses_gpu
 
 # Texts that a task reads; of like length, since neighbours are padded alike.
@@ -65,8 +65,8 @@ def fit_each(fits: Sequence[Fit], settings: RaySettings, what: str) -> list[FitR
     cores, gpus = _share(settings, len(fits))
     results = _side_by_side(_fit_alone, [(ray.put(fit), cores) for fit in fits], settings, (cores, gpus), what)
     return [
-        FitResult({name: torch.tensor(array) for name, array in weights.items()}, held_out, fit.steps, seconds)
-        for fit, (weights, held_out, seconds) in zip(fits, results, strict=True)
+        FitResult({name: torch.tensor(array) for name, array in weights.items()}, held_out, fit.steps, seconds, rate)
+        for fit, (weights, held_out, seconds, rate) in zip(fits, results, strict=True)
     ]
 
 
@@ -101,7 +101,9 @@ def _side_by_side(
     share: tuple[int, int],
     what: str,
 ) -> list[Any]:
-    remote: Any = ray.remote(num_cpus=share[0], num_gpus=share[1], max_retries=settings.max_failures)(work)
+    # Else Ray ends a process after each task on a GPU, and the next imports all it needs again.
+    options = {"num_cpus": share[0], "num_gpus": share[1], "max_retries": settings.max_failures, "max_calls": 0}
+    remote: Any = ray.remote(**options)(work)  # type: ignore[call-overload]
     tasks = [remote.remote(*job) for job in jobs]
     waiting = list(tasks)
     try:
@@ -114,17 +116,22 @@ def _side_by_side(
         raise EngineError(_lost(what, error)) from error
 
 
-def _fit_alone(fit: Fit, cores: int) -> tuple[dict[str, Any], Floats, float]:
+def _fit_alone(fit: Fit, cores: int) -> tuple[dict[str, Any], Floats, float, float]:
     began_s = time.monotonic()
     torch.set_num_threads(cores)
     learner = Learner(fit, _device())
     learner.begin()
+    watch = Stopwatch()
     for step, batch in learner.batches(0):
         learner.step(step, batch)
+        watch.ended()
     learner.finish()
     weights = {name: tensor.cpu().numpy() for name, tensor in learner.model.state_dict().items()}
     trained_s = time.monotonic() - began_s
-    return weights, learner.predict(fit.held_out), trained_s
+    held_out = learner.predict(fit.held_out)
+    del learner
+    _hand_back(_device())
+    return weights, held_out, trained_s, watch.rate
 
 
 def learn(lesson: Lesson) -> NgramView:
@@ -146,7 +153,16 @@ def _states(weights: dict[str, Any] | None, tokens: TokenIds, reading: Reading, 
     if weights is not None:
         model.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
     bf16 = in_bfloat16(device, reading.precision)
-    return features(model.to(device), tokens, reading.pad_token_id, device, bf16)
+    found = features(model.to(device), tokens, reading.pad_token_id, device, bf16)
+    del model
+    _hand_back(device)
+    return found
+
+
+def _hand_back(device: torch.device) -> None:
+    """Memory of a GPU that this process, waiting for its next task, would keep from others."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
 
 
 def _device() -> torch.device:
