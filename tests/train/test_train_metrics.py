@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
 from tlnlp.model.combine import softmax
-from tlnlp.train.metrics import evaluate, expected_calibration_error
+from tlnlp.train.metrics import evaluate, expected_calibration_error, paired_standard_error
 
 CLASSES = ("a", "b", "c", "d")
 
@@ -55,3 +55,10 @@ def test_figures_are_json() -> None:
     again = json.loads(json.dumps(found.to_json()))
     assert again["confusion"] == {"no": {"no": 0, "yes": 0}, "yes": {"no": 1, "yes": 1}}
     assert (again["n"], again["accuracy"]) == (2, 0.5)
+
+
+def test_two_models_that_differ_on_few_texts_are_told_apart_by_those() -> None:
+    right = np.arange(100) < 80
+    other = np.arange(100) < 71
+    assert paired_standard_error(right, other) == pytest.approx(0.03)
+    assert paired_standard_error(right, right) == 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -149,23 +150,38 @@ def test_cut_short_between_rounds_it_goes_on_and_its_last_n_grams_learn_from_the
     assert len(lesson.texts) == len(set(lesson.texts)) == 200
 
 
-# An encoder that knows labels well sees it first; in the space of one that knows little, the n-grams do.
-@pytest.mark.parametrize(
-    ("share", "reason"),
-    [
-        (1.0, "among the unlabelled documents labels are told worse: the labels alone are learned from"),
-        (0.3, "the unlabelled documents teach nothing about these labels: the labels alone are learned from"),
-    ],
-)
-def test_a_pool_of_another_language_is_left_aside(
-    share: float, reason: str, tmp_path: Path, tiny_encoder: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def foreign(folder: Path) -> Path:
     words = ["pluie", "jardin", "lumiere", "fenetre", "chemin", "rivage"]
     generator = np.random.default_rng(0)
     rows = [{"id": str(i), "text": " ".join(generator.choice(words, 9)) + f" {i}"} for i in range(200)]
+    return kit.write_jsonl(folder / "pool.jsonl", rows)
+
+
+def misleading(folder: Path) -> Path:
+    """Around each label, texts that differ from it in nothing but what tells its class."""
+    marks = ("bad", "good", "cold")
+    texts = [row["text"].partition(" ") for row in kit.labelled(300, 0, THREE)]
+    others = [f"{mark} {rest}" for first, _, rest in texts for mark in marks if mark != first]
+    return kit.write_jsonl(folder / "pool.jsonl", [{"id": str(i), "text": text} for i, text in enumerate(others)])
+
+
+@pytest.mark.parametrize(
+    ("documents", "reason"),
+    [
+        (misleading, "among the unlabelled documents labels are told worse: the labels alone are learned from"),
+        (foreign, "the unlabelled documents teach nothing about these labels: the labels alone are learned from"),
+    ],
+)
+def test_a_pool_that_teaches_nothing_is_left_aside(
+    documents: Callable[[Path], Path],
+    reason: str,
+    tmp_path: Path,
+    tiny_encoder: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     # 300 labels: the n-gram view knows them well without any document.
-    given = overrides(tmp_path, tiny_encoder, kit.write_jsonl(tmp_path / "pool.jsonl", rows), labels=300)
-    result = run([*given, f"training.tuned_share={share}"])
+    given = overrides(tmp_path, tiny_encoder, documents(tmp_path), labels=300)
+    result = run([*given, "training.tuned_share=1"])
     assert reason in capfd.readouterr().err
     (ledger,) = Registry(str(tmp_path / "registry")).ledgers("moods")
     assert "fit" in [stage["name"] for stage in ledger["stages"]]

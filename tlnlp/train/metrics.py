@@ -61,6 +61,14 @@ def expected_calibration_error(probabilities: Floats, targets: NDArray[np.int64]
     return float(sum(gaps))
 
 
+def paired_standard_error(right: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
+    """Of the difference of two shares: how many of the same texts two models get right, (texts,) each.
+
+    Only texts on which one is right and the other wrong tell them apart (McNemar 1947).
+    """
+    return float(np.sqrt((right != other).sum()) / len(right))
+
+
 def most_standard_error(texts: int) -> float:
     """The most that the standard error of a share of so many texts can be."""
     return float(np.sqrt(0.25 / texts))

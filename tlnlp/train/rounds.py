@@ -15,7 +15,7 @@ from tlnlp.model.encode import TokenIds
 from tlnlp.model.ngram import NgramView
 from tlnlp.progress import say
 from tlnlp.train.crossval import CrossValidation
-from tlnlp.train.metrics import most_standard_error
+from tlnlp.train.metrics import most_standard_error, paired_standard_error
 from tlnlp.train.pace import NGRAMS_S, Plan
 from tlnlp.train.ray_job import FitResult
 from tlnlp.train.run import Run
@@ -27,6 +27,9 @@ from tlnlp.train.trust import Trust, measure
 LEAST_DOCUMENTS = 50
 # Of the time that is left, so much goes into measuring on held-out labels what documents tell.
 HELD_OUT_SHARE = 0.08
+# Documents nearly always teach: that they do not must be shown by so many standard errors, as chance shows one of them
+# in one draw of six.
+EVIDENCE = 2.0
 # Texts whose lengths stand for those of the pool.
 SAMPLED = 500
 
@@ -124,12 +127,13 @@ class Rounds:
         note = run.kept.note("held-out", lambda: {"documents": min(max(count, LEAST_DOCUMENTS), len(documents))})
         some = documents.first(int(note["documents"]))
         said = measure(run.examples, run.settings, self.found, some, run.kept)
-        right, before = self._held_right(said.near), self._held_right(self.found.encoder)
+        hits, hits_before = self._held_hits(said.near), self._held_hits(self.found.encoder)
+        right, before = float(hits.mean()), float(hits_before.mean())
         say(f"held-out labels right: {before:.1%} by labels alone, {right:.1%} among {len(some)} documents")
         expected, share = 1 - said.trust.error, said.trust.share
         figures = {"labels_alone": before, "among_documents": right, "expected": expected, "ngram_share": share}
         self.run.ledger.results["held_out"] = {name: round(figure, 4) for name, figure in figures.items()}
-        if right + self._spread < before:
+        if right + EVIDENCE * paired_standard_error(hits, hits_before) < before:
             say("among the unlabelled documents labels are told worse: the labels alone are learned from")
             return None
         say(f"n-grams taught by documents count {said.trust.share:.2f} times (1: as naive Bayes has it)")
@@ -162,8 +166,11 @@ class Rounds:
 
     def _held_right(self, probabilities: Floats) -> float:
         """The share of the held-out labels that probabilities of all labels (labels, classes) get right."""
+        return float(self._held_hits(probabilities).mean())
+
+    def _held_hits(self, probabilities: Floats) -> NDArray[np.bool_]:
         held = self.found.held
-        return float((probabilities[held].argmax(axis=1) == self.run.examples.targets[held]).mean())
+        return np.asarray(probabilities[held].argmax(axis=1) == self.run.examples.targets[held])
 
     @property
     def _spread(self) -> float:
