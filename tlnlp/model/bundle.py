@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,20 @@ class BundleSpec:
             raise BundleError(f"{SPEC} is not a bundle's description ({type(error).__name__})") from error
 
 
+@dataclass(frozen=True)
+class LearnedTexts:
+    """What a model has learned from, by sha256: ``labelled`` texts; ``unlabelled`` documents, by half of the digest."""
+
+    labelled: frozenset[str]
+    unlabelled: frozenset[str]
+
+    def labels_among(self, digests: Iterable[str]) -> int:
+        return sum(digest in self.labelled for digest in digests)
+
+    def documents_among(self, digests: Iterable[str]) -> int:
+        return sum(digest[: len(digest) // 2] in self.unlabelled for digest in digests)
+
+
 def dump_json(value: object) -> bytes:
     return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
@@ -125,24 +139,13 @@ def read_spec(folder: Path) -> BundleSpec:
         raise BundleError(f"{folder}: {SPEC} cannot be read") from error
 
 
-def trained_on(folder: Path) -> frozenset[str]:
-    """sha256 of every text whose label the model has seen."""
-    return frozenset(_training(folder)["text_sha256"])
-
-
-def read_unlabelled(folder: Path) -> frozenset[str]:
-    """The first half of the sha256 of every text that the model has learned from without a label."""
-    return frozenset(_training(folder).get("unlabelled_sha256", ()))
-
-
-def _training(folder: Path) -> dict[str, Any]:
+def read_learned(folder: Path) -> LearnedTexts:
+    """Raises BundleError."""
     try:
-        found = dict(json.loads((folder / TRAINING).read_bytes()))
-    except (OSError, ValueError, TypeError) as error:
+        found = json.loads((folder / TRAINING).read_bytes())
+        return LearnedTexts(frozenset(found["text_sha256"]), frozenset(found.get("unlabelled_sha256", ())))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise BundleError(f"{folder}: {TRAINING} cannot be read") from error
-    if "text_sha256" not in found:
-        raise BundleError(f"{folder}: {TRAINING} cannot be read")
-    return found
 
 
 def _read_manifest(folder: Path) -> tuple[bytes, dict[str, Mapping[str, Any]]]:

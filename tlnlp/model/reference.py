@@ -35,12 +35,7 @@ def encoder_folder(encoder: str) -> str:
     package = PACKAGED.get(encoder.lower())
     if package is None:
         return _laid(encoder) if "://" in encoder else encoder
-    try:
-        return str(importlib.resources.files(package) / "model")
-    except ModuleNotFoundError as error:
-        raise InputDataError(
-            f"encoder {encoder!r}: package {package} is not installed; install tlnlp[train]"
-        ) from error
+    return str(importlib.resources.files(package) / "model")
 
 
 def _laid(uri: str) -> str:

@@ -95,7 +95,6 @@ def read_answers(registry: Registry, version: ModelVersion, labelled: LabelledSe
             )
         targets = np.asarray([index[example.label] for example in labelled.examples], dtype=np.int64)
         digests = [text_sha256(text) for text in labelled.texts]
-        known, read = bundle.trained_on(folder), bundle.read_unlabelled(folder)
-        seen = sum(digest in known for digest in digests)
-        unlabelled = sum(digest[: len(digest) // 2] in read for digest in digests)
-        return Reading(version, classifier.classes, classifier.predict(labelled.texts), targets, seen, unlabelled)
+        learned = bundle.read_learned(folder)
+        seen, read = learned.labels_among(digests), learned.documents_among(digests)
+        return Reading(version, classifier.classes, classifier.predict(labelled.texts), targets, seen, read)
