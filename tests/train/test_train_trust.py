@@ -51,6 +51,14 @@ def test_a_taught_encoder_leaves_less_to_n_grams() -> None:
     assert second[1] / second[0] == pytest.approx(TAUGHT_SHARE * first[1] / first[0])
 
 
+def test_n_grams_count_for_more_where_they_learn_from_more_documents() -> None:
+    near, ngram = said(3)
+    some = Trust(0.3, 0.8)
+    assert some.among(1.0) == some
+    assert some.among(8.0).share == pytest.approx(1.6)
+    assert np.divide(*some.among(8.0).weights(near, ngram)) < np.divide(*some.weights(near, ngram))
+
+
 def test_few_held_out_labels_leave_more_to_what_spreading_says_of_itself() -> None:
     none, half = np.zeros(200, dtype=bool), np.arange(200) % 2 == 0
     assert drawn_error(half, 0.5) == drawn_error(half[:8], 0.5) == 0.5

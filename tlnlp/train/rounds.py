@@ -130,14 +130,15 @@ class Rounds:
         hits, hits_before = self._held_hits(said.near), self._held_hits(self.found.encoder)
         right, before = float(hits.mean()), float(hits_before.mean())
         say(f"held-out labels right: {before:.1%} by labels alone, {right:.1%} among {len(some)} documents")
-        expected, share = 1 - said.trust.error, said.trust.share
+        trust = said.trust.among(len(documents) / len(some))
+        expected, share = 1 - trust.error, trust.share
         figures = {"labels_alone": before, "among_documents": right, "expected": expected, "ngram_share": share}
         self.run.ledger.results["held_out"] = {name: round(figure, 4) for name, figure in figures.items()}
         if right + EVIDENCE * paired_standard_error(hits, hits_before) < before:
             say("among the unlabelled documents labels are told worse: the labels alone are learned from")
             return None
-        say(f"n-grams taught by documents count {said.trust.share:.2f} times (1: as naive Bayes has it)")
-        return said.trust
+        say(f"n-grams taught by documents count {share:.2f} times (1: as naive Bayes has it)")
+        return trust
 
     def _tell(self, number: int, guesses: Guesses) -> None:
         what = "labels alone" if number == 1 else f"taught in round {number - 1}"

@@ -117,7 +117,7 @@ def pupil_of(run: Run, round_number: int, teacher: dict[str, Any], guesses: Gues
         steps=int(steps),
         crop_tokens=min(settings.teaching.crop_tokens, examples.reader.max_length),
         read_tokens=examples.reader.max_length,
-        objective="contrast",
+        objective="classify",
         seed=settings.seed * 1000 + 100 + round_number,
         recipe=recipe,
         initial=teacher,

@@ -33,6 +33,9 @@ OWN_WORD = 8
 TAUGHT_ERROR = 0.8
 # Both views of a taught model, in which error falls as disagreement does (the two figures: tests/bench/RESULTS.md).
 BOTH_ERROR = 0.9
+# N-grams learn from more documents in a round than where their share was measured, and are the better for it: the share
+# grows by this power of how many times as many (figures: tests/bench/RESULTS.md).
+SHARE_POWER = 1 / 3
 # An encoder that has learned from n-grams knows much of what they know.
 TAUGHT_SHARE = 0.6
 
@@ -58,6 +61,10 @@ class Trust:
         error, disagreed = self.first
         less = min(1.0, disagreement(near, ngram) / max(disagreed, 1e-6))
         return pool_taught(near, ngram, TAUGHT_SHARE * self.share, BOTH_ERROR * less * error)
+
+    def among(self, times: float) -> Trust:
+        """Where n-grams learn from so many times as many documents as when ``share`` was measured."""
+        return replace(self, share=self.share * times**SHARE_POWER)
 
     def after(self, near: Floats, ngram: Floats) -> Trust:
         """Of what is said after a round that began with these guesses."""
