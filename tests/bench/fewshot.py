@@ -1,6 +1,6 @@
 """The few-shot benchmark: ``run`` what is missing, then ``table``. Stopped at any time, it goes on from its cells.
 
-    python tests/bench/fewshot.py run [--data imdb] [--labels 200] [--method tlnlp] [--seed 401] [--budget 1800] [--dev]
+    python tests/bench/fewshot.py run [--data imdb] [--labels 200] [--method tlnlp] [--seed 501] [--budget 1800] [--dev]
     python tests/bench/fewshot.py table [--dev]
 
 Data: the folder TLNLP_DATA (else ../shared/data), with imdb, agnews and trec as Parquet (id, text, label).
