@@ -8,12 +8,11 @@ What few labels and a pool can come to is told by how much of the gap to this th
 from __future__ import annotations
 
 import json
-import os
 import sys
 import tempfile
 from pathlib import Path
 
-from cells import CELLS, ROOT, Cell, figures, origin, write_json
+from cells import CELLS, Cell, data_folder, figures, origin, write_json
 from draws import DATA_SETS, SEEDS, draw, every_label
 from tasks import Task
 
@@ -26,8 +25,7 @@ EPOCHS = 3
 def main(arguments: list[str]) -> int:
     from torch_methods import plain
 
-    folder = Path(os.environ.get("TLNLP_DATA") or ROOT.parent / "shared" / "data")
-    data, seed = DATA_SETS[arguments[0]], SEEDS[0]
+    folder, data, seed = data_folder(), DATA_SETS[arguments[0]], SEEDS[0]
     drawn = every_label(data, draw(data, data.counts[0], seed, folder, dev=False), folder)
     with tempfile.TemporaryDirectory(prefix="ceiling-") as scratch:
         outcome = plain(Task(data, drawn, seed, None, Path(scratch)), EPOCHS)

@@ -84,7 +84,12 @@ def grid(
     ]
 
 
-def run_cell(cell: Cell, data_folder: Path, cells: Path, dev: bool) -> dict[str, Any] | None:
+def data_folder() -> Path:
+    """Where the files of the data sets are."""
+    return Path(os.environ.get("TLNLP_DATA") or ROOT.parent / "shared" / "data")
+
+
+def run_cell(cell: Cell, files: Path, cells: Path, dev: bool) -> dict[str, Any] | None:
     """Run a cell and write its file; None if the file is there already.
 
     Raises:
@@ -94,7 +99,7 @@ def run_cell(cell: Cell, data_folder: Path, cells: Path, dev: bool) -> dict[str,
     if path.exists():
         return None
     data = DATA_SETS[cell.data]
-    drawn = draw(data, cell.labels, cell.seed, data_folder, dev)
+    drawn = draw(data, cell.labels, cell.seed, files, dev)
     with tempfile.TemporaryDirectory(prefix="fewshot-") as scratch:
         drawn.write(Path(scratch))
         outcome = run_method(cell.method, data, drawn, cell.seed, cell.seconds_allowed, Path(scratch))

@@ -10,12 +10,11 @@ Data: the folder TLNLP_DATA (else ../shared/data), with imdb, agnews and trec as
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from pathlib import Path
 
-from cells import CELLS, DEV_CELLS, ROOT, Cell, grid, read_cells, run_cell
+from cells import CELLS, DEV_CELLS, ROOT, Cell, data_folder, grid, read_cells, run_cell
 from draws import DATA_SETS, DEV_SEEDS, SEEDS
 from methods import METHODS
 from table import figure, into_readme, table
@@ -43,14 +42,13 @@ def parser() -> argparse.ArgumentParser:
 
 def run(cells: list[Cell], folder: Path, dev: bool) -> int:
     """Run what is missing; a cell that fails is named, and the others go on. Returns the exit code."""
-    data_folder = Path(os.environ.get("TLNLP_DATA") or ROOT.parent / "shared" / "data")
     missing = [cell for cell in cells if not (folder / cell.name).exists()]
     print(f"{len(cells)} cells, {len(missing)} to run", file=sys.stderr)
     failed = 0
     for number, cell in enumerate(missing, start=1):
         started = time.monotonic()
         try:
-            result = run_cell(cell, data_folder, folder, dev)
+            result = run_cell(cell, data_folder(), folder, dev)
         except MethodError as error:
             failed += 1
             print(f"[{number}/{len(missing)}] {cell.name} FAILED: {error}", file=sys.stderr)

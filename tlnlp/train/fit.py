@@ -10,7 +10,6 @@ from a checkpoint, or runs on another number of workers, goes on with the same b
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -121,24 +120,6 @@ def in_bfloat16(device: torch.device, precision: str) -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     able = torch.cpu.get_capabilities()
     return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
-
-
-class Stopwatch:
-    """How fast steps go once they are under way: the first quarter, slowed by what is done once, is left out."""
-
-    def __init__(self) -> None:
-        self._times = [time.monotonic()]
-
-    def ended(self) -> None:
-        """A step has."""
-        self._times.append(time.monotonic())
-
-    @property
-    def rate(self) -> float:
-        """Steps a second; 0 where there was none."""
-        steps = len(self._times) - 1
-        first = steps // 4
-        return (steps - first) / max(1e-6, self._times[-1] - self._times[first])
 
 
 class Learner:

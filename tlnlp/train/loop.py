@@ -16,7 +16,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from tlnlp.train.fit import Fit, Learner, Stopwatch
+from tlnlp.train.fit import Fit, Learner
+from tlnlp.train.pace import Stopwatch
 
 STATE_FILE = "state.safetensors"
 STEP_FILE = "step.json"

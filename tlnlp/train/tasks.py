@@ -23,7 +23,8 @@ from tlnlp.model.encode import TokenIds
 from tlnlp.model.ngram import FEATURES, NgramView, fit_ngram
 from tlnlp.model.reference import load_encoder
 from tlnlp.progress import meter
-from tlnlp.train.fit import Fit, Learner, Stopwatch, features, in_bfloat16
+from tlnlp.train.fit import Fit, Learner, features, in_bfloat16
+from tlnlp.train.pace import Stopwatch
 from tlnlp.train.ray_job import FitResult, uses_gpu
 
 # Texts that a task reads; of like length, since neighbours are padded alike.
