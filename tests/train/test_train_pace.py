@@ -12,6 +12,7 @@ from tlnlp.train.pace import (
     MOST_CROPS,
     MOST_PASSES,
     NGRAMS_S_A_DOCUMENT,
+    PLANNED_SHARE,
     READING_SHARE,
     SHORT_ROUND_CROPS,
     Pace,
@@ -35,7 +36,7 @@ def pace(budget_s: float, tokens_per_s: float = 3000.0) -> tuple[Pace, Clock]:
 def test_the_bundle_is_made_within_the_budget() -> None:
     made, clock = pace(600)
     clock.now += 200
-    assert made.left_s == pytest.approx(600 - 200 - BUNDLE_S)
+    assert made.left_s == pytest.approx(PLANNED_SHARE * 600 - 200 - BUNDLE_S)
 
 
 def test_no_time_no_round() -> None:
@@ -64,7 +65,8 @@ def test_no_more_documents_than_there_are() -> None:
 def test_no_more_documents_than_n_grams_can_be_fitted_to() -> None:
     made, _ = pace(1800, tokens_per_s=300_000)
     plan = made.plan(1_000_000, 200, 96, 4, 1_000_000)
-    assert plan.documents == pytest.approx((1800 - BUNDLE_S) / 4 * READING_SHARE / NGRAMS_S_A_DOCUMENT, abs=1)
+    reading_s = (PLANNED_SHARE * 1800 - BUNDLE_S) / 4 * READING_SHARE
+    assert plan.documents == pytest.approx(reading_s / NGRAMS_S_A_DOCUMENT, abs=1)
 
 
 def test_what_a_job_takes_is_measured() -> None:
@@ -94,7 +96,7 @@ def test_labels_stand_for_documents_until_those_were_learned_from() -> None:
 def test_windows_fill_what_is_left_and_no_more() -> None:
     made, clock = pace(1800)
     crops = made.crops(1, 100.0, 96, 20_000)
-    assert crops * 96 / 3000 == pytest.approx(1800 - BUNDLE_S - 100 - 25, rel=0.01)
+    assert crops * 96 / 3000 == pytest.approx(PLANNED_SHARE * 1800 - BUNDLE_S - 100 - 25, rel=0.01)
     assert made.crops(2, 100.0, 96, 20_000) < crops / 2
     assert made.crops(1, 100.0, 96, 5000) == MOST_PASSES * 5000
     assert made.crops(1, 100.0, 96, 1000) == SHORT_ROUND_CROPS

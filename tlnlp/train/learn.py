@@ -68,11 +68,9 @@ def learn(run: Run, pool: Pool | None) -> Learned:
 
 
 def _note_pace(run: Run, found: CrossValidation) -> None:
-    recipe, lengths = run.settings.training, run.examples.whole.lengths
-    tokens = float(np.minimum(lengths, recipe.crop_tokens).mean()) * recipe.batch_size
     places = ray_job.places(run.settings.ray)
     rate = float(np.mean([fit.rate for fit in found.fits])) * min(len(found.fits), places)
-    run.pace.has_learned_labels(rate * tokens)
+    run.pace.has_learned_labels(rate * _tokens_a_step(run))
     # The learning curve of the report: so many fits more, each of so many of the steps.
     run.pace.reserve(sum(CURVE_SHARES) * CURVE_FOLDS * float(np.mean([fit.seconds for fit in found.fits])) / places)
 
@@ -87,7 +85,14 @@ def _fit(run: Run, found: CrossValidation | None) -> FitResult:
     run.ledger.results["fit"] = result.to_json()
     if result.rate > 0:
         run.pace.has_run_a_job(result.seconds - result.steps / result.rate)
+        # A job like those that learn from documents says more of their pace than fits side by side.
+        run.pace.has_learned_labels(result.rate * _tokens_a_step(run))
     return result
+
+
+def _tokens_a_step(run: Run) -> float:
+    recipe, lengths = run.settings.training, run.examples.whole.lengths
+    return float(np.minimum(lengths, recipe.crop_tokens).mean()) * recipe.batch_size
 
 
 def _labels_alone(run: Run, found: CrossValidation | None, fit: FitResult) -> Learned:

@@ -16,7 +16,7 @@ from tlnlp.model.ngram import NgramView
 from tlnlp.progress import say
 from tlnlp.train.crossval import CrossValidation
 from tlnlp.train.metrics import most_standard_error, paired_standard_error
-from tlnlp.train.pace import NGRAMS_S, Plan
+from tlnlp.train.pace import Plan, beside_reading_s
 from tlnlp.train.ray_job import FitResult
 from tlnlp.train.run import Run
 from tlnlp.train.teach import Guesses, guesses_of, last_ngram, pupil_of, told_of
@@ -108,8 +108,10 @@ class Rounds:
         settings = self.run.settings.teaching
         crop_tokens = self._mean_tokens(settings.crop_tokens)
         # What stands between this encoder and the next, or the end: reading as many documents again, and n-grams.
-        again_s = float(guesses.documents.cut.lengths.sum()) / self.run.pace.reading + NGRAMS_S
-        crops = self.run.pace.crops(rounds - number + 1, again_s, crop_tokens, len(guesses.documents))
+        documents = len(guesses.documents)
+        again_s = float(guesses.documents.cut.lengths.sum()) / self.run.pace.reading
+        again_s += beside_reading_s((number + 1) * documents)
+        crops = self.run.pace.crops(rounds - number + 1, again_s, crop_tokens, documents)
         self.run.budget.refuse(crops * crop_tokens / self.run.pace.learning, f"before the encoder of round {number}")
         result = pupil_of(self.run, number, teacher, guesses, crops)
         self.run.ledger.results[f"pupil_{number}"] = result.to_json()
