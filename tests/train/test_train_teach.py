@@ -90,6 +90,9 @@ def test_two_rounds(tmp_path: Path, tiny_encoder: Path, capfd: pytest.CaptureFix
         "last_guesses", "report", "bundle", "register",
     ]  # fmt: skip
     assert (ledger["counts"]["unlabelled"], ledger["counts"]["labelled_inside"]) == (200, 30)
+    # Planned by the pace of the fit on all labels, 8 texts of 8 tokens a step, not of those side by side before it.
+    steps_per_s, tokens_per_s = ledger["results"]["fit"]["steps_per_s"], ledger["results"]["plan"]["tokens_per_s"]
+    assert tokens_per_s == pytest.approx(steps_per_s * 8 * 8 * pace.DOCUMENTS_ARE_FASTER, rel=0.01)
     training = training_of(result)
     # Documents that are evaluated later are known again, labels among them not.
     assert len(training["unlabelled_sha256"]) == 200

@@ -98,6 +98,7 @@ class Rounds:
             "plan", lambda: vars(self.run.pace.plan(len(texts), read_tokens, crop_tokens, *limits))
         )
         plan = Plan(int(note["rounds"]), int(note["documents"]))
+        self.run.ledger.results["plan"] = vars(plan) | {"tokens_per_s": round(self.run.pace.learning, 1)}
         if plan.rounds:
             say(f"teaching: {plan.rounds} round(s), {plan.documents} of {len(texts)} documents a round")
         else:
