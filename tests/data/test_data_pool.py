@@ -61,3 +61,8 @@ def test_nothing_there_and_a_missing_column(tmp_path: Path) -> None:
         read_pool(str(tmp_path / "none"), "text", 5, 0, ())
     with pytest.raises(InputDataError, match="no column 'body'"):
         read_pool(documents(tmp_path, 3), "body", 5, 0, ())
+
+
+def test_an_empty_file_is_an_empty_pool(tmp_path: Path) -> None:
+    found = read_pool(str(write(tmp_path / "pool.jsonl", [])), "text", 5, 0, ())
+    assert (found.texts, found.rows, found.unusable) == ((), 0, 0)

@@ -9,6 +9,8 @@ from typing import Any
 
 import kit
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from train_kit import THREE
 
@@ -204,12 +206,15 @@ def test_texts_that_are_all_equal_and_a_single_class(tmp_path: Path, tiny_encode
         run(given)
 
 
-def test_a_pool_of_equal_texts_is_one_document(
-    tmp_path: Path, tiny_encoder: Path, capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("texts", "distinct"), [(["the same bread"] * 50, 1), ([], 0), (["", "  "], 0)])
+def test_a_pool_of_equal_texts_or_of_none_leaves_the_labels_alone(
+    texts: list[str], distinct: int, tmp_path: Path, tiny_encoder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    rows = [{"id": str(i), "text": "the same bread"} for i in range(50)]
-    result = run(overrides(tmp_path, tiny_encoder, kit.write_jsonl(tmp_path / "pool.jsonl", rows)))
-    assert "1 unlabelled documents are too few" in capfd.readouterr().err
+    documents = tmp_path / "pool.parquet"
+    pq.write_table(pa.table({"text": pa.array(texts, pa.string())}), documents)
+    result = run(overrides(tmp_path, tiny_encoder, documents))
+    assert f"{distinct} unlabelled documents are too few; the labels alone are learned from" in capfd.readouterr().err
+    assert training_of(result)["report"]["pool"] == {"documents": distinct, "read": 0, "labelled_inside": 0}
     assert result.version.version == 1
 
 
