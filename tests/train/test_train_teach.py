@@ -143,6 +143,7 @@ def test_cut_short_between_rounds_it_goes_on_and_its_last_n_grams_learn_from_the
         return tasks.learn(lesson)
 
     monkeypatch.setattr(teach, "learn", watched)
+    monkeypatch.setattr(Pace, "has_learned_labels", lambda self, rate: self.has_learned(rate / 2))
     capfd.readouterr()
     result = run(given)
     told = capfd.readouterr().err
@@ -153,6 +154,9 @@ def test_cut_short_between_rounds_it_goes_on_and_its_last_n_grams_learn_from_the
     assert result.version.version == 1
     (lesson,) = learned
     assert len(lesson.texts) == len(set(lesson.texts)) == 200
+    # The plan is told with the pace by which it was made, whatever the machine's is now.
+    after, before = Registry(str(tmp_path / "registry")).ledgers("moods")
+    assert after["results"]["plan"] == before["results"]["plan"]
 
 
 def foreign(folder: Path) -> Path:

@@ -94,11 +94,14 @@ class Rounds:
         read_tokens = self._mean_tokens(min(settings.read_tokens, self.run.examples.reader.max_length))
         crop_tokens = self._mean_tokens(settings.crop_tokens)
         limits = settings.max_rounds, settings.max_documents
-        note = self.run.kept.note(
-            "plan", lambda: vars(self.run.pace.plan(len(texts), read_tokens, crop_tokens, *limits))
-        )
+
+        def planned() -> dict[str, Any]:
+            pace = self.run.pace
+            plan = pace.plan(len(texts), read_tokens, crop_tokens, *limits)
+            return vars(plan) | {"tokens_per_s": round(pace.learning, 1)}
+
+        note = self.run.ledger.results["plan"] = self.run.kept.note("plan", planned)
         plan = Plan(int(note["rounds"]), int(note["documents"]))
-        self.run.ledger.results["plan"] = vars(plan) | {"tokens_per_s": round(self.run.pace.learning, 1)}
         if plan.rounds:
             say(f"teaching: {plan.rounds} round(s), {plan.documents} of {len(texts)} documents a round")
         else:
