@@ -66,3 +66,8 @@ def test_nothing_there_and_a_missing_column(tmp_path: Path) -> None:
 def test_an_empty_file_is_an_empty_pool(tmp_path: Path) -> None:
     found = read_pool(str(write(tmp_path / "pool.jsonl", [])), "text", 5, 0, ())
     assert (found.texts, found.rows, found.unusable) == ((), 0, 0)
+
+
+def test_a_pool_of_blank_texts_is_an_empty_one(tmp_path: Path) -> None:
+    found = read_pool(str(write(tmp_path / "pool.jsonl", [{"text": ""}, {"text": "  "}])), "text", 5, 0, ())
+    assert (found.texts, found.rows, found.unusable) == ((), 2, 2)
