@@ -64,7 +64,7 @@ TEST_PROCESSES := 2
 
 test: setup tools ## The tests
 	TLNLP_SCHEMAS=$(abspath $(wildcard $(SCHEMAS))) $(BIN)/python -m pytest -m "not acceptance" \
-		-n $(TEST_PROCESSES) --dist loadgroup --durations 20
+		-n $(TEST_PROCESSES) --durations 20
 
 lint: setup ## Format, lint and types
 	$(BIN)/ruff format --check .

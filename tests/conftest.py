@@ -4,12 +4,13 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import azure_server
 import kit
 import pytest
 import s3_server
+from xdist.scheduler import LoadScopeScheduling
 
 from tlnlp import environment
 
@@ -19,11 +20,16 @@ if TYPE_CHECKING:
 environment.apply_defaults()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+class RoomByRoom(LoadScopeScheduling):
     """Of processes that share the tests, each takes whole rooms: what a room starts (Ray, Spark) is started once."""
-    for item in items:
-        room = item.path.relative_to(Path(__file__).parent).parts[0]
-        item.add_marker(pytest.mark.xdist_group(room))
+
+    def _split_scope(self, nodeid: str) -> str:
+        return Path(nodeid.partition("::")[0]).relative_to("tests").parts[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> RoomByRoom:
+    return RoomByRoom(config, log)
 
 
 @pytest.fixture(scope="session")

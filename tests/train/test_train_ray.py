@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from contextlib import redirect_stderr
+from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -43,23 +46,42 @@ def run(overrides: list[str]) -> FinetuneResult:
     return finetune(load_settings(FinetuneSettings, None, overrides))
 
 
+def job_settings(folder: Path, encoder: Path) -> list[str]:
+    return settings(folder, encoder, labels=60)
+
+
 def bundle_of(result: FinetuneResult) -> Path:
     path = local_path(result.version.uri)
     assert path is not None
     return path
 
 
+@dataclass(frozen=True)
+class Whole:
+    """A job that nothing cut short: what came of it, its folder, and what it told."""
+
+    result: FinetuneResult
+    folder: Path
+    told: str
+
+    @property
+    def weights(self) -> dict[str, Any]:
+        """Those that the jobs below, cut short, must come to. Equal to theirs, one seed gives one model, too."""
+        return weights(bundle_of(self.result))
+
+
 @pytest.fixture(scope="module")
-def uninterrupted(cluster: None, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The weights of the job that the tests below cut short. Equal to theirs, one seed gives one model, too."""
-    return weights(bundle_of(run(settings(tmp_path_factory.mktemp("whole"), tiny_encoder))))
+def whole(cluster: None, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    folder = tmp_path_factory.mktemp("whole")
+    with redirect_stderr(StringIO()) as told:
+        result = run(job_settings(folder, tiny_encoder))
+    return Whole(result, folder, told.getvalue())
 
 
-def test_end_to_end(tmp_path: Path, tiny_encoder: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    result = run(settings(tmp_path, tiny_encoder, labels=60, steps=20))
-    told = capfd.readouterr().err
-    registry = Registry(str(tmp_path / "registry"))
-    assert (result.version.name, result.version.version, result.steps) == ("moods", 1, 20)
+def test_end_to_end(whole: Whole) -> None:
+    result = whole.result
+    registry = Registry(str(whole.folder / "registry"))
+    assert (result.version.name, result.version.version, result.steps) == ("moods", 1, 50)
     assert (result.labels, result.classes) == (60, THREE)
     assert result.held_out is not None
     assert result.held_out.n == 60
@@ -78,15 +100,15 @@ def test_end_to_end(tmp_path: Path, tiny_encoder: Path, capfd: pytest.CaptureFix
     # The ledger tells the run; what was kept for a resumption is gone; the aliases are nobody's business here.
     (ledger,) = registry.ledgers("moods")
     assert (ledger["run_id"], ledger["status"]) == (result.run_id, "succeeded")
-    assert ledger["counts"] == {"labels": 60, "faults": 0, "version": 1, "steps": 20}
+    assert ledger["counts"] == {"labels": 60, "faults": 0, "version": 1, "steps": 50}
     stages = [stage["name"] for stage in ledger["stages"]]
     assert stages == ["labels", "class_names", "cross_validation", "fit", "report", "bundle", "register"]
     assert 0 <= ledger["results"]["class_names"]["right"] <= 1
-    assert [step for step, _ in ledger["results"]["fit"]["losses"]][-1] == 20
-    assert not [path for path in (tmp_path / "registry/moods/training").rglob("*") if path.is_file()]
+    assert [step for step, _ in ledger["results"]["fit"]["losses"]][-1] == 50
+    assert not [path for path in (whole.folder / "registry/moods/training").rglob("*") if path.is_file()]
     assert registry.champion("moods") is None
-    for line in ("labels: 60 (20 calm, 20 cross, 20 mixed)", "cross-validation: 4/4", "training: 20/20"):
-        assert line in told
+    for line in ("labels: 60 (20 calm, 20 cross, 20 mixed)", "cross-validation: 4/4", "training: 50/50"):
+        assert line in whole.told
 
 
 @pytest.mark.parametrize("objective", ["contrast", "classify"])
@@ -136,10 +158,8 @@ def job(overrides: list[str]) -> subprocess.Popen[str]:
     )
 
 
-def test_started_again_after_everything_was_killed(
-    tmp_path: Path, tiny_encoder: Path, uninterrupted: dict[str, Any]
-) -> None:
-    overrides = settings(tmp_path, tiny_encoder)
+def test_started_again_after_everything_was_killed(tmp_path: Path, tiny_encoder: Path, whole: Whole) -> None:
+    overrides = job_settings(tmp_path, tiny_encoder)
     first = job(overrides)
     try:
         wait_for(lambda: checkpoint_is_there(tmp_path / "registry") or first.poll() is not None)
@@ -154,20 +174,20 @@ def test_started_again_after_everything_was_killed(
     assert again.returncode == 0, told
     assert '"version": 1' in out
     assert int(told.split("training: resuming from step ")[1].split()[0]) >= 5
-    assert distance(weights(tmp_path / "registry/moods/versions/1"), uninterrupted) <= 1e-6
+    assert distance(weights(tmp_path / "registry/moods/versions/1"), whole.weights) <= 1e-6
 
 
 def test_a_lost_worker_is_replaced_and_the_run_goes_on(
-    tmp_path: Path, tiny_encoder: Path, uninterrupted: dict[str, Any], capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, tiny_encoder: Path, whole: Whole, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with worker_killed_in(tmp_path / "registry") as killed:
-        result = run(settings(tmp_path, tiny_encoder))
+        result = run(job_settings(tmp_path, tiny_encoder))
     assert len(killed) == 1
     assert "training: resuming from step " in capfd.readouterr().err
     (ledger,) = Registry(str(tmp_path / "registry")).ledgers("moods")
     assert len(ledger["results"]["fit"]["resumed"]) == 1
     assert ledger["results"]["fit"]["resumed"][0] >= 5
-    assert distance(weights(bundle_of(result)), uninterrupted) <= 1e-6
+    assert distance(weights(bundle_of(result)), whole.weights) <= 1e-6
 
 
 def test_more_losses_than_allowed_fail_the_run(tmp_path: Path, tiny_encoder: Path) -> None:

@@ -75,54 +75,14 @@ def training_of(result: FinetuneResult) -> dict[str, Any]:
     return dict(json.loads((path / "training.json").read_text()))
 
 
-def test_two_rounds(tmp_path: Path, tiny_encoder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_two_rounds_cut_short_between_them(
+    tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     # The pool holds the labelled texts too.
     labelled = [{"id": row["id"], "text": row["text"]} for row in kit.labelled(30, 0, THREE)]
     documents = pool(tmp_path)
     documents.write_text(documents.read_text() + "".join(f"{json.dumps(row)}\n" for row in labelled))
-    result = run(overrides(tmp_path, tiny_encoder, documents))
-    told = capfd.readouterr().err
-    assert "teaching: 2 round(s), 200 of 200 documents a round" in told
-    assert "round 2: the views agree on" in told
-    registry = Registry(str(tmp_path / "registry"))
-    (ledger,) = registry.ledgers("moods")
-    stages = [stage["name"] for stage in ledger["stages"]]
-    assert stages == [
-        "labels", "unlabelled", "class_names", "cross_validation", "fit", "held_out", "round_1", "round_2",
-        "last_guesses", "report", "bundle", "register",
-    ]  # fmt: skip
-    assert (ledger["counts"]["unlabelled"], ledger["counts"]["labelled_inside"]) == (200, 30)
-    # Planned by the pace of the fit on all labels, 8 texts of 8 tokens a step, not of those side by side before it.
-    steps_per_s, tokens_per_s = ledger["results"]["fit"]["steps_per_s"], ledger["results"]["plan"]["tokens_per_s"]
-    assert tokens_per_s == pytest.approx(steps_per_s * 8 * 8 * pace.DOCUMENTS_ARE_FASTER, rel=0.01)
-    training = training_of(result)
-    # Documents that are evaluated later are known again, labels among them not.
-    assert len(training["unlabelled_sha256"]) == 200
-    given = [f"registry={tmp_path / 'registry'}", "model=moods@1", f"labels={tmp_path / 'evaluated.jsonl'}"]
-    kit.write_jsonl(tmp_path / "evaluated.jsonl", [*kit.labelled(20, 5, THREE), *kit.labelled(5, 0, THREE)])
-    evaluated = evaluate_version(load_settings(EvaluateSettings, None, given))
-    assert (evaluated.trained_on, evaluated.read_unlabelled) == (5, 20)
-    report = training["report"]
-    assert [told["round"] for told in report["rounds"]] == [1, 2, 3]
-    assert report["pool"] == {"documents": 200, "read": 600, "labelled_inside": 30}
-    path = local_path(result.version.uri)
-    assert path is not None
-    assert Classifier.load(path, threads=1).predict(kit.texts(3)).sum(axis=1) == pytest.approx(1.0)
-    assert not [path for path in (tmp_path / "registry/moods/training").rglob("*") if path.is_file()]
-
-
-def test_what_was_told_last_counts() -> None:
-    first = Told(["a", "b", "c"], np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]]))
-    again = Told(["b", "d"], np.array([[0.1, 0.9], [0.5, 0.5]]))
-    told = again + first.besides(again.texts)
-    assert told.texts == ["b", "d", "a", "c"]
-    assert told.near.tolist() == [[0.1, 0.9], [0.5, 0.5], [0.9, 0.1], [0.3, 0.7]]
-
-
-def test_cut_short_between_rounds_it_goes_on_and_its_last_n_grams_learn_from_the_documents_of_all(
-    tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    given = overrides(tmp_path, tiny_encoder, pool(tmp_path))
+    given = overrides(tmp_path, tiny_encoder, documents)
     # Rounds of 90 read 270 in all, of 200: the third reads 70 of the first again.
     monkeypatch.setattr(Pace, "plan", lambda *limits: Plan(2, 90))
     whole = Rounds._tell
@@ -136,6 +96,15 @@ def test_cut_short_between_rounds_it_goes_on_and_its_last_n_grams_learn_from_the
     with pytest.raises(EngineError, match="killed"):
         run(given)
     monkeypatch.setattr(Rounds, "_tell", whole)
+    told = capfd.readouterr().err
+    assert "teaching: 2 round(s), 90 of 200 documents a round" in told
+    assert "round 1: encoder: " in told
+    registry = Registry(str(tmp_path / "registry"))
+    (before,) = registry.ledgers("moods")
+    # Planned by the pace of the fit on all labels, 8 texts of 8 tokens a step, not of those side by side before it.
+    steps_per_s, tokens_per_s = before["results"]["fit"]["steps_per_s"], before["results"]["plan"]["tokens_per_s"]
+    assert tokens_per_s == pytest.approx(steps_per_s * 8 * 8 * pace.DOCUMENTS_ARE_FASTER, rel=0.01)
+
     learned = list[Lesson]()
 
     def watched(lesson: Lesson) -> NgramView:
@@ -144,19 +113,51 @@ def test_cut_short_between_rounds_it_goes_on_and_its_last_n_grams_learn_from_the
 
     monkeypatch.setattr(teach, "learn", watched)
     monkeypatch.setattr(Pace, "has_learned_labels", lambda self, rate: self.has_learned(rate / 2))
-    capfd.readouterr()
     result = run(given)
     told = capfd.readouterr().err
     assert "cross-validation: taken up" in told
     assert "pupil-1: taken up" in told
     assert "round 1: encoder: " not in told
     assert "round 2: encoder: " in told
-    assert result.version.version == 1
+    assert "round 2: the views agree on" in told
+    after, _ = registry.ledgers("moods")
+    # The plan is told with the pace by which it was made, whatever the machine's is now.
+    assert after["results"]["plan"] == before["results"]["plan"]
+    assert [stage["name"] for stage in after["stages"]] == [
+        "labels", "unlabelled", "class_names", "cross_validation", "fit", "held_out", "round_1", "round_2",
+        "last_guesses", "report", "bundle", "register",
+    ]  # fmt: skip
+    assert (after["counts"]["unlabelled"], after["counts"]["labelled_inside"]) == (200, 30)
+    # The last n-grams learn from the documents of all rounds.
     (lesson,) = learned
     assert len(lesson.texts) == len(set(lesson.texts)) == 200
-    # The plan is told with the pace by which it was made, whatever the machine's is now.
-    after, before = Registry(str(tmp_path / "registry")).ledgers("moods")
-    assert after["results"]["plan"] == before["results"]["plan"]
+    check_version_of_two_rounds(result, tmp_path)
+
+
+def check_version_of_two_rounds(result: FinetuneResult, folder: Path) -> None:
+    assert result.version.version == 1
+    training = training_of(result)
+    # Documents that are evaluated later are known again, labels among them not.
+    assert len(training["unlabelled_sha256"]) == 200
+    given = [f"registry={folder / 'registry'}", "model=moods@1", f"labels={folder / 'evaluated.jsonl'}"]
+    kit.write_jsonl(folder / "evaluated.jsonl", [*kit.labelled(20, 5, THREE), *kit.labelled(5, 0, THREE)])
+    evaluated = evaluate_version(load_settings(EvaluateSettings, None, given))
+    assert (evaluated.trained_on, evaluated.read_unlabelled) == (5, 20)
+    report = training["report"]
+    assert [told["round"] for told in report["rounds"]] == [1, 2, 3]
+    assert report["pool"] == {"documents": 200, "read": 270, "labelled_inside": 30}
+    path = local_path(result.version.uri)
+    assert path is not None
+    assert Classifier.load(path, threads=1).predict(kit.texts(3)).sum(axis=1) == pytest.approx(1.0)
+    assert not [path for path in (folder / "registry/moods/training").rglob("*") if path.is_file()]
+
+
+def test_what_was_told_last_counts() -> None:
+    first = Told(["a", "b", "c"], np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]]))
+    again = Told(["b", "d"], np.array([[0.1, 0.9], [0.5, 0.5]]))
+    told = again + first.besides(again.texts)
+    assert told.texts == ["b", "d", "a", "c"]
+    assert told.near.tolist() == [[0.1, 0.9], [0.5, 0.5], [0.9, 0.1], [0.3, 0.7]]
 
 
 def foreign(folder: Path) -> Path:
@@ -191,7 +192,9 @@ def test_a_pool_that_teaches_nothing_is_left_aside(
     # 300 labels: the n-gram view knows them well without any document.
     given = overrides(tmp_path, tiny_encoder, documents(tmp_path), labels=300)
     result = run([*given, "training.tuned_share=1"])
-    assert reason in capfd.readouterr().err
+    told = capfd.readouterr().err
+    assert "teaching: 2 round(s), " in told
+    assert reason in told
     (ledger,) = Registry(str(tmp_path / "registry")).ledgers("moods")
     assert "fit" in [stage["name"] for stage in ledger["stages"]]
     assert result.version.version == 1
