@@ -45,7 +45,7 @@ class Fit:
     ``tokens``: of whole texts, special tokens at their ``edges``; ``targets`` (texts, classes): probabilities;
     ``weights`` (texts,): how much each counts; ``held_out``: texts to predict at the end, cut as scoring cuts them.
     Steps read windows of ``crop_tokens``; the last head is fitted on windows of ``read_tokens``, as scoring reads.
-    ``initial``: tensors to begin from; None: the pretrained encoder.
+    ``initial``: tensors that cross-entropy begins from; None: the pretrained encoder.
     """
 
     encoder: str
@@ -158,11 +158,9 @@ class Learner:
 
     def finish(self) -> None:
         """Where no head learned along, fit one to the features as they have become."""
-        if self.fit.objective != "contrast":
-            return
-        if self.fit.initial is None:
+        if self.fit.objective == "contrast":
             self._draw_back()
-        self._fit_head(self.fit.read_tokens)
+            self._fit_head(self.fit.read_tokens)
 
     def _draw_back(self) -> None:
         """Part of the way back to the pretrained weights (Wortsman et al. 2022: WiSE-FT): few labels say where to go,
