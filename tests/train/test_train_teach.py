@@ -191,9 +191,10 @@ def test_a_pool_that_teaches_nothing_is_left_aside(
 ) -> None:
     # 300 labels: the n-gram view knows them well without any document.
     given = overrides(tmp_path, tiny_encoder, documents(tmp_path), labels=300)
+    count = len((tmp_path / "pool.jsonl").read_text().splitlines())
     result = run([*given, "training.tuned_share=1"])
     told = capfd.readouterr().err
-    assert "teaching: 2 round(s), " in told
+    assert f"teaching: 2 round(s), {count} of {count} documents a round" in told
     assert reason in told
     (ledger,) = Registry(str(tmp_path / "registry")).ledgers("moods")
     assert "fit" in [stage["name"] for stage in ledger["stages"]]
