@@ -27,9 +27,10 @@ def group(cells: Sequence[Cell]) -> Groups:
 
 
 def columns(groups: Groups) -> list[str]:
-    """The methods with cells, in their order; a method with another budget stands behind the method."""
+    """The methods with cells, in their order; a method with another budget stands behind the method, by its seconds."""
+    order = list(METHODS)
     found = {column for _, _, column in groups}
-    return sorted(found, key=lambda column: (list(METHODS).index(column.partition("@")[0]), column))
+    return sorted(found, key=lambda column: (order.index(column.partition("@")[0]), len(column), column))
 
 
 def table(cells: Sequence[Cell], seeds: int = len(SEEDS)) -> str:

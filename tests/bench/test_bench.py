@@ -148,3 +148,9 @@ def test_the_table_says_mean_spread_and_what_is_missing(tmp_path: Path) -> None:
     assert readme.read_text() == f"before\n<!-- fewshot:begin -->\n{made}<!-- fewshot:end -->\nafter\n"
     readme.write_text("no markers\n")
     assert not into_readme(made, readme)
+
+
+def test_budgets_stand_in_their_order() -> None:
+    cells = [finished("tlnlp", 501, 0.9, column=column) for column in ("tlnlp@5400s", "tlnlp@900s", "tlnlp")]
+    head = table(cells).splitlines()[0]
+    assert head == "| data, labels | tlnlp | tlnlp, 900s | tlnlp, 5400s |"
