@@ -199,5 +199,6 @@ def _check_class_sizes(
     counts = Counter(example.label for example in examples)
     for label in classes:
         if counts[label] < contract.min_per_class:
-            detail = f"{label!r} has {counts[label]} sound examples, fewer than min_per_class={contract.min_per_class}"
+            few = f"{label!r} has {counts[label]} sound examples, fewer than min_per_class={contract.min_per_class}"
+            detail = f"{few}: label more of it, or lower that key"
             faults.append(Fault(uri, 0, "too few examples", detail))
