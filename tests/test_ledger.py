@@ -108,6 +108,17 @@ def test_a_run_that_goes_well(make: Callable[..., Ledger], clock: Clock, storage
     assert stored["machine"]
 
 
+def test_the_cost_so_far_is_never_above_that_of_the_whole(make: Callable[..., Ledger], clock: Clock) -> None:
+    ledger = make()
+    ledger.priced(0.5)
+    clock.pass_s(5.46123)  # 0.0007585 USD at 5.4612 s: on the edge of the last digit told
+    so_far = ledger.cost
+    ledger.finish("succeeded")
+    assert so_far is not None
+    assert so_far["usd"] == 0.000758
+    assert so_far == ledger.cost
+
+
 def test_the_error_of_a_stage_goes_on_and_is_recorded(make: Callable[..., Ledger], clock: Clock) -> None:
     ledger = make()
 

@@ -97,8 +97,12 @@ class Ledger:
         if self._price is None:
             return None
         usd_per_hour, facts = self._price
-        seconds = self._timer() - self._began_s if self._duration_s is None else self._duration_s
+        seconds = self._elapsed_s() if self._duration_s is None else self._duration_s
         return {**facts, "usd_per_hour": usd_per_hour, "usd": round(usd_per_hour * seconds / 3600, 6)}
+
+    def _elapsed_s(self) -> float:
+        """To the millisecond, before the end as at it: the cost so far is never above that of the whole."""
+        return round(self._timer() - self._began_s, 3)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -131,7 +135,7 @@ class Ledger:
     def finish(self, status: Literal["succeeded", "failed"], error: BaseException | None = None) -> None:
         """Set the end of the run; a later call replaces an earlier one."""
         self._status, self._finished_at = status, self._clock()
-        self._duration_s = round(self._timer() - self._began_s, 3)
+        self._duration_s = self._elapsed_s()
         self._error = None if error is None else _describe(error)
 
     def to_json(self) -> dict[str, Any]:
