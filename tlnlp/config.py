@@ -81,7 +81,11 @@ class RaySettings(Settings):
 
 
 class FinetuneSettings(LabelSettings):
-    """``unlabelled``: documents to learn from beside the labels, their text in ``text_column`` too."""
+    """``unlabelled``: documents to learn from beside the labels, their text in ``text_column`` too.
+
+    ``pooling`` to ``lower_case``: auto or None as the encoder's own files say (see ``tlnlp.model.conventions``).
+    ``max_length`` is lowered to what the encoder's positions allow.
+    """
 
     class_descriptions: dict[str, str] = Field(default_factory=dict)
     unlabelled: Uri | None = None
@@ -89,7 +93,10 @@ class FinetuneSettings(LabelSettings):
     registry: Uri = f"{DEFAULT_WORKSPACE}/registry"
     model: str = "classifier"
     encoder: str = "all-minilm-l6-v2"
-    pooling: Literal["mean", "cls"] = "mean"
+    pooling: Literal["auto", "mean", "cls", "max"] = "auto"
+    prompt: str | None = None
+    normalise: bool | None = None
+    lower_case: bool | None = None
     max_length: int = Field(256, ge=8, le=8192)
     max_chars: int = Field(10_000, ge=100)
     head_share: float = Field(0.5, ge=0, le=1)

@@ -19,6 +19,7 @@ from ray.exceptions import RayError
 from tlnlp.config import RaySettings
 from tlnlp.errors import EngineError
 from tlnlp.model.combine import Floats
+from tlnlp.model.conventions import EncoderSource
 from tlnlp.model.encode import TokenIds
 from tlnlp.model.ngram import FEATURES, NgramView, fit_ngram
 from tlnlp.model.reference import load_encoder
@@ -34,12 +35,10 @@ MAX_CORES_A_TASK = 4
 
 @dataclass(frozen=True)
 class Reading:
-    """How texts are read: the encoder's shape, and the precision of its products."""
+    """How texts are read: the encoder, its classes, and the precision of its products."""
 
-    encoder: str
-    pooling: str
+    encoder: EncoderSource
     classes: int
-    pad_token_id: int
     precision: str
 
 
@@ -150,11 +149,12 @@ def _guess(lesson: Lesson) -> Floats:
 def _states(weights: dict[str, Any] | None, tokens: TokenIds, reading: Reading, cores: int) -> Floats:
     torch.set_num_threads(cores)
     device = _device()
-    model = load_encoder(reading.encoder, reading.classes, reading.pooling, dropout=0.0, seed=0)
+    how = reading.encoder.conventions
+    model = load_encoder(reading.encoder.name, reading.classes, how.pooling, 0.0, seed=0, normalise=how.normalise)
     if weights is not None:
         model.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
     bf16 = in_bfloat16(device, reading.precision)
-    found = features(model.to(device), tokens, reading.pad_token_id, device, bf16)
+    found = features(model.to(device), tokens, reading.encoder.pad_token_id, device, bf16)
     del model
     _hand_back(device)
     return found

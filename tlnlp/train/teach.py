@@ -106,9 +106,7 @@ def pupil_of(run: Run, round_number: int, teacher: dict[str, Any], guesses: Gues
     steps = run.kept.note(f"{key}-steps", lambda: {"steps": max(1, crops // recipe.batch_size)})["steps"]
     tokens, targets, weights = learned_from(guesses, examples)
     fit = Fit(
-        encoder=settings.encoder,
-        pooling=settings.pooling,
-        pad_token_id=examples.reader.pad_token_id,
+        encoder=examples.reader.encoder,
         edges=examples.reader.cut.edges,
         tokens=tokens,
         targets=targets,
