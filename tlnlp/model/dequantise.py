@@ -200,7 +200,8 @@ def check_agreement(graph: Path, folder: Path, texts: Sequence[str] = _PROBES) -
     """
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    model = BertModel.from_pretrained(folder, add_pooling_layer=False, dtype=torch.float32).eval()
+    model = BertModel.from_pretrained(folder, add_pooling_layer=False, dtype=torch.float32)
+    model.eval()  # type: ignore[no-untyped-call]
     session = onnxruntime.InferenceSession(str(graph), providers=["CPUExecutionProvider"])
     cosines = []
     for text in texts:
