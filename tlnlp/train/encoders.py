@@ -70,12 +70,16 @@ def fetch_named(
 
 def _cost(name: str, folder: Path) -> float | None:
     try:
-        from tlnlp.train.encoder_cost import seconds_per_million_tokens
+        import torch
+
+        from tlnlp.model.encoder_cost import seconds_per_million_tokens
+        from tlnlp.train.fit import in_bfloat16
     except ModuleNotFoundError:
         say(f"{name}: not measured, since torch and transformers are not installed here; install tlnlp[train]")
         return None
     try:
-        return round(seconds_per_million_tokens(str(folder)), 1)
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return round(seconds_per_million_tokens(str(folder), device, in_bfloat16(device, "auto")), 1)
     except (OSError, ValueError) as error:
         say(f"{name}: {folder} cannot be opened ({type(error).__name__}); remove the folder and fetch it again")
         return None
