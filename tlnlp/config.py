@@ -42,7 +42,7 @@ class TrainingSettings(Settings):
     """The recipe of one fit of the encoder view."""
 
     epochs: float = Field(8.0, gt=0)
-    min_steps: int = Field(80, ge=1)
+    min_steps: int = Field(40, ge=1)
     max_steps: int = Field(2000, ge=1)
     batch_size: int = Field(16, ge=1)
     learning_rate: float = Field(6e-5, gt=0)
@@ -69,13 +69,18 @@ class TeachingSettings(Settings):
 
 
 class RaySettings(Settings):
-    """How the fine-tuning job uses the Ray cluster."""
+    """How the fine-tuning job uses the Ray cluster.
+
+    A fit on the labels that reads at most ``job_tokens`` tokens runs beside those of the cross-validation, on the same
+    processes; a longer one is a Ray Train job of its own, with checkpoints.
+    """
 
     address: str | None = None
     workers: int = Field(1, ge=1)
     device: Literal["auto", "cpu", "gpu"] = "auto"
     cpus_per_worker: int = Field(0, ge=0)
     max_failures: int = Field(3, ge=0)
+    job_tokens: int = Field(200_000, ge=0)
     checkpoint_every_s: float = Field(60.0, ge=0)
     storage: Uri | None = None
 

@@ -13,8 +13,9 @@ import torch
 from tlnlp.config import TrainingSettings
 from tlnlp.model.conventions import Conventions, EncoderSource
 from tlnlp.model.encode import TokenIds
-from tlnlp.train.fit import Fit, Learner, Objective, balanced_batches, contrast, in_bfloat16
+from tlnlp.train.fit import Fit, Learner, Objective, balanced_batches, contrast
 from tlnlp.train.head import linear_head
+from tlnlp.train.precision import in_bfloat16
 
 CPU = torch.device("cpu")
 RECIPE = TrainingSettings(

@@ -29,7 +29,7 @@ from tlnlp.registry import ModelVersion, Registry, check_name
 from tlnlp.storage import Storage
 from tlnlp.train import assemble, ray_job
 from tlnlp.train.examples import Examples, Reader
-from tlnlp.train.learn import Learned, acquainted, learn
+from tlnlp.train.learn import Learned, learn
 from tlnlp.train.metrics import Evaluation
 from tlnlp.train.pace import Pace
 from tlnlp.train.run import Run
@@ -89,8 +89,8 @@ def finetune(settings: FinetuneSettings) -> FinetuneResult:
             run = Run(settings, examples, storage, name, ledger, budget, pace)
             with ray_job.cluster(settings.ray):
                 ray_job.scaling(settings.ray)  # Refuse what cannot be run before anything is.
-                run = acquainted(run)
-                examples, learned = run.examples, learn(run, pool)
+                run, learned = learn(run, pool)
+                examples = run.examples
                 with ledger.stage("report"):
                     figures = held_out_figures(examples, learned)
                     report = make_report(settings, labelled, examples, learned, pool, run.kept)

@@ -27,6 +27,7 @@ from tlnlp.model.conventions import EncoderSource
 from tlnlp.model.encode import TokenIds, by_length, crop, pad
 from tlnlp.model.reference import TextClassifier, load_encoder
 from tlnlp.train.head import linear_head
+from tlnlp.train.precision import in_bfloat16
 
 # Texts at once where nothing is learned from them.
 READ_BATCH = 32
@@ -115,16 +116,6 @@ def learning_rate_scale(step: int, steps: int, warmup_share: float) -> float:
     """Linear warm-up, then linear decay to nothing."""
     warmup = max(1, round(steps * warmup_share))
     return (step + 1) / warmup if step < warmup else max(0.0, (steps - step) / max(1, steps - warmup))
-
-
-def in_bfloat16(device: torch.device, precision: str) -> bool:
-    """Whether matrices are multiplied in bfloat16; ``auto``: where the processor multiplies them faster so."""
-    if precision != "auto":
-        return precision == "bf16"
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    able = torch.cpu.get_capabilities()
-    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 
 
 class Learner:
