@@ -49,7 +49,7 @@ class TrainingSettings(Settings):
     head_learning_rate: float = Field(2e-3, gt=0)
     weight_decay: float = Field(0.01, ge=0)
     warmup_share: float = Field(0.1, ge=0, lt=1)
-    dropout: float | None = Field(None, ge=0, lt=1)
+    dropout: float | None = Field(0.0, ge=0, lt=1)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     objective: Literal["auto", "contrast", "classify"] = "auto"
     crop_tokens: int = Field(64, ge=8)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
@@ -23,6 +24,8 @@ from tlnlp.model.encode import Ids, pad
 from tlnlp.model.engine import OnnxEngine
 
 PARITY_TOLERANCE = 1e-4
+INPUT_NAMES = ("input_ids", "attention_mask")
+OPSET = 18
 # What transformers calls the dropout of each type of encoder.
 DROPOUT = {
     "bert": ("hidden_dropout_prob", "attention_probs_dropout_prob"),
@@ -168,26 +171,55 @@ def load_weights(folder: Path, pooling: str, normalise: bool = False) -> TextCla
 
 
 def export_graph(model: TextClassifier, path: Path) -> tuple[str, ...]:
-    """Write the encoder view, pooling and head included, as an ONNX graph; returns its input names."""
+    """Write the encoder view, pooling and head included, as an ONNX graph; returns its input names.
+
+    Weights stand in a file of their own beside the graph, so that they can be mapped into memory, once for all
+    processes of a host.
+    """
     model = model.cpu().eval()
     example = (torch.ones((2, 8), dtype=torch.int64), torch.ones((2, 8), dtype=torch.int64))
-    shape = {0: torch.export.Dim("batch"), 1: torch.export.Dim("tokens")}
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            model,
-            example,
-            input_names=["input_ids", "attention_mask"],
-            output_names=["logits"],
-            dynamic_shapes={"input_ids": shape, "attention_mask": shape},
-            dynamo=True,
-            verbose=False,
-        )
+        try:
+            _export_traced(model, example, path)
+        except Exception:  # What tracing cannot follow comes as many classes.
+            _export_captured(model, example, path)
+    return INPUT_NAMES
+
+
+def _export_traced(model: TextClassifier, example: tuple[Tensor, Tensor], path: Path) -> None:
+    """By TorchScript's tracer: two seconds for a dozen layers, where the newer exporter takes thirteen."""
+    axes = {0: "batch", 1: "tokens"}
+    torch.onnx.export(
+        model,
+        example,
+        path,
+        input_names=list(INPUT_NAMES),
+        output_names=["logits"],
+        dynamic_axes=dict.fromkeys(INPUT_NAMES, axes) | {"logits": {0: "batch"}},
+        opset_version=OPSET,
+        dynamo=False,
+    )
+    onnx.save_model(
+        onnx.load_model(path), path, save_as_external_data=True, location=bundle.GRAPH_WEIGHTS, size_threshold=1024
+    )
+
+
+def _export_captured(model: TextClassifier, example: tuple[Tensor, Tensor], path: Path) -> None:
+    """By torch.export, which follows more kinds of code."""
+    shape = {0: torch.export.Dim("batch"), 1: torch.export.Dim("tokens")}
+    program = torch.onnx.export(
+        model,
+        example,
+        input_names=list(INPUT_NAMES),
+        output_names=["logits"],
+        dynamic_shapes=dict.fromkeys(INPUT_NAMES, shape),
+        dynamo=True,
+        verbose=False,
+    )
     assert program is not None
-    # Weights in a file of their own can be mapped into memory, once for all processes of a host.
     program.save(str(path), external_data=True)
-    return ("input_ids", "attention_mask")
 
 
 def reference_probabilities(model: TextClassifier, encoded: Sequence[Ids], pad_token_id: int) -> Floats:

@@ -50,9 +50,15 @@ def best_candidate(run: Run, frozen: Frozen, *, with_documents: bool) -> Candida
         BudgetError: the rest would cost more than the budget has left.
     """
     still = cross_validate_frozen(run.examples, run.settings.seed, frozen)
-    if still is not None and with_documents and (seconds := _moving_s(run)) > MOVING_SHARE * run.pace.left_s:
-        say(f"the encoder stays as pretrained at first: moving it on labels would take {seconds:.0f} s of the budget")
-        return _unmoved(run, frozen, still)
+    if still is not None and with_documents:
+        seconds, left_s = _moving_s(run), run.pace.left_s
+        note = run.kept.note("moving", lambda: {"in_time": seconds <= MOVING_SHARE * left_s})
+        if not note["in_time"]:
+            say(
+                f"the encoder stays as pretrained at first: moving it on labels would take about {seconds:.0f} s of "
+                f"the {left_s:.0f} s that are left"
+            )
+            return _unmoved(run, frozen, still)
     moved = _moved(run)
     if still is None or moved.found is None:
         return moved

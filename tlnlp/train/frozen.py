@@ -23,8 +23,8 @@ FROZEN_LABELS = 1000
 @dataclass(frozen=True)
 class Frozen:
     """States of the pretrained encoder: ``labels`` (chosen, hidden), of the labelled texts at the positions
-    ``chosen``; ``names`` (named, hidden), of ``Examples.named``. ``tokens_per_s``: how fast they were read, 0 where
-    an earlier start of the run had read them."""
+    ``chosen``; ``names`` (named, hidden), of ``Examples.named``. ``tokens_per_s``: how fast they were read, by the
+    start of the run that read them."""
 
     chosen: NDArray[np.int64]
     labels: Floats
@@ -76,7 +76,8 @@ def read_frozen(examples: Examples, settings: FinetuneSettings, kept: Kept) -> F
         return states
 
     states = kept.array("frozen", read)
-    return Frozen(chosen, states[: len(chosen)], states[len(chosen) :], rate)
+    note = kept.note("frozen-rate", lambda: {"tokens_per_s": rate})
+    return Frozen(chosen, states[: len(chosen)], states[len(chosen) :], float(note["tokens_per_s"]))
 
 
 def right_by_names(frozen: Frozen, examples: Examples) -> float:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tlnlp.data.pool import Pool
-from tlnlp.model.combine import fit_weights
+from tlnlp.model.combine import Floats, fit_weights
 from tlnlp.model.ngram import NgramView, fit_ngram
 from tlnlp.progress import say
 from tlnlp.train.candidates import Candidate, best_candidate
@@ -81,7 +81,16 @@ def _relevant(run: Run, frozen: Frozen, pool: Pool) -> bool:
         return True  # Too few are dealt with later.
     some = cut_documents(pool.texts[:LOOKED_AT], run.examples, run.settings)
     reading, ray = run.examples.reading(run.settings), run.settings.ray
-    states = run.kept.array("relevance", lambda: states_of(some.cut, None, reading, ray, "documents looked at")[0])
+    rate = 0.0
+
+    def read() -> Floats:
+        nonlocal rate
+        states, rate = states_of(some.cut, None, reading, ray, "documents looked at")
+        return states
+
+    states = run.kept.array("relevance", read)
+    # The labels were too few, and read by processes that had just started, to say how fast the machine is.
+    run.pace.has_read_at(run.kept.note("relevance-rate", lambda: {"tokens_per_s": rate})["tokens_per_s"])
     found = relevance(frozen.labels, states)
     run.ledger.results["relevance"] = {"further": round(found.further, 4), "same_source": found.same_source}
     told = f"documents: {found.further:.0%} are further from the labelled texts than those are from one another"

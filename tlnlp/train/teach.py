@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlnlp.model.combine import Floats, combine, expected_error
+from tlnlp.model.combine import Floats, combine, expected_error, sharpness_for
 from tlnlp.model.encode import TokenIds
 from tlnlp.model.ngram import NgramView
 from tlnlp.progress import say
@@ -153,7 +153,7 @@ def read_states(run: Run, key: str, weights: dict[str, Any] | None, tokens: Toke
 
 
 def _head(states: Floats, said: Floats, seed: int) -> LinearHead:
-    """A linear head that says of texts, by their states, what was said of them."""
+    """A linear head that says of texts, by their states, what was said of them, and as surely on the whole."""
     count = min(OF_HEAD, len(states))
     chosen = np.random.default_rng((seed, 8)).permutation(len(states))[:count]
     classes = said.shape[1]
@@ -162,7 +162,9 @@ def _head(states: Floats, said: Floats, seed: int) -> LinearHead:
     head = linear_head(states[chosen][rows], of, classes, said[chosen][rows, of].astype(np.float32))
     if head is None:
         return LinearHead(np.zeros((classes, states.shape[1]), np.float32), np.zeros(classes, np.float32))
-    return head
+    # The penalty on its weights makes a head less sure than what it was fitted to.
+    power = sharpness_for(head.predict(states[chosen]), expected_error(said[chosen]))
+    return LinearHead(head.weight * np.float32(power), head.bias * np.float32(power))
 
 
 def learned_from(guesses: Guesses, examples: Examples) -> tuple[TokenIds, NDArray[np.float32], NDArray[np.float32]]:
