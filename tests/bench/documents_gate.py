@@ -52,8 +52,7 @@ SPANISH = (
         "sin razón.",
     ),
 )
-Decide = Callable[[Floats, Floats, int], Any]
-Embed = Callable[[Sequence[str]], Floats]
+Decide, Embed = Callable[[Floats, Floats, int], Any], Callable[[Sequence[str]], Floats]
 
 
 @dataclass(frozen=True)
