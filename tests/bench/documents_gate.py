@@ -52,7 +52,8 @@ SPANISH = (
         "sin razón.",
     ),
 )
-Decide, Embed = Callable[[Floats, Floats, int], Any], Callable[[Sequence[str]], Floats]
+Decide = Callable[[Floats, Floats, int], Any]
+Embed = Callable[[Sequence[str]], Floats]
 
 
 @dataclass(frozen=True)
@@ -72,10 +73,6 @@ def function(path: str) -> Decide:
     module, _, name = path.rpartition(".")
     found: Decide = getattr(importlib.import_module(module), name)
     return found
-
-
-def kept(decision: Any) -> bool:
-    return bool(getattr(decision, "same", decision))
 
 
 def another_language(count: int, generator: np.random.Generator) -> list[str]:
@@ -117,7 +114,8 @@ def trials(decide: Decide, drawn: dict[str, list[Draw]], embed: Callable[[str], 
             labelled = states(one.labels.texts)
             own = states(sample(one.pool, count, generator))
             for kind, documents in {"own": own, **known}.items():
-                yield Trial(name, seed, kind, kept(decide(labelled, documents, seed)))
+                decision = decide(labelled, documents, seed)
+                yield Trial(name, seed, kind, bool(getattr(decision, "same", decision)))
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -139,8 +137,8 @@ def main(arguments: Sequence[str]) -> int:
         found.append(trial)
         print(json.dumps(vars(trial) | {"right": trial.right}), flush=True)
     own, foreign = ([one for one in found if (one.documents == "own") == wanted] for wanted in (True, False))
-    wrong = sum(not one.right for one in found)
-    print(json.dumps({"own": len(own), "foreign": len(foreign), "wrong": wrong}))
+    told = {"own": len(own), "own_kept": sum(one.kept for one in own)}
+    print(json.dumps(told | {"foreign": len(foreign), "foreign_refused": sum(not one.kept for one in foreign)}))
     return 0
 
 

