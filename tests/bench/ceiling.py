@@ -1,6 +1,6 @@
 """The ceiling of a data set: its encoder fine-tuned on every label of the training file.
 
-    python tests/bench/ceiling.py imdb
+    python tests/bench/ceiling.py imdb [e5-small-v2]
 
 What few labels and a pool can come to is told by how much of the gap to this they close.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cells import CELLS, Cell, data_folder, figures, origin, write_json
 from draws import DATA_SETS, SEEDS, draw, every_label
-from tasks import Task
+from tasks import ENCODER, Task
 
 from tlnlp import environment
 
@@ -27,11 +27,12 @@ def main(arguments: list[str]) -> int:
 
     folder, data, seed = data_folder(), DATA_SETS[arguments[0]], SEEDS[0]
     drawn = every_label(data, draw(data, data.counts[0], seed, folder, dev=False), folder)
+    encoder = arguments[1] if len(arguments) > 1 else ENCODER
     with tempfile.TemporaryDirectory(prefix="ceiling-") as scratch:
-        outcome = plain(Task(data, drawn, seed, None, Path(scratch)), EPOCHS)
-    cell = Cell(data.name, len(drawn.labels.texts), "plain", seed)
+        outcome = plain(Task(data, drawn, seed, None, Path(scratch), encoder), EPOCHS)
+    cell = Cell(data.name, len(drawn.labels.texts), "plain", seed, encoder=encoder)
     result = figures(cell, drawn, outcome) | origin(outcome)
-    write_json(CELLS.with_name(f"ceiling-{data.name}.json"), result)
+    write_json(CELLS.with_name(f"ceiling-{data.name}-{Path(encoder).name}.json"), result)
     print(json.dumps(result, indent=1))
     return 0
 

@@ -18,8 +18,10 @@ from typing import Any
 import numpy as np
 from draws import DATA_SETS, DEV_SEEDS, SEEDS, Draw, draw
 from methods import METHODS, run_method
-from tasks import Outcome
+from tasks import ENCODER, Outcome, Task
 
+from tlnlp.model.combine import Floats
+from tlnlp.train.findings import wilson
 from tlnlp.train.metrics import evaluate
 
 ROOT = Path(__file__).parents[2]
@@ -32,13 +34,23 @@ PACKAGES = ("tlnlp", "numpy", "scikit-learn", "torch", "transformers", "tokenize
 
 @dataclass(frozen=True)
 class Cell:
-    """``labels`` as in ``DataSet.counts``; ``budget_s``: None for the data set's own, or where a method has none."""
+    """``labels``: a count of the data set; ``budget_s``: None for the data set's own, or where a method has none.
+
+    ``encoder``: a name or a folder; None for the method's own, or where it has none.
+    """
 
     data: str
     labels: int
     method: str
     seed: int
     budget_s: float | None = None
+    encoder: str | None = None
+
+    @property
+    def encoder_taken(self) -> str | None:
+        """The encoder that the method is given."""
+        own = METHODS[self.method].encoder
+        return own if own is None else self.encoder or own
 
     @property
     def seconds_allowed(self) -> float | None:
@@ -49,8 +61,10 @@ class Cell:
 
     @property
     def column(self) -> str:
-        """The method, with its budget where it is not the data set's own, and the GPU where there is one."""
+        """The method, with its encoder and budget where they are not its own, and the GPU where there is one."""
         allowed, others = self.seconds_allowed, list[str]()
+        if self.encoder_taken not in (None, METHODS[self.method].encoder):
+            others.append(Path(str(self.encoder_taken)).name)
         if allowed not in (None, DATA_SETS[self.data].budget_s):
             others.append(f"{allowed:g}s")
         if gpu() is not None:
@@ -69,18 +83,20 @@ def grid(
     seeds: Iterable[int] = (),
     budget_s: float | None = None,
     dev: bool = False,
+    encoder: str | None = None,
 ) -> list[Cell]:
     """The cells asked for, a seed after the other, so that what is done at any time is a whole table; empty: all."""
     wanted_data, wanted_labels, wanted = set(data), set(labels), set(methods)
     return [
-        Cell(one.name, count, method, seed, budget_s)
+        Cell(one.name, count, method, seed, budget_s, encoder)
         for seed in (tuple(seeds) or (DEV_SEEDS if dev else SEEDS))
         for one in DATA_SETS.values()
-        for count in one.counts
+        for count in one.every_count
         for method in METHODS
         if (not wanted_data or one.name in wanted_data)
         and (not wanted_labels or count in wanted_labels)
         and (not wanted or method in wanted)
+        and METHODS[method].takes(encoder, count)
     ]
 
 
@@ -102,18 +118,22 @@ def run_cell(cell: Cell, files: Path, cells: Path, dev: bool) -> dict[str, Any] 
     drawn = draw(data, cell.labels, cell.seed, files, dev)
     with tempfile.TemporaryDirectory(prefix="fewshot-") as scratch:
         drawn.write(Path(scratch))
-        outcome = run_method(cell.method, data, drawn, cell.seed, cell.seconds_allowed, Path(scratch))
+        encoder = cell.encoder_taken or ENCODER
+        outcome = run_method(cell.method, Task(data, drawn, cell.seed, cell.seconds_allowed, Path(scratch), encoder))
     result = figures(cell, drawn, outcome) | origin(outcome) | {"dev": dev}
     write_json(path, result)
     return result
 
 
 def figures(cell: Cell, drawn: Draw, outcome: Outcome) -> dict[str, Any]:
-    """What a cell found; ``seconds`` of training, ``predict_s`` of prediction, both wall time."""
-    classes = outcome.classes
+    """What a cell found; ``seconds`` of training, ``predict_s`` of prediction, both wall time.
+
+    ``accuracy_interval`` holds 95 % and speaks of the test texts alone, not of other draws of labels.
+    """
+    probabilities, classes = _of_all_classes(outcome, drawn)
     targets = np.array([classes.index(label) for label in drawn.test.labels], dtype=np.int64)
-    found = evaluate(outcome.probabilities, targets, classes)
-    hits = outcome.probabilities.argmax(axis=1) == targets
+    found = evaluate(probabilities, targets, classes)
+    hits = probabilities.argmax(axis=1) == targets
     alone = np.array(drawn.alone, dtype=bool)
     return {
         "data": cell.data,
@@ -121,10 +141,12 @@ def figures(cell: Cell, drawn: Draw, outcome: Outcome) -> dict[str, Any]:
         "n_labels": len(drawn.labels.texts),
         "n_pool": len(drawn.pool) if METHODS[cell.method].takes_pool else 0,
         "method": cell.method,
+        "encoder": cell.encoder_taken,
         "column": cell.column,
         "seed": cell.seed,
         "budget_s": cell.seconds_allowed,
         "accuracy": round(found.accuracy, 6),
+        "accuracy_interval": [round(end, 6) for end in wilson(int(hits.sum()), len(targets))],
         "accuracy_alone": round(float(hits[alone].mean()), 6) if alone.any() else None,
         "n_alone": int(alone.sum()),
         "macro_f1": round(found.macro_f1, 6),
@@ -134,6 +156,13 @@ def figures(cell: Cell, drawn: Draw, outcome: Outcome) -> dict[str, Any]:
         "n_test": len(targets),
         "details": outcome.details,
     }
+
+
+def _of_all_classes(outcome: Outcome, drawn: Draw) -> tuple[Floats, tuple[str, ...]]:
+    """Probabilities with a column of zeros for each class that no label was drawn of, and all the classes."""
+    unseen = tuple(label for label in drawn.classes if label not in outcome.classes)
+    nothing = np.zeros((len(outcome.probabilities), len(unseen)))
+    return np.hstack([outcome.probabilities, nothing]), (*outcome.classes, *unseen)
 
 
 def origin(outcome: Outcome) -> dict[str, Any]:

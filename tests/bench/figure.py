@@ -34,7 +34,9 @@ def main() -> None:
                 color=f"C{titles.index(line['title'])}",
             )
         counts = sorted({point[0] for line in panel["lines"] for point in line["points"]})
-        axis.set(title=panel["title"], xscale="log", xticks=counts, xlabel="labels in all", ylabel="accuracy, %")
+        # Linear below the fewest labels, so that no labels at all have their place.
+        axis.set_xscale("symlog", linthresh=min([count for count in counts if count] or [1]))
+        axis.set(title=panel["title"], xticks=counts, xlabel="labels in all", ylabel="accuracy, %")
         axis.xaxis.set_major_formatter(ScalarFormatter())
         axis.xaxis.set_minor_formatter(NullFormatter())
         axis.grid(alpha=0.3)

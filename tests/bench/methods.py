@@ -1,4 +1,4 @@
-"""The methods, each from labels (and perhaps a pool) to probabilities of the test texts, on the same encoder."""
+"""The methods, each from labels (and perhaps a pool) to probabilities of the test texts."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from draws import DataSet, Draw
-from tasks import ENCODER, MethodError, Outcome, Task
+from encoders import EncoderError
+from tasks import AUTO, ENCODER, MethodError, Outcome, Task
 
 from tlnlp.model.ngram import fit_ngram
 
@@ -25,19 +25,30 @@ SETFIT_CAPPED_ABOVE = 100
 
 @dataclass(frozen=True)
 class Method:
+    """``encoder``: what it takes unless told otherwise; None where it has none."""
+
     title: str
     run: Callable[[Task], Outcome]
+    encoder: str | None = ENCODER
     takes_pool: bool = False
     takes_budget: bool = False
+    needs_labels: bool = True
+
+    def takes(self, encoder: str | None, labels: int) -> bool:
+        """Whether it can run with so many labels on an encoder, where one is named; only tlnlp chooses its own."""
+        return (labels > 0 or not self.needs_labels) and (encoder != AUTO or self.encoder in (AUTO, None))
 
 
-def run_method(name: str, data: DataSet, drawn: Draw, seed: int, budget_s: float | None, folder: Path) -> Outcome:
-    """Train and predict; ``folder`` must hold the draw.
+def run_method(name: str, task: Task) -> Outcome:
+    """Train and predict; the task's folder must hold its draw.
 
     Raises:
-        MethodError: the method's process failed.
+        MethodError: the method's process failed, or its encoder is not on this machine.
     """
-    return METHODS[name].run(Task(data, drawn, seed, budget_s, folder))
+    try:
+        return METHODS[name].run(task)
+    except EncoderError as error:
+        raise MethodError(str(error)) from error
 
 
 def _tlnlp(task: Task, extra: Sequence[str]) -> Outcome:
@@ -46,8 +57,8 @@ def _tlnlp(task: Task, extra: Sequence[str]) -> Outcome:
     from tlnlp.uri import local_path
 
     settings = (
-        "labels=labels.parquet", "registry=registry", "model=bench", f"max_length={task.data.max_length}",
-        f"seed={task.seed}", *extra,
+        *_given(task), "registry=registry", "model=bench", f"encoder={task.encoder}",
+        f"max_length={task.data.max_length}", f"seed={task.seed}", *extra,
     )  # fmt: skip
     arguments = ["-m", "tlnlp", "finetune", "--json", *(part for setting in settings for part in ("--set", setting))]
     started = time.monotonic()
@@ -63,6 +74,15 @@ def _tlnlp(task: Task, extra: Sequence[str]) -> Outcome:
         (details.get("held_out") or {}).pop(long, None)
     command = shlex.join(["python", *arguments])
     return Outcome(probabilities, classifier.classes, seconds, time.monotonic() - started, command, details)
+
+
+def _given(task: Task) -> list[str]:
+    """The labels, or without any the names of the classes alone, which nothing can validate."""
+    if not task.drawn.labels.texts:
+        return [f"classes={','.join(task.classes)}", "allow_unvalidated=true"]
+    # A draw at random may hold less of a class than a user should bring.
+    least = ["min_per_class=1"] if len(task.drawn.labels.texts) in task.data.total_counts else []
+    return ["labels=labels.parquet", *least]
 
 
 def _labels_and_pool(task: Task) -> Outcome:
@@ -98,16 +118,15 @@ def _setfit(task: Task) -> Outcome:
     """SetFit (Tunstall et al. 2022) in an environment of its own, offline, with its recommended settings.
 
     Its texts are cut to head and tail by the tokens, as for the other methods; its own cut would keep the head only.
+    The encoder's prompt stands before each, since SetFit has no setting for prompts.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
-    from torch_methods import head_and_tail
-
-    from tlnlp.model.reference import encoder_folder
 
     if not SETFIT.exists():
         raise MethodError("SetFit is not installed: make .cache/setfit/.installed")
-    labelled, test = (head_and_tail(texts, task.data.max_length, task.folder) for texts in task.prepared())
+    files = task.files
+    labelled, test = (files.cut(texts, task.data.max_length) for texts in task.prepared())
     pq.write_table(pa.table({"text": labelled, "label": task.targets}), task.folder / "setfit_labels.parquet")
     pq.write_table(pa.table({"text": test}), task.folder / "setfit_test.parquet")
     job = {
@@ -117,15 +136,20 @@ def _setfit(task: Task) -> Outcome:
         "max_length": task.data.max_length,
         "max_steps": task.data.setfit_steps if len(labelled) > SETFIT_CAPPED_ABOVE else None,
         "seed": task.seed,
+        "prompt": files.prompt,
+        "encoder": task.encoder,
     }
     path = task.folder / "job.json"
-    path.write_text(json.dumps(job | {"encoder": encoder_folder(ENCODER)}))
+    path.write_text(json.dumps(job | {"encoder": str(files.folder)}))
     worker = Path(__file__).with_name("setfit_worker.py")
+    started = time.monotonic()
     found = _process([str(SETFIT), str(worker), path.name], task.folder)
+    process_s = time.monotonic() - started
     probabilities = np.load(task.folder / "setfit.npz", allow_pickle=False)["probabilities"]
     return Outcome(
         probabilities, task.classes, found["seconds"], found["predict_s"],
-        f"python setfit_worker.py job.json # {json.dumps(job)}", {"steps": found["steps"]}, found["versions"],
+        f"python setfit_worker.py job.json # {json.dumps(job)}",
+        {"steps": found["steps"], "process_s": round(process_s, 2)}, found["versions"],
     )  # fmt: skip
 
 
@@ -141,10 +165,10 @@ def _process(command: Sequence[str], folder: Path) -> dict[str, Any]:
 
 # In the order of the table's columns; the cheap ones run first.
 METHODS = {
-    "nbsvm": Method("n-grams (NB-SVM)", _nbsvm),
+    "nbsvm": Method("n-grams (NB-SVM)", _nbsvm, encoder=None),
     "frozen": Method("frozen encoder", _with_torch("frozen")),
     "plain": Method("plain fine-tuning", _with_torch("plain")),
     "setfit": Method("SetFit", _setfit),
-    "tlnlp-labels": Method("tlnlp, labels alone", _labels_alone),
-    "tlnlp": Method("tlnlp", _labels_and_pool, takes_pool=True, takes_budget=True),
+    "tlnlp-labels": Method("tlnlp, labels alone", _labels_alone, AUTO),
+    "tlnlp": Method("tlnlp", _labels_and_pool, AUTO, takes_pool=True, takes_budget=True, needs_labels=False),
 }

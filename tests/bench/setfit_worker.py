@@ -37,9 +37,11 @@ def steps_of_an_epoch(labels: Sequence[int]) -> int:
 
 
 def train(job: dict[str, Any], texts: list[str], labels: list[int]) -> tuple[SetFitModel, int]:
-    """The trained model, and how many steps it took."""
+    """The trained model, which is saved too, and how many steps it took."""
     model = SetFitModel.from_pretrained(job["encoder"], local_files_only=True)
     model.model_body.max_seq_length = job["max_length"]
+    # The texts begin with the encoder's prompt already; the body would add it again, to embed but not to train.
+    model.model_body.default_prompt_name = None
     steps, cap = steps_of_an_epoch(labels), job["max_steps"]
     capped = cap is not None and cap < steps
     arguments = TrainingArguments(
@@ -55,6 +57,7 @@ def train(job: dict[str, Any], texts: list[str], labels: list[int]) -> tuple[Set
     )
     trainer = Trainer(model=model, args=arguments, train_dataset=Dataset.from_dict({"text": texts, "label": labels}))
     trainer.train()
+    model.save_pretrained("setfit-model")
     return model, int(trainer.st_trainer.state.global_step)
 
 

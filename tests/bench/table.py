@@ -14,6 +14,7 @@ from draws import DATA_SETS, SEEDS
 from methods import METHODS, SETFIT, SETFIT_CAPPED_ABOVE
 
 BEGIN, END = "<!-- fewshot:begin -->", "<!-- fewshot:end -->"
+NOTHING = "No cell of the table is measured yet: `make bench-fewshot` measures them, and writes the table here.\n"
 Cell = dict[str, Any]
 Groups = dict[tuple[str, int, str], list[Cell]]
 
@@ -35,7 +36,12 @@ def columns(groups: Groups) -> list[str]:
 
 
 def table(cells: Sequence[Cell], seeds: int = len(SEEDS)) -> str:
-    """A row per data set and label count, a column per method; notes below. An entry of fewer seeds says so."""
+    """A row per data set and label count, a column per method; notes below. An entry of fewer seeds says so.
+
+    Without cells, a sentence that says how they are made.
+    """
+    if not cells:
+        return NOTHING
     groups = group(cells)
     shown = columns(groups)
     lines = [
@@ -43,11 +49,10 @@ def table(cells: Sequence[Cell], seeds: int = len(SEEDS)) -> str:
         "|---|" + "---|" * len(shown),
     ]
     for data in DATA_SETS.values():
-        for count in data.counts:
+        for count in data.every_count:
             entries = [_entry(groups.get((data.name, count, column), []), seeds) for column in shown]
             if any(entries):
-                name = f"{data.title}, {count}{' a class' if data.per_class else ''}"
-                lines.append(f"| {name} | " + " | ".join(entries) + " |")
+                lines.append(f"| {data.title_of(count)} | " + " | ".join(entries) + " |")
     return "\n".join([*lines, "", *_notes(cells, groups)]) + "\n"
 
 
@@ -82,9 +87,33 @@ def _notes(cells: Sequence[Cell], groups: Groups) -> list[str]:
             "On the test texts that occur nowhere else in the files, a cell's accuracy differs by at most"
             f" {100 * max(moved):.1f} points."
         )
-    notes += _short_of_time(groups)
+    widest = max(100 * (high - low) / 2 for low, high in (cell["accuracy_interval"] for cell in cells))
+    notes.append(
+        f"The 95 % interval (Wilson) of a cell's accuracy, of its test texts alone, is at most ±{widest:.1f} points."
+    )
+    notes += [*_encoders(cells), *_budgets(cells), *_short_of_time(groups)]
     notes.append(f"Measured on: {'; '.join(machines)}. Commits: {', '.join(commits)}.")
     return notes
+
+
+def _encoders(cells: Sequence[Cell]) -> list[str]:
+    """Which methods ran on which encoder, unless their column says it."""
+    methods: dict[str, set[str]] = defaultdict(set)
+    for cell in cells:
+        if cell["encoder"] == METHODS[cell["method"]].encoder is not None:
+            methods[cell["encoder"]].add(cell["method"])
+    told = [
+        f"{encoder} ({', '.join(METHODS[name].title for name in METHODS if name in names)})"
+        for encoder, names in sorted(methods.items())
+    ]
+    return [f"Encoders: {'; '.join(told)}."] if told else []
+
+
+def _budgets(cells: Sequence[Cell]) -> list[str]:
+    """What tlnlp could take with documents, where its column does not say it."""
+    names = {cell["data"] for cell in cells if METHODS[cell["method"]].takes_budget}
+    told = [f"{data.title} {data.budget_s:g} s" for data in DATA_SETS.values() if data.name in names]
+    return [f"Time budget of tlnlp unless its column names another: {', '.join(told)}."] if told else []
 
 
 def _machine(machine: dict[str, Any]) -> str:
@@ -100,8 +129,8 @@ def _short_of_time(groups: Groups) -> list[str]:
         if column == "setfit" and any(
             cell["n_labels"] > SETFIT_CAPPED_ABOVE and cell["seconds"] < other.get(cell["seed"], 0.0) for cell in cells
         ):
-            short.append(f"{DATA_SETS[data].title} {count}")
-    return [f"SetFit had less time than tlnlp on labels alone: {', '.join(sorted(short))}."] if short else []
+            short.append(DATA_SETS[data].title_of(count))
+    return [f"SetFit had less time than tlnlp on labels alone: {'; '.join(sorted(short))}."] if short else []
 
 
 def into_readme(made: str, readme: Path) -> bool:
@@ -124,6 +153,7 @@ def figure(cells: Sequence[Cell], path: Path) -> bool:
     for data in DATA_SETS.values():
         lines = []
         for column in columns(groups):
+            # Labels drawn at random are another kind of draw, and no point of these lines.
             points = [groups[data.name, count, column] for count in data.counts if (data.name, count, column) in groups]
             if points:
                 lines.append({"title": _title(column), "points": [_point(cells) for cells in points]})

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from draws import DataSet, Draw
+from encoders import EncoderFiles
 
 from tlnlp.data.text import prepare
 from tlnlp.model.combine import Floats
 
 MAX_CHARS = 10_000
-ENCODER = "all-minilm-l6-v2"
+ENCODER = "e5-small-v2"
+# The encoder that tlnlp chooses itself.
+AUTO = "auto"
 
 
 class MethodError(Exception):
@@ -29,15 +32,26 @@ class Task:
     seed: int
     budget_s: float | None
     folder: Path
+    encoder: str = ENCODER
 
     @property
     def classes(self) -> tuple[str, ...]:
-        return tuple(sorted(set(self.drawn.labels.labels)))
+        """The classes that labels were drawn of; without labels, those of the data set, whose names are given."""
+        return tuple(sorted(set(self.drawn.labels.labels))) or self.drawn.classes
 
     @property
     def targets(self) -> list[int]:
         """Class index of each label."""
         return [self.classes.index(label) for label in self.drawn.labels.labels]
+
+    @property
+    def files(self) -> EncoderFiles:
+        """What a baseline knows of its encoder.
+
+        Raises:
+            EncoderError: its files are not on this machine.
+        """
+        return EncoderFiles.of(self.encoder)
 
     def prepared(self) -> tuple[list[str], list[str]]:
         """Labelled texts and test texts as a tlnlp model reads them."""

@@ -5,20 +5,18 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
+import transformers
+from encoders import EncoderFiles
 from sklearn.linear_model import LogisticRegression
-from tasks import ENCODER, Outcome, Task
-from tokenizers import Tokenizer
-from torch import nn
+from tasks import Outcome, Task
+from torch import Tensor, nn
 from torch.nn import functional
+from transformers import AutoModel
 
-from tlnlp.model import bundle
 from tlnlp.model.combine import Floats, softmax
-from tlnlp.model.encode import Encoder, by_length, pad
-from tlnlp.model.reference import TextClassifier, load_encoder, save_tokenizer
 
 BATCH_SIZE = 16
 EPOCHS = 8
@@ -27,72 +25,70 @@ ENCODER_RATE = 8e-5
 HEAD_RATE = 2e-3
 WARMUP_SHARE = 0.1
 WEIGHT_DECAY = 0.01
-HEAD_SHARE = 0.5
+HEAD_DROPOUT = 0.1
+
+
+class Pooled(nn.Module):
+    """An encoder, its own pooling, and a linear head where there are ``classes``."""
+
+    def __init__(self, files: EncoderFiles, classes: int | None, seed: int) -> None:
+        super().__init__()
+        transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+        transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        torch.manual_seed(seed)
+        self.encoder = AutoModel.from_pretrained(files.folder, trust_remote_code=False, dtype=torch.float32)
+        self.pooling, self.normalize = files.pooling, files.normalize and classes is None
+        width = self.encoder.config.hidden_size
+        self.head = nn.Sequential(nn.Dropout(HEAD_DROPOUT), nn.Linear(width, classes)) if classes else nn.Identity()
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Logits (batch, classes), or embeddings (batch, hidden)."""
+        states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        mask = attention_mask.unsqueeze(-1).to(states.dtype)
+        pooled = states[:, 0] if self.pooling == "cls" else (states * mask).sum(1) / mask.sum(1)
+        output: Tensor = self.head(functional.normalize(pooled) if self.normalize else pooled)
+        return output
 
 
 def plain(task: Task, epochs: int = EPOCHS) -> Outcome:
-    """Fine-tuning with a fresh linear head on mean pooling, as in Devlin et al. 2019: AdamW, warm-up, linear decay."""
-    started = time.monotonic()
-    labelled, test, pad_id = _encoded(task)
-    model = load_encoder(ENCODER, len(task.classes), "mean", None, task.seed).to(device())
+    """Fine-tuning with a fresh linear head on the pooling, as in Devlin et al. 2019: AdamW, warm-up, linear decay."""
+    started, files = time.monotonic(), task.files
+    labelled, test = (files.encode(texts, task.data.max_length) for texts in task.prepared())
+    model = Pooled(files, len(task.classes), task.seed).to(device())
     steps = max(MIN_STEPS, math.ceil(len(labelled) * epochs / BATCH_SIZE))
-    _fit(model, labelled, task.targets, steps, task.seed, pad_id)
+    _fit(model, labelled, task.targets, steps, task.seed, files.pad_id)
     trained = time.monotonic()
-    probabilities = softmax(_batched(model, test, pad_id))
-    command = f"plain(epochs={epochs}, steps={steps}, rates={ENCODER_RATE}/{HEAD_RATE}, seed={task.seed})"
+    probabilities = softmax(_batched(model, test, files.pad_id))
+    command = (
+        f"plain({task.encoder}, epochs={epochs}, steps={steps}, rates={ENCODER_RATE}/{HEAD_RATE}, seed={task.seed})"
+    )
     seconds, predict_s = trained - started, time.monotonic() - trained
     return Outcome(probabilities, task.classes, seconds, predict_s, command, {"steps": steps})
 
 
 def frozen(task: Task) -> Outcome:
-    """Logistic regression on the mean of the encoder's token states, nothing of the encoder moved."""
+    """Logistic regression on the encoder's own embeddings, nothing of the encoder moved."""
     started = time.monotonic()
-    labelled, test, pad_id = _encoded(task)
-    model = load_encoder(ENCODER, len(task.classes), "mean", 0.0, task.seed).to(device())
-    model.head = nn.Identity()  # type: ignore[assignment]
-    linear = LogisticRegression(max_iter=1000).fit(_batched(model, labelled, pad_id), task.targets)
+    labelled, test = task.prepared()
+    embeddings = embed(task.files, labelled, task.data.max_length)
+    linear = LogisticRegression(max_iter=1000).fit(embeddings, task.targets)
     trained = time.monotonic()
-    probabilities: Floats = linear.predict_proba(_batched(model, test, pad_id))
-    command = f"LogisticRegression().fit(mean pooling, labels), seed={task.seed}"
+    probabilities: Floats = linear.predict_proba(embed(task.files, test, task.data.max_length))
+    command = f"LogisticRegression().fit({task.encoder} embeddings, labels), seed={task.seed}"
     return Outcome(probabilities, task.classes, trained - started, time.monotonic() - trained, command)
+
+
+def embed(files: EncoderFiles, texts: Sequence[str], max_length: int) -> Floats:
+    """The encoder's own embeddings (texts, hidden) of prepared texts: its prompt, pooling and normalisation."""
+    model = Pooled(files, None, seed=0).to(device())
+    return _batched(model, files.encode(texts, max_length), files.pad_id)
 
 
 def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def head_and_tail(texts: Sequence[str], max_length: int, folder: Path) -> list[str]:
-    """Texts of over ``max_length`` tokens cut to head and tail, half of the tokens each, as ``Encoder`` cuts ids."""
-    save_tokenizer(ENCODER, _made(folder / "tokenizer"))
-    encoder = Encoder.load(folder / "tokenizer" / bundle.TOKENIZER, max_length, HEAD_SHARE)
-    tokenizer: Tokenizer = encoder.tokenizer
-    room = max_length - len(encoder.prefix) - len(encoder.suffix)
-    head = round(room * HEAD_SHARE)
-    cut = []
-    for text, encoding in zip(texts, tokenizer.encode_batch(list(texts), add_special_tokens=False), strict=True):
-        offsets = encoding.offsets
-        long = len(offsets) > room
-        cut.append(f"{text[: offsets[head - 1][1]]} {text[offsets[head - room][0] :]}" if long else text)
-    return cut
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(exist_ok=True)
-    return folder
-
-
-def _encoded(task: Task) -> tuple[list[list[int]], list[list[int]], int]:
-    """Token ids of labelled and test texts, and the id of the padding token."""
-    folder = _made(task.folder / "tokenizer")
-    pad_id = save_tokenizer(ENCODER, folder)
-    encoder = Encoder.load(folder / bundle.TOKENIZER, task.data.max_length, HEAD_SHARE)
-    labelled, test = task.prepared()
-    return encoder.encode(labelled), encoder.encode(test), pad_id
-
-
-def _fit(
-    model: TextClassifier, encoded: list[list[int]], targets: list[int], steps: int, seed: int, pad_id: int
-) -> None:
+def _fit(model: Pooled, encoded: list[list[int]], targets: list[int], steps: int, seed: int, pad_id: int) -> None:
     optimizer = torch.optim.AdamW(
         [
             {"params": list(model.encoder.parameters()), "lr": ENCODER_RATE, "weight_decay": WEIGHT_DECAY},
@@ -109,8 +105,7 @@ def _fit(
         while len(waiting) < BATCH_SIZE:
             waiting += generator.permutation(len(encoded)).tolist()
         batch, waiting = waiting[:BATCH_SIZE], waiting[BATCH_SIZE:]
-        input_ids, mask = pad([encoded[i] for i in batch], pad_id)
-        logits = model(torch.from_numpy(input_ids).to(device()), torch.from_numpy(mask).to(device()))
+        logits = model(*_padded([encoded[i] for i in batch], pad_id))
         loss = functional.cross_entropy(logits, torch.tensor([targets[i] for i in batch], device=device()))
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -119,15 +114,23 @@ def _fit(
         schedule.step()
 
 
-def _batched(model: TextClassifier, encoded: list[list[int]], pad_id: int) -> Floats:
-    """The model's output (texts, width), in the order given."""
+def _padded(encoded: list[list[int]], pad_id: int) -> tuple[Tensor, Tensor]:
+    """``input_ids`` and ``attention_mask``, (batch, tokens), on the device."""
+    width = max(map(len, encoded))
+    ids = torch.tensor([[*row, *[pad_id] * (width - len(row))] for row in encoded], device=device())
+    mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in encoded], device=device())
+    return ids, mask
+
+
+def _batched(model: Pooled, encoded: list[list[int]], pad_id: int) -> Floats:
+    """The model's output (texts, width), in the order given; texts of like length are read together."""
     model.eval()
+    order = sorted(range(len(encoded)), key=lambda i: -len(encoded[i]))
     rows: list[Floats] = [np.zeros(0)] * len(encoded)
     with torch.inference_mode():
-        for positions in by_length(encoded, 32):
-            input_ids, mask = pad([encoded[i] for i in positions], pad_id)
-            output = model(torch.from_numpy(input_ids).to(device()), torch.from_numpy(mask).to(device()))
-            output = output.double().cpu().numpy()
+        for start in range(0, len(order), 2 * BATCH_SIZE):
+            positions = order[start : start + 2 * BATCH_SIZE]
+            output = model(*_padded([encoded[i] for i in positions], pad_id)).double().cpu().numpy()
             for position, row in zip(positions, output, strict=True):
                 rows[position] = row
     return np.stack(rows)

@@ -9,12 +9,14 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from report_kit import ODD, made
 
 from tlnlp.errors import StorageError
 from tlnlp.report import pictures, words
 from tlnlp.report.page import render, write_report
+from tlnlp.train.findings import calibration
 
 HEAD = {"model": "moods", "version": 3, "address": "s3://bucket/<registry>", "seed": None}
 ALL = ["confusion.png", "per_class.png", "calibration.png", "learning_curve.png", "baselines.png", "rounds.png"]
@@ -160,12 +162,17 @@ def test_any_number_of_classes(count: int, tmp_path: Path) -> None:
     assert len(bars.axes[0].patches) == min(count, pictures.MAX_BARS)
 
 
-def test_dots_of_small_bins_are_joined_and_lose_no_text() -> None:
-    bins = [{"confidence": c, "accuracy": a, "n": n} for c, a, n in ((0.5, 0, 1), (0.6, 1, 3), (0.9, 0.95, 96))]
-    joined = pictures._joined(bins)
-    assert joined.tolist() == [[pytest.approx(0.887), pytest.approx(0.942), pytest.approx(100)]]
-    even = pictures._joined([{"confidence": c / 10, "accuracy": 0.5, "n": 10} for c in range(10)])
-    assert len(even) == 10
+def test_each_bin_of_the_calibration_error_has_a_dot() -> None:
+    probabilities = np.random.default_rng(0).dirichlet((1.0, 1.0), 40)
+    found = calibration(probabilities, probabilities, np.zeros(40, dtype=np.int64))
+    dots = pictures._dots(found["bins_after"])
+    assert dots.tolist() == [[one["confidence"], one["accuracy"], one["n"]] for one in found["bins_after"]]
+    assert (len(dots), dots[:, 2].sum()) == (15, 40)
+    gaps = np.abs(dots[:, 0] - dots[:, 1]) @ dots[:, 2] / 40
+    assert gaps == pytest.approx(found["ece_after"])
+    drawn = pictures.calibration({"calibration": found})
+    assert drawn is not None
+    assert [len(one.get_offsets()) for one in drawn.axes[0].collections] == [15, 15]
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:

@@ -97,9 +97,9 @@ def test_without_a_mistake_the_interval_still_says_how_few_texts_there_were() ->
 
 def test_bins_by_hand_and_their_gaps_are_the_error() -> None:
     probabilities = np.array([[0.61, 0.39], [0.38, 0.62], [0.9, 0.1], [1.0, 0.0]])
-    bins = reliability(probabilities, np.array([0, 0, 0, 1]))
-    assert [(one["n"], one["accuracy"]) for one in bins] == [(2, 0.5), (1, 1), (1, 0)]
-    assert [one["confidence"] for one in bins] == pytest.approx([0.615, 0.9, 1.0])
+    bins = reliability(probabilities, np.array([0, 0, 0, 1]), bins=2)
+    assert [(one["n"], one["accuracy"]) for one in bins] == [(2, 0.5), (2, 0.5)]
+    assert [one["confidence"] for one in bins] == pytest.approx([0.615, 0.95])
     found, (after, targets) = report(200, 4)["calibration"], drawn(200, 4)
     gaps = sum(abs(one["confidence"] - one["accuracy"]) * one["n"] for one in found["bins_after"]) / 200
     assert gaps == pytest.approx(found["ece_after"], abs=1e-5)

@@ -24,8 +24,6 @@ MAX_NAME = 22
 # Above so many classes a matrix has no numbers in its cells, and then no names at its sides.
 NUMBERED_CLASSES, NAMED_CLASSES = 16, 50
 MAX_BARS = 40
-# So many dots at most in a reliability diagram.
-SHARES = 10
 
 
 def draw(report: Report) -> dict[str, bytes]:
@@ -85,9 +83,9 @@ def per_class(report: Report) -> Figure | None:
 
 
 def calibration(report: Report) -> Figure | None:
-    """Reliability diagram: accuracy against confidence; the larger a dot, the more texts."""
+    """Reliability diagram: accuracy against confidence, a dot a bin of the calibration error, sized by its texts."""
     found = report.get("calibration") or {}
-    before, after = _joined(found.get("bins_before")), _joined(found.get("bins_after"))
+    before, after = _dots(found.get("bins_before")), _dots(found.get("bins_after"))
     if not len(before) and not len(after):
         return None
     figure, axes = _figure(5.2, 5.6)
@@ -222,17 +220,10 @@ def aliases(classes: Sequence[str]) -> dict[str, str]:
     }
 
 
-def _joined(bins: Sequence[Mapping[str, Any]] | None) -> NDArray[np.float64]:
-    """(dots, 3): confidence, accuracy, texts. Bins that begin in the same tenth of all texts become one dot."""
+def _dots(bins: Sequence[Mapping[str, Any]] | None) -> NDArray[np.float64]:
+    """(bins, 3): confidence, accuracy, texts; a bin without one of these figures has no dot."""
     rows = [[one["confidence"], one["accuracy"], one["n"]] for one in bins or []]
-    known = np.asarray([row for row in rows if None not in row], dtype=float).reshape(-1, 3)
-    if not len(known):
-        return known
-    before = np.cumsum(known[:, 2]) - known[:, 2]
-    groups = np.minimum(before / known[:, 2].sum() * SHARES, SHARES - 1).astype(int)
-    texts = np.bincount(groups, known[:, 2])
-    means = [np.bincount(groups, known[:, i] * known[:, 2])[texts > 0] / texts[texts > 0] for i in (0, 1)]
-    return np.stack([*means, texts[texts > 0]], axis=1)
+    return np.asarray([row for row in rows if None not in row], dtype=float).reshape(-1, 3)
 
 
 def _arms(middle: Sequence[float], low: Sequence[float], high: Sequence[float]) -> NDArray[np.float64]:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlnlp.model.combine import Floats
-from tlnlp.train.metrics import ECE_BINS, evaluate, expected_calibration_error
+from tlnlp.train.metrics import ECE_BINS, equal_mass_bins, evaluate, expected_calibration_error
 
 Ints = NDArray[np.int64]
 Hits = NDArray[np.bool_]
@@ -159,13 +159,12 @@ def calibration(before: Floats, after: Floats, targets: Ints) -> dict[str, Any]:
 
 
 def reliability(probabilities: Floats, targets: Ints, bins: int = ECE_BINS) -> list[dict[str, Any]]:
-    """Mean confidence and accuracy in each equal-width bin of confidence that holds a text (Guo et al. 2017)."""
+    """Mean confidence and accuracy in each bin of equally many texts, the bins of the expected calibration error."""
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == targets
-    places = np.minimum((confidence * bins).astype(int), bins - 1)
     return [
-        {"confidence": confidence[inside].mean(), "accuracy": right[inside].mean(), "n": inside.sum()}
-        for inside in (places == b for b in np.unique(places))
+        {"confidence": confidence[inside].mean(), "accuracy": right[inside].mean(), "n": len(inside)}
+        for inside in equal_mass_bins(confidence, bins)
     ]
 
 
