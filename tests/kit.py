@@ -56,31 +56,39 @@ def write_jsonl(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
     return path
 
 
-def make_encoder(folder: Path) -> Path:
-    """A BERT of two layers, 32 wide, with random weights and a word-piece tokenizer of its own."""
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, set_seed
+_SHAPE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+# Of each supported type of encoder the class of its configuration, and its shape: two layers, 32 wide, 128 tokens long.
+ENCODERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "bert": ("BertConfig", _SHAPE | {"max_position_embeddings": 128}),
+    "roberta": ("RobertaConfig", _SHAPE | {"max_position_embeddings": 130}),
+    "xlm-roberta": ("XLMRobertaConfig", _SHAPE | {"max_position_embeddings": 130}),
+    "mpnet": ("MPNetConfig", _SHAPE | {"max_position_embeddings": 130}),
+    "distilbert": (
+        "DistilBertConfig",
+        {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64, "max_position_embeddings": 128},
+    ),
+    # A layer of each kind of attention; the local one sees less than a text.
+    "modernbert": (
+        "ModernBertConfig",
+        _SHAPE | {"max_position_embeddings": 128, "local_attention": 8, "global_attn_every_n_layers": 2},
+    ),
+}
 
-    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS, *"abcdefghijklmnopqrstuvwxyz0123456789.,!?"]
-    pieces += [f"##{letter}" for letter in "abcdefghijklmnopqrstuvwxyz0123456789"]
-    vocabulary = {piece: number for number, piece in enumerate(dict.fromkeys(pieces))}
-    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", vocabulary["[CLS]"]), ("[SEP]", vocabulary["[SEP]"])]
-    )
+
+def make_encoder(folder: Path, kind: str = "bert", lowercase: bool = True, deviation: float = 0.02) -> Path:
+    """An encoder with random weights of this standard deviation, and a word-piece tokenizer of its own."""
+    import transformers
+    from transformers import AutoModel, PreTrainedTokenizerFast, set_seed
+
+    tokenizer = word_pieces(padding=1 if kind in ("roberta", "xlm-roberta", "mpnet") else 0, lowercase=lowercase)
+    ids = {name: tokenizer.token_to_id(f"[{name.upper()}]") for name in ("pad", "cls", "sep")}
+    special = {"pad_token_id": ids["pad"], "bos_token_id": ids["cls"], "eos_token_id": ids["sep"]}
+    name, shape = ENCODERS[kind]
     set_seed(7)
-    config = BertConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=128,
-    )
+    shape = {"vocab_size": tokenizer.get_vocab_size(), "initializer_range": deviation} | special | shape
+    config = getattr(transformers, name)(**shape)
     folder.mkdir(parents=True, exist_ok=True)
-    BertModel(config).save_pretrained(folder)
+    AutoModel.from_config(config).save_pretrained(folder)
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
     )
@@ -88,23 +96,72 @@ def make_encoder(folder: Path) -> Path:
     return folder
 
 
+def word_pieces(padding: int, lowercase: bool) -> Any:
+    """A tokenizer of ``WORDS`` and single letters, its padding token with this id."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+    special = ["[UNK]", "[CLS]", "[SEP]"]
+    special.insert(padding, "[PAD]")
+    pieces = [*special, *WORDS, *"abcdefghijklmnopqrstuvwxyz0123456789.,!?"]
+    pieces += [f"##{letter}" for letter in "abcdefghijklmnopqrstuvwxyz0123456789"]
+    vocabulary = {piece: number for number, piece in enumerate(dict.fromkeys(pieces))}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", vocabulary["[CLS]"]), ("[SEP]", vocabulary["[SEP]"])]
+    )
+    return tokenizer
+
+
+def write_conventions(
+    folder: Path,
+    pooling: str | Sequence[str] = "mean",
+    normalise: bool = False,
+    prompt: str | None = None,
+    lower_case: bool = False,
+) -> Path:
+    """Beside an encoder, the files of sentence-transformers that say how it is used."""
+    kinds = {"": "models.Transformer", "1_Pooling": "models.Pooling"}
+    kinds |= {"2_Normalize": "models.Normalize"} if normalise else {}
+    modules = [
+        {"idx": i, "path": path, "type": f"sentence_transformers.{kind}"}
+        for i, (path, kind) in enumerate(kinds.items())
+    ]
+    prompts = {} if prompt is None else {"default_prompt_name": "query", "prompts": {"query": prompt, "other": "no: "}}
+    files: dict[str, object] = {
+        "modules.json": modules,
+        "1_Pooling/config.json": {"pooling_mode": pooling},
+        "config_sentence_transformers.json": prompts,
+        "sentence_bert_config.json": {"max_seq_length": 16, "do_lower_case": lower_case},
+    }
+    (folder / "1_Pooling").mkdir(exist_ok=True)
+    for name, content in files.items():
+        (folder / name).write_text(json.dumps(content))
+    return folder
+
+
 def make_bundle(
     encoder: Path, folder: Path, classes: Sequence[str] = CLASSES, seed: int = 0, max_length: int = 64
 ) -> Path:
-    """A sealed bundle with untrained weights (drawn with the seed) and a real n-gram view."""
+    """A sealed bundle of an encoder with its conventions, untrained (drawn with the seed), and a real n-gram view."""
     from tlnlp.data.text import prepare, text_sha256
     from tlnlp.model import bundle
+    from tlnlp.model.conventions import read_conventions
     from tlnlp.model.encode import Encoder
     from tlnlp.model.ngram import fit_ngram
     from tlnlp.model.reference import load_encoder, save_tokenizer
     from tlnlp.train.assemble import write_bundle
 
     folder.mkdir(parents=True, exist_ok=True)
-    pad_token_id = save_tokenizer(str(encoder), folder)
+    pad_token_id, how = save_tokenizer(str(encoder), folder), read_conventions(encoder)
     spec = bundle.BundleSpec(
         classes=tuple(classes),
         encoder=str(encoder),
-        pooling="mean",
+        pooling=how.pooling,
+        prompt=how.prompt,
+        normalise=how.normalise,
+        lower_case=how.lower_case,
         max_length=max_length,
         head_share=0.5,
         max_chars=400,
@@ -117,9 +174,9 @@ def make_bundle(
     rows = labelled(40, seed, classes)
     prepared = [prepare(row["text"], spec.max_chars) for row in rows]
     targets = [list(classes).index(row["label"]) for row in rows]
-    model = load_encoder(str(encoder), len(classes), "mean", 0.0, seed)
+    model = load_encoder(str(encoder), len(classes), how.pooling, 0.0, seed, normalise=how.normalise)
     view = fit_ngram(prepared, targets, len(classes), seed, features=spec.ngram_features)
     training = {"text_sha256": sorted(text_sha256(row["text"]) for row in rows)}
-    encoded = Encoder.load(folder / bundle.TOKENIZER, max_length, 0.5).encode(prepared)
+    encoded = Encoder.load(folder / bundle.TOKENIZER, max_length, 0.5, how.prompt, how.lower_case).encode(prepared)
     write_bundle(folder, spec, dict(model.state_dict()), view, training, encoded)
     return folder

@@ -42,7 +42,7 @@ class TrainingSettings(Settings):
     """The recipe of one fit of the encoder view."""
 
     epochs: float = Field(8.0, gt=0)
-    min_steps: int = Field(80, ge=1)
+    min_steps: int = Field(40, ge=1)
     max_steps: int = Field(2000, ge=1)
     batch_size: int = Field(16, ge=1)
     learning_rate: float = Field(6e-5, gt=0)
@@ -69,19 +69,28 @@ class TeachingSettings(Settings):
 
 
 class RaySettings(Settings):
-    """How the fine-tuning job uses the Ray cluster."""
+    """How the fine-tuning job uses the Ray cluster.
+
+    A fit on the labels that reads at most ``job_tokens`` tokens runs beside those of the cross-validation, on the same
+    processes; a longer one is a Ray Train job of its own, with checkpoints.
+    """
 
     address: str | None = None
     workers: int = Field(1, ge=1)
     device: Literal["auto", "cpu", "gpu"] = "auto"
     cpus_per_worker: int = Field(0, ge=0)
     max_failures: int = Field(3, ge=0)
+    job_tokens: int = Field(200_000, ge=0)
     checkpoint_every_s: float = Field(60.0, ge=0)
     storage: Uri | None = None
 
 
 class FinetuneSettings(LabelSettings):
-    """``unlabelled``: documents to learn from beside the labels, their text in ``text_column`` too."""
+    """``unlabelled``: documents to learn from beside the labels, their text in ``text_column`` too.
+
+    ``pooling`` to ``lower_case``: auto or None as the encoder's own files say (see ``tlnlp.model.conventions``).
+    ``max_length`` is lowered to what the encoder's positions allow.
+    """
 
     class_descriptions: dict[str, str] = Field(default_factory=dict)
     unlabelled: Uri | None = None
@@ -89,7 +98,10 @@ class FinetuneSettings(LabelSettings):
     registry: Uri = f"{DEFAULT_WORKSPACE}/registry"
     model: str = "classifier"
     encoder: str = "all-minilm-l6-v2"
-    pooling: Literal["mean", "cls"] = "mean"
+    pooling: Literal["auto", "mean", "cls", "max"] = "auto"
+    prompt: str | None = None
+    normalise: bool | None = None
+    lower_case: bool | None = None
     max_length: int = Field(256, ge=8, le=8192)
     max_chars: int = Field(10_000, ge=100)
     head_share: float = Field(0.5, ge=0, le=1)

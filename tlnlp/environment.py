@@ -9,6 +9,8 @@ QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_V2_ENABLED": "1",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # By default Ray's workers give way to everything else on the machine, and a time budget buys little.
+    "RAY_worker_niceness": "0",
     # A worker that has imported torch is worth keeping between two stages; by default Ray ends it after a second.
     "RAY_idle_worker_killing_time_threshold_ms": "600000",
     "HF_HUB_OFFLINE": "1",

@@ -11,9 +11,11 @@ import pytest
 import torch
 
 from tlnlp.config import TrainingSettings
+from tlnlp.model.conventions import Conventions, EncoderSource
 from tlnlp.model.encode import TokenIds
-from tlnlp.train.fit import Fit, Learner, Objective, balanced_batches, contrast, in_bfloat16
+from tlnlp.train.fit import Fit, Learner, Objective, balanced_batches, contrast
 from tlnlp.train.head import linear_head
+from tlnlp.train.precision import in_bfloat16
 
 CPU = torch.device("cpu")
 RECIPE = TrainingSettings(
@@ -26,9 +28,7 @@ def fit(encoder: Path, objective: Objective, steps: int, texts: int = 24) -> Fit
     tokens = TokenIds.of([2, 4 + i % 2, *range(6, 8 + i % 9), 3] for i in range(texts))
     targets = np.eye(2, dtype=np.float32)[np.arange(texts) % 2]
     return Fit(
-        encoder=str(encoder),
-        pooling="mean",
-        pad_token_id=0,
+        encoder=EncoderSource(str(encoder), Conventions("mean", "", False, False, 128), pad_token_id=0),
         edges=(1, 1),
         tokens=tokens,
         targets=targets,

@@ -31,6 +31,7 @@ from train_kit import (
 from tlnlp.config import FinetuneSettings, RaySettings, TrainingSettings, load_settings
 from tlnlp.errors import EngineError, LabelFaultsError, TlnlpError, UsageError
 from tlnlp.model.classifier import Classifier
+from tlnlp.model.conventions import Conventions, EncoderSource
 from tlnlp.model.encode import TokenIds
 from tlnlp.registry import Registry
 from tlnlp.storage import Storage, local_path
@@ -115,9 +116,7 @@ def test_end_to_end(whole: Whole) -> None:
 def test_two_workers_learn_what_one_learns(tmp_path: Path, tiny_encoder: Path, objective: Objective) -> None:
     # Without dropout the mean of two equal shares' gradients is the gradient of the batch.
     fit = Fit(
-        encoder=str(tiny_encoder),
-        pooling="mean",
-        pad_token_id=0,
+        encoder=EncoderSource(str(tiny_encoder), Conventions("mean", "", False, False, 128), pad_token_id=0),
         edges=(1, 1),
         tokens=TokenIds.of([2, 4 + i % 2, *range(6, 8 + i % 9), 3] for i in range(20)),
         targets=np.eye(2, dtype=np.float32)[np.arange(20) % 2],

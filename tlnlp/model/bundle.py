@@ -38,7 +38,9 @@ class BundleSpec:
     """What scoring must know beside the weights; ``bundle.json``.
 
     ``encoder_weight`` and ``ngram_weight`` multiply the log-probabilities of the two views before the final softmax
-    (see ``tlnlp.model.combine``); ``ngram_features`` is the width of the hashed n-gram space.
+    (see ``tlnlp.model.combine``); ``ngram_features`` is the width of the hashed n-gram space. ``pooling``, ``prompt``,
+    ``normalise`` and ``lower_case`` are the encoder's conventions (see ``tlnlp.model.conventions``); older bundles have
+    only the first.
     """
 
     classes: tuple[str, ...]
@@ -52,6 +54,9 @@ class BundleSpec:
     encoder_weight: float
     ngram_weight: float
     ngram_features: int
+    prompt: str = ""
+    normalise: bool = False
+    lower_case: bool = False
     format: int = FORMAT
 
     def to_json(self) -> bytes:

@@ -44,7 +44,7 @@ class Classifier:
         return Classifier(
             spec,
             digest,
-            Encoder.load(folder / bundle.TOKENIZER, spec.max_length, spec.head_share),
+            Encoder.load(folder / bundle.TOKENIZER, spec.max_length, spec.head_share, spec.prompt, spec.lower_case),
             OnnxEngine(folder / bundle.GRAPH, spec.pad_token_id, spec.input_names, threads),
             NgramView.load(folder / bundle.NGRAM),
         )

@@ -65,7 +65,7 @@ class TokenIds(Sequence[NDArray[np.int32]]):
 def crop(
     ids: NDArray[np.int32], tokens: int, edges: tuple[int, int], generator: np.random.Generator
 ) -> NDArray[np.int32]:
-    """A window of a text at a random place, ``tokens`` long with the special tokens at its ``edges``."""
+    """A window of a text at a random place, ``tokens`` long with the prompt and special tokens at its ``edges``."""
     if len(ids) <= tokens:
         return ids
     before, after = edges
@@ -76,17 +76,27 @@ def crop(
 
 @dataclass(frozen=True)
 class Encoder:
-    """A tokenizer with its cut: at most ``max_length`` tokens a text, special tokens included."""
+    """A tokenizer with its cut: at most ``max_length`` tokens a text, special tokens and prompt included.
+
+    ``prefix``: the ids before each text, special tokens and prompt; ``suffix``: those after it; ``lead``: white space
+    at the end of the prompt, which many tokenizers take for a part of the word that follows.
+    """
 
     tokenizer: Tokenizer
     prefix: tuple[int, ...]
     suffix: tuple[int, ...]
     max_length: int
     head_share: float
+    lead: str = ""
+    lower_case: bool = False
 
     @staticmethod
-    def load(path: Path, max_length: int, head_share: float) -> Encoder:
-        """Raises BundleError: not a tokenizer file."""
+    def load(path: Path, max_length: int, head_share: float, prompt: str = "", lower_case: bool = False) -> Encoder:
+        """``prompt`` stands before each text as it is written; ``lower_case``: the texts are lower-cased.
+
+        Raises:
+            BundleError: not a tokenizer file, or ``max_length`` has no room for a text.
+        """
         try:
             tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # The binding raises bare Exception.
@@ -94,13 +104,16 @@ class Encoder:
         tokenizer.no_truncation()
         tokenizer.no_padding()
         prefix, suffix = _special_tokens(tokenizer)
+        written = prompt.rstrip()
+        prefix += tuple(tokenizer.encode(written, add_special_tokens=False).ids) if written else ()
         if max_length <= len(prefix) + len(suffix):
-            raise BundleError(f"max_length {max_length} leaves no room for text beside the special tokens")
-        return Encoder(tokenizer, prefix, suffix, max_length, head_share)
+            beside = "the special tokens and the prompt" if written else "the special tokens"
+            raise BundleError(f"max_length {max_length} leaves no room for text beside {beside}")
+        return Encoder(tokenizer, prefix, suffix, max_length, head_share, prompt[len(written) :], lower_case)
 
     @property
     def edges(self) -> tuple[int, int]:
-        """How many special tokens stand before a text, and after it."""
+        """How many tokens of prompt and special tokens stand before a text, and after it."""
         return len(self.prefix), len(self.suffix)
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
@@ -109,13 +122,16 @@ class Encoder:
         head = round(room * self.head_share)
         encoded: list[list[int]] = []
         for start in range(0, len(texts), TOKENISE_AT_ONCE):
-            batch = list(texts[start : start + TOKENISE_AT_ONCE])
+            batch = [self._written(text) for text in texts[start : start + TOKENISE_AT_ONCE]]
             for encoding in self.tokenizer.encode_batch_fast(batch, add_special_tokens=False):
                 ids = encoding.ids
                 if len(ids) > room:
                     ids = ids[:head] + ids[len(ids) - (room - head) :]
                 encoded.append([*self.prefix, *ids, *self.suffix])
         return encoded
+
+    def _written(self, text: str) -> str:
+        return self.lead + (text.lower() if self.lower_case else text)
 
 
 def _special_tokens(tokenizer: Tokenizer) -> tuple[tuple[int, ...], tuple[int, ...]]:

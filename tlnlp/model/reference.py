@@ -6,12 +6,14 @@ import logging
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn import functional
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from tlnlp.errors import BundleError, InputDataError
@@ -21,6 +23,17 @@ from tlnlp.model.encode import Ids, pad
 from tlnlp.model.engine import OnnxEngine
 
 PARITY_TOLERANCE = 1e-4
+# What transformers calls the dropout of each type of encoder.
+DROPOUT = {
+    "bert": ("hidden_dropout_prob", "attention_probs_dropout_prob"),
+    "roberta": ("hidden_dropout_prob", "attention_probs_dropout_prob"),
+    "xlm-roberta": ("hidden_dropout_prob", "attention_probs_dropout_prob"),
+    "mpnet": ("hidden_dropout_prob", "attention_probs_dropout_prob"),
+    "distilbert": ("dropout", "attention_dropout"),
+    "modernbert": ("embedding_dropout", "mlp_dropout", "attention_dropout"),
+}
+# transformers has no fused attention for these.
+EAGER_ONLY = {"mpnet"}
 
 
 def encoder_folder(encoder: str) -> str:
@@ -29,21 +42,40 @@ def encoder_folder(encoder: str) -> str:
 
 
 class TextClassifier(nn.Module):
-    """A pretrained encoder, pooling over its tokens, and a linear head."""
+    """A pretrained encoder, pooling over its tokens (mean, cls or max), and a linear head.
 
-    def __init__(self, encoder: nn.Module, hidden: int, classes: int, pooling: str, dropout: float = 0.1) -> None:
+    ``normalise``: pooled states are scaled to the length sqrt(hidden): about 1 a component, as layer norm leaves them,
+    so that the head needs no other learning rate.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        hidden: int,
+        classes: int,
+        pooling: str,
+        dropout: float = 0.1,
+        normalise: bool = False,
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(hidden, classes)
         self.pooling = pooling
+        self.normalise = normalise
 
     def pool(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """One vector a text (batch, hidden) of ``input_ids`` and ``attention_mask``, both (batch, tokens)."""
         states: Tensor = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        pooled = self._over_tokens(states, attention_mask.unsqueeze(-1))
+        return functional.normalize(pooled, dim=1) * states.shape[-1] ** 0.5 if self.normalise else pooled
+
+    def _over_tokens(self, states: Tensor, mask: Tensor) -> Tensor:
         if self.pooling == "cls":
             return states[:, 0]
-        mask = attention_mask.unsqueeze(-1).to(states.dtype)
+        if self.pooling == "max":
+            return states.masked_fill(mask == 0, torch.finfo(states.dtype).min).amax(1)
+        mask = mask.to(states.dtype)
         return (states * mask).sum(1) / mask.sum(1).clamp(min=1.0)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, features: bool = False) -> Tensor:
@@ -56,11 +88,18 @@ class TextClassifier(nn.Module):
 
 
 def load_encoder(
-    source: str, classes: int, pooling: str, dropout: float | None, seed: int, attention: str = "sdpa"
+    source: str,
+    classes: int,
+    pooling: str,
+    dropout: float | None,
+    seed: int,
+    attention: str = "sdpa",
+    normalise: bool = False,
 ) -> TextClassifier:
-    """A pretrained encoder with a fresh head. Never runs code that comes with a model.
+    """A pretrained encoder with a fresh head. Never runs code that comes with a model, nor opens a pickle.
 
-    ``attention``: how transformers computes it: ``sdpa``, or ``eager``.
+    ``dropout``: of the encoder and before the head; None: as pretrained. ``attention``: how transformers computes it:
+    ``sdpa``, or ``eager``, which also stands in where an encoder has no other.
 
     Raises:
         InputDataError: nothing there that transformers opens as an encoder.
@@ -71,16 +110,26 @@ def load_encoder(
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         if dropout is not None:
-            config.hidden_dropout_prob = config.attention_probs_dropout_prob = dropout
+            for name in DROPOUT.get(config.model_type, ()):
+                setattr(config, name, dropout)
         torch.manual_seed(seed)  # A checkpoint may lack some weights (a pooler), which are then drawn.
-        encoder = AutoModel.from_pretrained(
-            folder, config=config, trust_remote_code=False, dtype=torch.float32, attn_implementation=attention
-        )
+        encoder = _open(folder, config=config, attn_implementation=_attention(config.model_type, attention))
     except (OSError, ValueError, ImportError) as error:
         raise InputDataError(_cannot_open(source, error)) from error
     torch.manual_seed(seed)
     head_dropout = 0.1 if dropout is None else dropout
-    return TextClassifier(encoder, config.hidden_size, classes, pooling, head_dropout)
+    return TextClassifier(encoder, config.hidden_size, classes, pooling, head_dropout, normalise)
+
+
+def _open(folder: str | Path, **options: Any) -> nn.Module:
+    model: nn.Module = AutoModel.from_pretrained(
+        folder, trust_remote_code=False, use_safetensors=True, dtype=torch.float32, **options
+    )
+    return model
+
+
+def _attention(model_type: str, wanted: str) -> str:
+    return "eager" if model_type in EAGER_ONLY else wanted
 
 
 def save_tokenizer(source: str, folder: Path) -> int:
@@ -103,24 +152,17 @@ def save_tokenizer(source: str, folder: Path) -> int:
     return int(tokenizer.pad_token_id or 0)
 
 
-def max_positions(source: str) -> int:
-    """The longest input an encoder takes, in tokens."""
-    config = AutoConfig.from_pretrained(encoder_folder(source), trust_remote_code=False)
-    return int(getattr(config, "max_position_embeddings", 512))
-
-
 def save_weights(model: TextClassifier, folder: Path) -> None:
     """Write encoder (safetensors and config, as transformers does) and head to a bundle's folder."""
     model.encoder.save_pretrained(folder)  # type: ignore[operator]
     save_file({name: tensor.contiguous() for name, tensor in model.head.state_dict().items()}, folder / bundle.HEAD)
 
 
-def load_weights(folder: Path, pooling: str) -> TextClassifier:
+def load_weights(folder: Path, pooling: str, normalise: bool = False) -> TextClassifier:
     """The torch form of a bundle's encoder view, in evaluation mode."""
     head = load_file(folder / bundle.HEAD)
     classes, hidden = head["weight"].shape
-    encoder = AutoModel.from_pretrained(folder, trust_remote_code=False, dtype=torch.float32)
-    model = TextClassifier(encoder, hidden, classes, pooling, dropout=0.0)
+    model = TextClassifier(_open(folder), hidden, classes, pooling, dropout=0.0, normalise=normalise)
     model.head.load_state_dict(head)
     return model.eval()
 

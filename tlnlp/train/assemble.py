@@ -31,7 +31,7 @@ def write_bundle(
     Raises:
         BundleError: the exported graph strays from torch.
     """
-    model = load_encoder(spec.encoder, len(spec.classes), spec.pooling, dropout=0.0, seed=0)
+    model = load_encoder(spec.encoder, len(spec.classes), spec.pooling, 0.0, seed=0, normalise=spec.normalise)
     model.load_state_dict(weights)
     model.eval()
     save_weights(model, folder)

@@ -5,6 +5,7 @@ Their guesses weigh, calibrate and measure the two views of a model that learns 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,74 +15,156 @@ from tlnlp.config import FinetuneSettings
 from tlnlp.model.combine import Floats
 from tlnlp.train.examples import Examples
 from tlnlp.train.fit import Fit
+from tlnlp.train.frozen import Frozen, ProbeRecipe, cross_validate_probe
+from tlnlp.train.head import LinearHead, linear_head
 from tlnlp.train.kept import Kept
 from tlnlp.train.ray_job import FitResult
-from tlnlp.train.split import measured_folds, stratified_folds
-from tlnlp.train.tasks import Lesson, fit_each, guess_each
+from tlnlp.train.split import FOLDS, measured_folds, stratified_folds
+from tlnlp.train.tasks import Lesson, fit_each, guess_each, learn
 
 # Fewer held-out labels than this measure nothing.
 MIN_HELD_OUT = 8
 LABELS_C = 10.0
+# Up to so many labels, fits that move the encoder leave out a half of them in turn, not a quarter: half as many fits.
+FEW_LABELS_HALVED = 100
 # The learning curve: from so many labels on, on these shares of them, over so many folds.
 LEAST_OF_A_CURVE = 40
 CURVE_SHARES = (0.25, 0.5)
 CURVE_FOLDS = 2
+# A curve of frozen states costs next to nothing, so it is drawn several times.
+CURVE_DRAWS = 5
 
 
 @dataclass(frozen=True)
 class CrossValidation:
     """``folds`` (labels,): the fold of each label; ``measured``: the folds that were held out, one fit each.
 
-    ``encoder`` and ``ngram`` (labels, classes): guesses of each held-out label by the fit that did not see it, rows of
-    other labels are nothing; ``held`` (held-out,): positions of the held-out labels.
+    ``encoder`` and ``ngram`` (labels, classes): probabilities of each held-out label by the fit that did not see it,
+    rows of other labels are nothing; ``held`` (held-out,): positions of the held-out labels; ``heads``: the linear head
+    of each fold. ``fits``: of the folds in which the encoder moved, none where it stayed as it was pretrained;
+    ``recipe``: of the head, where it stayed.
     """
 
     folds: NDArray[np.int64]
     measured: range
     held: NDArray[np.int64]
     fits: list[FitResult]
+    heads: list[LinearHead]
     encoder: Floats
     ngram: Floats
+    recipe: ProbeRecipe | None = None
+
+    @property
+    def tuned(self) -> bool:
+        """Whether the encoder moved."""
+        return bool(self.fits)
+
+    def hits(self, targets: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of the held-out labels the encoder view gets right, (held-out,)."""
+        return np.asarray(self.encoder[self.held].argmax(axis=1) == targets[self.held])
 
 
-def cross_validate(examples: Examples, settings: FinetuneSettings, kept: Kept) -> CrossValidation | None:
+def cross_validate_frozen(examples: Examples, seed: int, frozen: Frozen, parts: int = FOLDS) -> CrossValidation | None:
+    """Fit linear heads to the frozen states and n-grams to the texts, a part left out in turn; nothing is moved.
+
+    None where too few labels could be held out, or where not all labels were read.
+    """
+    folds = stratified_folds(examples.targets.tolist(), seed, parts)
+    measured = measured_folds(len(folds), parts)
+    held = np.flatnonzero(np.isin(folds, list(measured)))
+    if len(held) < MIN_HELD_OUT or len(frozen.chosen) < len(folds):
+        return None
+    probe = cross_validate_probe(frozen, examples, folds, measured)
+    if probe is None:
+        return None
+    encoder, ngram = np.zeros((2, len(folds), len(examples.classes)))
+    encoder[frozen.chosen] = probe.held_out
+    for fold in measured:
+        train, held_out = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+        ngram[held_out] = learn(lesson_of(examples, train, seed, held_out)).predict(
+            [examples.texts[i] for i in held_out]
+        )
+    heads = [probe.heads[fold] for fold in measured]
+    return CrossValidation(folds, measured, held, [], heads, encoder, ngram, probe.recipe)
+
+
+def fold_count(labels: int) -> int:
+    """How many parts labels are left out in, where each costs a fit of the encoder."""
+    return 2 if labels <= FEW_LABELS_HALVED else FOLDS
+
+
+def cross_validate(
+    examples: Examples, settings: FinetuneSettings, kept: Kept, beside: Sequence[Fit] = ()
+) -> tuple[CrossValidation | None, list[FitResult]]:
     """One fit of each view a fold, on the labels outside it; None where too few labels could be held out.
+
+    ``beside``: small fits that run side by side with these on the same workers; their results come second.
 
     Raises:
         EngineError.
     """
-    folds = stratified_folds(examples.targets.tolist(), settings.seed)
-    measured = measured_folds(len(folds))
+    folds = stratified_folds(examples.targets.tolist(), settings.seed, fold_count(len(examples.texts)))
+    measured = measured_folds(len(folds), fold_count(len(examples.texts)))
     held = np.flatnonzero(np.isin(folds, list(measured)))
     if len(held) < MIN_HELD_OUT:
-        return None
+        fits = list(beside)
+        return None, kept.fits("small-fits", lambda: fit_each(fits, settings.ray, "training")) if fits else []
     splits = [(np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)) for fold in measured]
     fits = [
         examples.fit(settings, train, held_out, settings.seed * 1000 + 1 + fold)
         for fold, (train, held_out) in enumerate(splits)
-    ]
+    ] + list(beside)
     results = kept.fits("cross-validation", lambda: fit_each(fits, settings.ray, "cross-validation"))
     lessons = [lesson_of(examples, train, settings.seed, held_out) for train, held_out in splits]
     guessed = guess_each(lessons, settings.ray, "cross-validation of n-grams")
     encoder, ngram = np.zeros((2, len(folds), len(examples.classes)))
-    for (_, held_out), fit, guesses in zip(splits, results, guessed, strict=True):
+    for (_, held_out), fit, guesses in zip(splits, results, guessed, strict=False):
         encoder[held_out], ngram[held_out] = fit.held_out, guesses
-    return CrossValidation(folds, measured, held, results, encoder, ngram)
+    of_folds, others = results[: len(splits)], results[len(splits) :]
+    heads = [LinearHead.of(fit.weights) for fit in of_folds]
+    return CrossValidation(folds, measured, held, of_folds, heads, encoder, ngram), others
 
 
 def learning_curve(
-    examples: Examples, settings: FinetuneSettings, found: CrossValidation, kept: Kept
+    examples: Examples, settings: FinetuneSettings, found: CrossValidation, frozen: Frozen, kept: Kept
 ) -> list[tuple[int, NDArray[np.int64]]]:
     """Labels learned from, and hits among held-out labels, (texts,): of fits on a quarter and a half of the labels
-    outside a fold, in fewer steps, and of the cross-validation itself.
+    outside a fold, and of the cross-validation itself.
+
+    Where the encoder stays as it was pretrained this costs next to nothing. Where it moves, each point is a fit of the
+    encoder, in fewer steps; of few labels no curve is drawn then, since it would cost more than the model.
 
     Raises:
         EngineError.
     """
-    if len(examples.texts) < LEAST_OF_A_CURVE:
+    count = len(examples.texts)
+    if count < (FEW_LABELS_HALVED if found.tuned else LEAST_OF_A_CURVE):
         return []
+    curve = _tuned_curve(examples, settings, found, kept) if found.tuned else _frozen_curve(examples, found, frozen)
+    whole = found.hits(examples.targets).astype(np.int64)
+    return [*curve, (int(np.mean([(found.folds != fold).sum() for fold in found.measured])), whole)]
+
+
+def _frozen_curve(examples: Examples, found: CrossValidation, frozen: Frozen) -> list[tuple[int, NDArray[np.int64]]]:
+    curve, place = [], np.argsort(frozen.chosen)
+    states = frozen.labels[place]
+    for share in CURVE_SHARES:
+        for fold in found.measured:
+            for seed in range(CURVE_DRAWS):
+                train, held_out = _fewer(examples, found, share, fold, seed), found.folds == fold
+                head = linear_head(states[train], examples.targets[train], len(examples.classes))
+                if head is None or not held_out.any():
+                    continue
+                hits = head.predict(states[held_out]).argmax(axis=1) == examples.targets[held_out]
+                curve.append((len(train), hits.astype(np.int64)))
+    return curve
+
+
+def _tuned_curve(
+    examples: Examples, settings: FinetuneSettings, found: CrossValidation, kept: Kept
+) -> list[tuple[int, NDArray[np.int64]]]:
     parts = [
-        (share, fold, _fewer(examples, settings, found, share, fold))
+        (share, fold, _fewer(examples, found, share, fold, settings.seed))
         for share in CURVE_SHARES
         for fold in list(found.measured)[:CURVE_FOLDS]
     ]
@@ -91,16 +174,13 @@ def learning_curve(
     for (_, fold, train), result in zip(parts, results, strict=True):
         targets = examples.targets[found.folds == fold]
         curve.append((len(train), (result.held_out.argmax(axis=1) == targets).astype(np.int64)))
-    whole = (found.encoder[found.held].argmax(axis=1) == examples.targets[found.held]).astype(np.int64)
-    return [*curve, (int(np.mean([(found.folds != fold).sum() for fold in found.measured])), whole)]
+    return curve
 
 
-def _fewer(
-    examples: Examples, settings: FinetuneSettings, found: CrossValidation, share: float, fold: int
-) -> NDArray[np.int64]:
+def _fewer(examples: Examples, found: CrossValidation, share: float, fold: int, seed: int) -> NDArray[np.int64]:
     """Positions of a share of the labels outside a fold, two or more of each class."""
     outside = np.flatnonzero(found.folds != fold)
-    generator = np.random.default_rng((settings.seed, 7, fold))
+    generator = np.random.default_rng((seed, 7, fold))
     chosen = []
     for k in np.unique(examples.targets[outside]):
         members = generator.permutation(outside[examples.targets[outside] == k])

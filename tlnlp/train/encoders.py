@@ -73,7 +73,7 @@ def _cost(name: str, folder: Path) -> float | None:
         import torch
 
         from tlnlp.model.encoder_cost import seconds_per_million_tokens
-        from tlnlp.train.fit import in_bfloat16
+        from tlnlp.train.precision import in_bfloat16
     except ModuleNotFoundError:
         say(f"{name}: not measured, since torch and transformers are not installed here; install tlnlp[train]")
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from tlnlp.config import FinetuneSettings
 from tlnlp.data.labels import LabelledSet
 from tlnlp.data.text import prepare
+from tlnlp.errors import UsageError
 from tlnlp.model import bundle
 from tlnlp.model.combine import Floats
+from tlnlp.model.conventions import Conventions, EncoderSource, read_conventions
 from tlnlp.model.encode import Encoder, TokenIds
-from tlnlp.model.reference import max_positions, save_tokenizer
+from tlnlp.model.reference import encoder_folder, save_tokenizer
 from tlnlp.train.fit import Fit, Objective, steps_of
 from tlnlp.train.tasks import Reading
 
@@ -37,21 +39,24 @@ class Reader:
 
     whole: Encoder
     cut: Encoder
-    pad_token_id: int
+    encoder: EncoderSource
     max_chars: int
 
     @staticmethod
     def make(settings: FinetuneSettings, folder: Path) -> Reader:
-        """Writes the encoder's tokenizer into the folder. Raises InputDataError, BundleError."""
-        pad_token_id = save_tokenizer(settings.encoder, folder)
-        max_length = min(settings.max_length, max_positions(settings.encoder))
-        path = folder / bundle.TOKENIZER
-        return Reader(
-            Encoder.load(path, WHOLE_TOKENS, settings.head_share),
-            Encoder.load(path, max_length, settings.head_share),
-            pad_token_id,
-            settings.max_chars,
-        )
+        """Writes the encoder's tokenizer into the folder.
+
+        Raises:
+            InputDataError: the encoder cannot be opened, or is not supported.
+            UsageError: prompt and special tokens leave no room for a text.
+        """
+        how = conventions_of(settings)
+        source = EncoderSource(settings.encoder, how, save_tokenizer(settings.encoder, folder))
+        path, share = folder / bundle.TOKENIZER, settings.head_share
+        whole = Encoder.load(path, WHOLE_TOKENS, share, how.prompt, how.lower_case)
+        max_length = min(settings.max_length, how.max_length)
+        _require_room(settings, max_length, sum(whole.edges))
+        return Reader(whole, replace(whole, max_length=max_length), source, settings.max_chars)
 
     @property
     def max_length(self) -> int:
@@ -59,6 +64,34 @@ class Reader:
 
     def prepare(self, texts: Sequence[str]) -> list[str]:
         return [prepare(text, self.max_chars) for text in texts]
+
+
+def conventions_of(settings: FinetuneSettings) -> Conventions:
+    """How the encoder is used: as its own files say, but for what the settings say. Raises InputDataError."""
+    return read_conventions(
+        encoder_folder(settings.encoder),
+        pooling=None if settings.pooling == "auto" else settings.pooling,
+        prompt=settings.prompt,
+        normalise=settings.normalise,
+        lower_case=settings.lower_case,
+        name=settings.encoder,
+    )
+
+
+def _require_room(settings: FinetuneSettings, max_length: int, edges: int) -> None:
+    """Raises UsageError: prompt and special tokens, of so many tokens, fill what is read of a text."""
+    limits = {
+        "max_length": max_length,
+        "training.crop_tokens": settings.training.crop_tokens,
+        "teaching.crop_tokens": settings.teaching.crop_tokens,
+        "teaching.read_tokens": settings.teaching.read_tokens,
+    }
+    for key, tokens in limits.items():
+        if tokens <= edges:
+            raise UsageError(
+                f"{key}: {tokens} tokens leave no room for a text beside the prompt and the special tokens, which are "
+                f"{edges} tokens; raise it, or shorten `prompt`"
+            )
 
 
 def said_of(classes: Sequence[str], descriptions: Mapping[str, str]) -> list[str]:
@@ -113,9 +146,7 @@ class Examples:
         named = self.named if self.learns_names(settings) else NO_TEXTS
         names = np.resize(np.eye(len(self.classes), dtype=np.float32), (len(named), len(self.classes)))
         return Fit(
-            encoder=settings.encoder,
-            pooling=settings.pooling,
-            pad_token_id=self.reader.pad_token_id,
+            encoder=self.reader.encoder,
             edges=self.reader.cut.edges,
             tokens=self.whole.take(train) + named,
             targets=np.vstack([self.one_hot[train], names]),
@@ -140,10 +171,4 @@ class Examples:
         return "contrast" if len(self.texts) <= FEW_LABELS else "classify"
 
     def reading(self, settings: FinetuneSettings) -> Reading:
-        return Reading(
-            settings.encoder,
-            settings.pooling,
-            len(self.classes),
-            self.reader.pad_token_id,
-            settings.training.precision,
-        )
+        return Reading(self.reader.encoder, len(self.classes), settings.training.precision)

@@ -11,7 +11,7 @@ import hashlib
 import json
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from tlnlp.registry import ModelVersion, Registry, check_name
 from tlnlp.storage import Storage
 from tlnlp.train import assemble, ray_job
 from tlnlp.train.examples import Examples, Reader
-from tlnlp.train.learn import Learned, acquainted, learn
+from tlnlp.train.learn import Learned, learn
 from tlnlp.train.metrics import Evaluation
 from tlnlp.train.pace import Pace
 from tlnlp.train.run import Run
@@ -84,13 +84,13 @@ def finetune(settings: FinetuneSettings) -> FinetuneResult:
         with tempfile.TemporaryDirectory(prefix="tlnlp-bundle-") as scratch:
             folder = Path(scratch)
             examples = Examples.make(labelled, Reader.make(settings, folder), settings.class_descriptions)
-            storage, name = _where(settings, registry), _run_name(settings, labelled, pool)
+            storage, name = _where(settings, registry), _run_name(settings, examples, labelled, pool)
             pace = Pace(settings.time_budget_s, started)
             run = Run(settings, examples, storage, name, ledger, budget, pace)
             with ray_job.cluster(settings.ray):
                 ray_job.scaling(settings.ray)  # Refuse what cannot be run before anything is.
-                run = acquainted(run)
-                examples, learned = run.examples, learn(run, pool)
+                run, learned = learn(run, pool)
+                examples = run.examples
                 with ledger.stage("report"):
                     figures = held_out_figures(examples, learned)
                     report = make_report(settings, labelled, examples, learned, pool, run.kept)
@@ -153,18 +153,22 @@ def _assemble(
     folder: Path,
     ledger: Ledger,
 ) -> None:
+    source = examples.reader.encoder
     spec = bundle.BundleSpec(
         classes=labelled.classes,
-        encoder=settings.encoder,
-        pooling=settings.pooling,
+        encoder=source.name,
+        pooling=source.conventions.pooling,
         max_length=examples.reader.max_length,
         head_share=settings.head_share,
         max_chars=settings.max_chars,
-        pad_token_id=examples.reader.pad_token_id,
+        pad_token_id=source.pad_token_id,
         input_names=("input_ids", "attention_mask"),
         encoder_weight=learned.combination[0],
         ngram_weight=learned.combination[1],
         ngram_features=learned.ngram.weights.shape[0],
+        prompt=source.conventions.prompt,
+        normalise=source.conventions.normalise,
+        lower_case=source.conventions.lower_case,
     )
     training = {
         "run_id": ledger.run_id,
@@ -187,9 +191,9 @@ def _where(settings: FinetuneSettings, registry: Registry) -> Storage:
     return Storage(settings.ray.storage or registry.storage.at(settings.model).url("training"))
 
 
-def _run_name(settings: FinetuneSettings, labelled: LabelledSet, pool: Pool | None) -> str:
+def _run_name(settings: FinetuneSettings, examples: Examples, labelled: LabelledSet, pool: Pool | None) -> str:
     """A name that changes with the texts and every key that changes the result, so that only its like is resumed."""
     shaping = settings.model_dump(mode="json", exclude={"ray", "registry", "labels", "unlabelled", "run_name", "cost"})
-    shaping["workers"] = settings.ray.workers
+    shaping |= {"workers": settings.ray.workers, "conventions": asdict(examples.reader.encoder.conventions)}
     text = json.dumps([labelled.digest, pool.digest if pool is not None else None, shaping], sort_keys=True)
     return f"{settings.run_name or 'finetune'}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"

@@ -23,9 +23,11 @@ from torch.nn import functional
 
 from tlnlp.config import TrainingSettings
 from tlnlp.model.combine import Floats, softmax
+from tlnlp.model.conventions import EncoderSource
 from tlnlp.model.encode import TokenIds, by_length, crop, pad
 from tlnlp.model.reference import TextClassifier, load_encoder
 from tlnlp.train.head import linear_head
+from tlnlp.train.precision import in_bfloat16
 
 # Texts at once where nothing is learned from them.
 READ_BATCH = 32
@@ -42,15 +44,14 @@ Objective = Literal["contrast", "classify"]
 class Fit:
     """One fit, as a worker gets it.
 
-    ``tokens``: of whole texts, special tokens at their ``edges``; ``targets`` (texts, classes): probabilities;
-    ``weights`` (texts,): how much each counts; ``held_out``: texts to predict at the end, cut as scoring cuts them.
+    ``tokens``: of whole texts, prompt and special tokens at their ``edges``; ``targets`` (texts, classes):
+    probabilities; ``weights`` (texts,): how much each counts; ``held_out``: texts to predict at the end, cut as scoring
+    cuts them.
     Steps read windows of ``crop_tokens``; the last head is fitted on windows of ``read_tokens``, as scoring reads.
     ``initial``: tensors that cross-entropy begins from; None: the pretrained encoder.
     """
 
-    encoder: str
-    pooling: str
-    pad_token_id: int
+    encoder: EncoderSource
     edges: tuple[int, int]
     tokens: TokenIds
     targets: NDArray[np.float32]
@@ -67,6 +68,11 @@ class Fit:
     @property
     def classes(self) -> int:
         return int(self.targets.shape[1])
+
+    def load(self, dropout: float | None, attention: str = "sdpa") -> TextClassifier:
+        """The pretrained encoder with a fresh head."""
+        name, how = self.encoder.name, self.encoder.conventions
+        return load_encoder(name, self.classes, how.pooling, dropout, self.seed, attention, how.normalise)
 
 
 def steps_of(examples: int, recipe: TrainingSettings) -> int:
@@ -112,16 +118,6 @@ def learning_rate_scale(step: int, steps: int, warmup_share: float) -> float:
     return (step + 1) / warmup if step < warmup else max(0.0, (steps - step) / max(1, steps - warmup))
 
 
-def in_bfloat16(device: torch.device, precision: str) -> bool:
-    """Whether matrices are multiplied in bfloat16; ``auto``: where the processor multiplies them faster so."""
-    if precision != "auto":
-        return precision == "bf16"
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    able = torch.cpu.get_capabilities()
-    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
-
-
 class Learner:
     """A model under training, on one device; ``share``: this worker's rank, and how many share each batch."""
 
@@ -129,16 +125,13 @@ class Learner:
         self.fit, self.device, self.share = fit, device, share
         # On CPUs the fused attention is fast forward and slow backward; written out, a step is a tenth faster.
         attention = "eager" if device.type == "cpu" else "sdpa"
-        dropout = fit.recipe.dropout
-        self.model = load_encoder(fit.encoder, fit.classes, fit.pooling, dropout, fit.seed, attention).to(device)
+        self.model = fit.load(fit.recipe.dropout, attention).to(device)
         if fit.initial is not None:
             self.model.load_state_dict({name: torch.as_tensor(tensor) for name, tensor in fit.initial.items()})
         self.trained: nn.Module = self.model  # What a step runs; a wrapper around the model where workers share it.
         self.bf16 = in_bfloat16(device, fit.recipe.precision)
-        embeddings = getattr(getattr(self.model.encoder, "embeddings", None), "word_embeddings", None)
-        if embeddings is not None:
-            # Few texts hold few words: moved, those would leave the others behind; left, steps are a tenth faster.
-            embeddings.weight.requires_grad_(False)
+        # Few texts hold few words: moved, those would leave the others behind; left, steps are a tenth faster.
+        self.model.encoder.get_input_embeddings().requires_grad_(False)  # type: ignore[operator]
         self.optimizer = _optimizer(self.model, fit.recipe, fused=device.type == "cpu")
 
     def batches(self, start: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
@@ -166,7 +159,7 @@ class Learner:
         """Part of the way back to the pretrained weights (Wortsman et al. 2022: WiSE-FT): few labels say where to go,
         and cannot say how far."""
         fit = self.fit
-        pretrained = load_encoder(fit.encoder, fit.classes, fit.pooling, None, fit.seed).encoder.to(self.device)
+        pretrained = fit.load(None).encoder.to(self.device)
         with torch.no_grad():
             for tuned, before in zip(self.model.encoder.parameters(), pretrained.parameters(), strict=True):
                 tuned.lerp_(before, 1.0 - fit.recipe.tuned_share)
@@ -176,7 +169,7 @@ class Learner:
         generator = np.random.default_rng((fit.seed, 2))
         chosen = generator.choice(len(fit.tokens), min(PROBED, len(fit.tokens)), replace=False, shuffle=False)
         crops = [crop(fit.tokens[i], tokens, fit.edges, generator) for i in chosen]
-        states = features(self.model, crops, fit.pad_token_id, self.device, self.bf16)
+        states = features(self.model, crops, fit.encoder.pad_token_id, self.device, self.bf16)
         head = linear_head(states, fit.targets[chosen].argmax(axis=1), fit.classes, fit.weights[chosen])
         if head is not None:
             with torch.no_grad():
@@ -194,7 +187,7 @@ class Learner:
             group["lr"] = group["peak"] * scale
         self.trained.train()
         mine = slice(rank, None, world)
-        inputs = [torch.from_numpy(part).to(self.device) for part in pad(crops[mine], fit.pad_token_id)]
+        inputs = [torch.from_numpy(part).to(self.device) for part in pad(crops[mine], fit.encoder.pad_token_id)]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             output = self.trained(*inputs, features=fit.objective == "contrast").float()
         targets, weights = (torch.from_numpy(of[batch]).to(self.device) for of in (fit.targets, fit.weights))
@@ -213,7 +206,7 @@ class Learner:
 
     def predict(self, tokens: TokenIds) -> Floats:
         """Probabilities (texts, classes)."""
-        return read(self.model, tokens, self.fit.pad_token_id, self.device, self.bf16)
+        return read(self.model, tokens, self.fit.encoder.pad_token_id, self.device, self.bf16)
 
 
 def contrast(states: Tensor, targets: Tensor, weights: Tensor) -> Tensor:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
 
 from tlnlp.config import FinetuneSettings
-from tlnlp.model.combine import Floats
-from tlnlp.train.crossval import CrossValidation
+from tlnlp.model.combine import Floats, log_loss
 from tlnlp.train.examples import Examples
+from tlnlp.train.head import HEAD_C, LinearHead, linear_head
 from tlnlp.train.kept import Kept
 from tlnlp.train.metrics import most_standard_error
 from tlnlp.train.tasks import states_of
@@ -22,29 +22,67 @@ FROZEN_LABELS = 1000
 
 @dataclass(frozen=True)
 class Frozen:
-    """States of the pretrained encoder, each of length 1: ``labels`` (chosen, hidden), of the labelled texts at the
-    positions ``chosen``; ``names`` (named, hidden), of ``Examples.named``."""
+    """States of the pretrained encoder: ``labels`` (chosen, hidden), of the labelled texts at the positions
+    ``chosen``; ``names`` (named, hidden), of ``Examples.named``. ``tokens_per_s``: how fast they were read, 0 where
+    an earlier start of the run had read them."""
 
     chosen: NDArray[np.int64]
     labels: Floats
     names: Floats
+    tokens_per_s: float = 0.0
+
+    @property
+    def directions(self) -> Floats:
+        """States of labelled texts, each of length 1."""
+        return _unit(self.labels)
+
+    def named(self, classes: int) -> Floats:
+        """Where the name of each class lies against the middle of all names, (classes, hidden)."""
+        names = _unit(self.names).reshape(-1, classes, self.names.shape[1]).mean(axis=0)
+        return np.asarray(names - names.mean(axis=0))
+
+
+@dataclass(frozen=True)
+class ProbeRecipe:
+    """How a linear head is fitted to frozen states: ``c`` as in ``linear_head``; ``named``: whether it may follow what
+    the classes are called."""
+
+    c: float = HEAD_C
+    named: bool = False
+
+
+PROBES = (ProbeRecipe(1.0), ProbeRecipe(10.0), ProbeRecipe(1.0, named=True))
+
+
+@dataclass(frozen=True)
+class Probe:
+    """The head that cross-validation prefers: ``recipe``; ``held_out`` (chosen, classes): probabilities of each label
+    by a head that did not see it, where ``folds`` (chosen,) hold it out."""
+
+    recipe: ProbeRecipe
+    held_out: Floats
+    heads: dict[int, LinearHead]
 
 
 def read_frozen(examples: Examples, settings: FinetuneSettings, kept: Kept) -> Frozen:
-    """Raises EngineError."""
+    """Read labelled texts and class names with the encoder as it was pretrained. Raises EngineError."""
     chosen = np.random.default_rng((settings.seed, 5)).permutation(len(examples.texts))[:FROZEN_LABELS]
     texts = examples.cut.take(chosen) + examples.named
-    reading = examples.reading(settings)
-    states = kept.array("frozen", lambda: states_of(texts, None, reading, settings.ray, "frozen encoder"))
-    directions = states / np.linalg.norm(states, axis=1, keepdims=True)
-    return Frozen(chosen, directions[: len(chosen)], directions[len(chosen) :])
+    rate = 0.0
+
+    def read() -> Floats:
+        nonlocal rate
+        states, rate = states_of(texts, None, examples.reading(settings), settings.ray, "frozen encoder")
+        return states
+
+    states = kept.array("frozen", read)
+    return Frozen(chosen, states[: len(chosen)], states[len(chosen) :], rate)
 
 
 def right_by_names(frozen: Frozen, examples: Examples) -> float:
     """How often labelled texts are nearest to the name of their class, on average over the classes."""
     classes = len(examples.classes)
-    names = frozen.names.reshape(-1, classes, frozen.names.shape[1]).mean(axis=0)
-    nearness = frozen.labels @ names.T
+    nearness = frozen.directions @ frozen.named(classes).T
     # Some names are near to any text.
     said = (nearness - nearness.mean(axis=0)).argmax(axis=1)
     targets = examples.targets[frozen.chosen]
@@ -56,17 +94,48 @@ def contradicted(right: float, examples: Examples) -> bool:
     return right + most_standard_error(len(examples.texts)) < 1 / len(examples.classes)
 
 
-def frozen_baseline(frozen: Frozen, examples: Examples, found: CrossValidation) -> tuple[Floats, NDArray[np.int64]]:
-    """Logistic regression on frozen states, over the folds of the cross-validation: guesses, and the positions they are
-    of."""
-    chosen, states = frozen.chosen, frozen.labels
-    guesses = np.zeros((len(chosen), len(examples.classes)))
-    for fold in found.measured:
-        train, held_out = found.folds[chosen] != fold, found.folds[chosen] == fold
-        targets = examples.targets[chosen][train]
-        if len(np.unique(targets)) < 2 or not held_out.any():
-            continue
-        model = LogisticRegression(C=10.0, max_iter=1000).fit(states[train], targets)
-        guesses[np.ix_(held_out, model.classes_)] = model.predict_proba(states[held_out])
-    measured = np.isin(found.folds[chosen], list(found.measured))
-    return guesses[measured], chosen[measured]
+def fit_probe(
+    frozen: Frozen, examples: Examples, recipe: ProbeRecipe, train: NDArray[np.bool_] | None = None
+) -> LinearHead | None:
+    """Fit the head to all labels that were read, or to those where ``train`` (chosen,) is true."""
+    classes = len(examples.classes)
+    chosen = np.ones(len(frozen.chosen), dtype=bool) if train is None else train
+    directions = frozen.named(classes) if recipe.named else None
+    targets = examples.targets[frozen.chosen][chosen]
+    return linear_head(frozen.labels[chosen], targets, classes, c=recipe.c, directions=directions)
+
+
+def cross_validate_probe(frozen: Frozen, examples: Examples, folds: NDArray[np.int64], measured: range) -> Probe | None:
+    """Choose the recipe of least log-loss over the folds (labels,); None where a fold leaves a single class.
+
+    Few recipes are tried, so the choice flatters the figures little.
+    """
+    truth = np.eye(len(examples.classes))[examples.targets[frozen.chosen]]
+    held = np.isin(folds[frozen.chosen], list(measured))
+    found = [probe for recipe in PROBES if (probe := _over_folds(frozen, examples, recipe, folds, measured))]
+    if not found or not held.any():
+        return None
+    return min(found, key=lambda probe: log_loss(probe.held_out[held], truth[held]))
+
+
+def _over_folds(
+    frozen: Frozen, examples: Examples, recipe: ProbeRecipe, folds: NDArray[np.int64], measured: range
+) -> Probe | None:
+    if recipe.named and not len(frozen.names):
+        return None
+    held_out, heads = np.zeros((len(frozen.chosen), len(examples.classes))), dict[int, LinearHead]()
+    for fold, inside in _inside(folds[frozen.chosen], measured):
+        head = fit_probe(frozen, examples, recipe, ~inside)
+        if head is None:
+            return None
+        heads[fold], held_out[inside] = head, head.predict(frozen.labels[inside])
+    return Probe(recipe, held_out, heads)
+
+
+def _inside(folds: NDArray[np.int64], measured: range) -> Iterator[tuple[int, NDArray[np.bool_]]]:
+    for fold in measured:
+        yield fold, folds == fold
+
+
+def _unit(states: Floats) -> Floats:
+    return np.asarray(states / np.maximum(np.linalg.norm(states, axis=1, keepdims=True), 1e-12))

@@ -5,27 +5,28 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from tlnlp.data.pool import Pool
 from tlnlp.model.combine import fit_weights
 from tlnlp.model.ngram import NgramView, fit_ngram
 from tlnlp.progress import say
-from tlnlp.train import ray_job
-from tlnlp.train.crossval import CURVE_FOLDS, CURVE_SHARES, LABELS_C, CrossValidation, cross_validate
+from tlnlp.train.candidates import Candidate, best_candidate
+from tlnlp.train.crossval import LABELS_C, CrossValidation
 from tlnlp.train.examples import NO_TEXTS
-from tlnlp.train.frozen import contradicted, read_frozen, right_by_names
-from tlnlp.train.ray_job import FitResult
-from tlnlp.train.rounds import Rounds
-from tlnlp.train.run import FIT, Run
+from tlnlp.train.frozen import Frozen, contradicted, read_frozen, right_by_names
+from tlnlp.train.relevance import LOOKED_AT, relevance
+from tlnlp.train.rounds import LEAST_DOCUMENTS, Rounds
+from tlnlp.train.run import Run
+from tlnlp.train.tasks import states_of
+from tlnlp.train.told import cut_documents
 
 
 @dataclass(frozen=True)
 class Learned:
     """``weights``: the encoder view's tensors; ``combination``: weights of encoder and n-gram view.
 
-    ``found``: the cross-validation, None where too few labels could be held out; ``rounds``: what each step of learning
-    came to, for the report; ``documents``: the texts read in them; ``documents_read``: how many in all, some again.
+    ``found``: the cross-validation, None where too few labels could be held out; ``frozen``: states of the labels by
+    the encoder as pretrained; ``rounds``: what each step of learning came to, for the report; ``documents``: the texts
+    read in them; ``documents_read``: how many in all, some again.
     """
 
     weights: dict[str, Any]
@@ -33,84 +34,83 @@ class Learned:
     combination: tuple[float, float]
     steps: int
     found: CrossValidation | None
+    frozen: Frozen
     rounds: tuple[dict[str, Any], ...] = ()
     documents: tuple[str, ...] = ()
     documents_read: int = 0
 
 
-def acquainted(run: Run) -> Run:
-    """The same run, its fits without what classes are called if the labels contradict that. Raises EngineError."""
+def learn(run: Run, pool: Pool | None) -> tuple[Run, Learned]:
+    """Learn from the labels, then from the documents if they are of the same source.
+
+    Returns the run as it went on: its fits do without class names where the labels contradict them.
+
+    Raises:
+        EngineError.
+        BudgetError: the rest would cost more than the budget has left.
+    """
+    with run.ledger.stage("frozen_encoder"):
+        frozen = read_frozen(run.examples, run.settings, run.kept)
+        run.pace.has_read_at(frozen.tokens_per_s)
+        run, frozen = _acquainted(run, frozen)
+        if pool is not None and not _relevant(run, frozen, pool):
+            pool = None
+    candidate = best_candidate(run, frozen, with_documents=pool is not None)
+    taught = _teach(run, candidate, frozen, pool) if candidate.found is not None and pool is not None else None
+    return run, taught if taught is not None else _labels_alone(run, candidate, frozen)
+
+
+def _acquainted(run: Run, frozen: Frozen) -> tuple[Run, Frozen]:
+    """The same run, its fits without what classes are called if the labels contradict that."""
     examples = run.examples
     if not examples.learns_names(run.settings):
-        return run
-    with run.ledger.stage("class_names"):
-        right = right_by_names(read_frozen(examples, run.settings, run.kept), examples)
+        return run, frozen
+    right = right_by_names(frozen, examples)
     run.ledger.results["class_names"] = {"right": round(right, 4)}
     told = f"class names: as pretrained, the encoder tells {right:.1%} of labelled texts by them"
     if contradicted(right, examples):
         say(f"{told}, fewer than chance; names are left aside (class_descriptions says what a class is)")
-        return replace(run, examples=replace(examples, named=NO_TEXTS))
+        return replace(run, examples=replace(examples, named=NO_TEXTS)), replace(frozen, names=frozen.names[:0])
     say(told)
-    return run
+    return run, frozen
 
 
-def learn(run: Run, pool: Pool | None) -> Learned:
-    """Raises EngineError; BudgetError: the rest would cost more than the budget has left."""
-    with run.ledger.stage("cross_validation"):
-        run.budget.refuse(0.0, "before the first fit")
-        found = cross_validate(run.examples, run.settings, run.kept)
-    if found is not None:
-        _note_pace(run, found)
-    with run.ledger.stage("fit"):
-        fit = _fit(run, found)
-    taught = _teach(run, found, fit, pool) if found is not None and pool is not None else None
-    return taught if taught is not None else _labels_alone(run, found, fit)
+def _relevant(run: Run, frozen: Frozen, pool: Pool) -> bool:
+    """Whether the documents come from where the labelled texts come from."""
+    if len(pool.texts) < LEAST_DOCUMENTS or len(frozen.labels) < 2:
+        return True  # Too few are dealt with later.
+    some = cut_documents(pool.texts[:LOOKED_AT], run.examples, run.settings)
+    reading, ray = run.examples.reading(run.settings), run.settings.ray
+    states = run.kept.array("relevance", lambda: states_of(some.cut, None, reading, ray, "documents looked at")[0])
+    found = relevance(frozen.labels, states)
+    run.ledger.results["relevance"] = {"further": round(found.further, 4), "same_source": found.same_source}
+    told = f"documents: {found.further:.0%} are further from the labelled texts than those are from one another"
+    if not found.same_source:
+        say(f"{told}; they are of another subject or language, so the labels alone are learned from")
+        return False
+    say(f"{told} (50%: as labelled texts are; from 90% on they would not be learned from)")
+    return True
 
 
-def _note_pace(run: Run, found: CrossValidation) -> None:
-    places = ray_job.places(run.settings.ray)
-    rate = float(np.mean([fit.rate for fit in found.fits])) * min(len(found.fits), places)
-    run.pace.has_learned_labels(rate * _tokens_a_step(run))
-    # The learning curve of the report: so many fits more, each of so many of the steps.
-    run.pace.reserve(sum(CURVE_SHARES) * CURVE_FOLDS * float(np.mean([fit.seconds for fit in found.fits])) / places)
-
-
-def _fit(run: Run, found: CrossValidation | None) -> FitResult:
-    """On all labels."""
-    settings, examples = run.settings, run.examples
-    expected = sum(one.seconds for one in found.fits) / len(found.fits) if found is not None else 0.0
-    run.budget.refuse(expected, "before the fit on all labels")
-    fit = examples.fit(settings, np.arange(len(examples.texts)), np.zeros(0, dtype=np.int64), settings.seed)
-    result = run.fit(FIT, fit, "training")
-    run.ledger.results["fit"] = result.to_json()
-    if result.rate > 0:
-        run.pace.has_run_a_job(result.seconds - result.steps / result.rate)
-        # A job like those that learn from documents says more of their pace than fits side by side.
-        run.pace.has_learned_labels(result.rate * _tokens_a_step(run))
-    return result
-
-
-def _tokens_a_step(run: Run) -> float:
-    recipe, lengths = run.settings.training, run.examples.whole.lengths
-    return float(np.minimum(lengths, recipe.crop_tokens).mean()) * recipe.batch_size
-
-
-def _labels_alone(run: Run, found: CrossValidation | None, fit: FitResult) -> Learned:
-    settings, examples = run.settings, run.examples
+def _labels_alone(run: Run, candidate: Candidate, frozen: Frozen) -> Learned:
+    settings, examples, fit, found = run.settings, run.examples, candidate.fit, candidate.found
     ngram = fit_ngram(examples.texts, examples.targets.tolist(), len(examples.classes), settings.seed, c=LABELS_C)
     if found is None:
-        return Learned(fit.weights, ngram, (1.0, 0.0), fit.steps, None)
+        return Learned(fit.weights, ngram, (1.0, 0.0), fit.steps, None, frozen)
     combination = fit_weights(found.encoder[found.held], found.ngram[found.held], examples.targets[found.held])
-    return Learned(fit.weights, ngram, combination, fit.steps, found)
+    return Learned(fit.weights, ngram, combination, fit.steps, found, frozen)
 
 
-def _teach(run: Run, found: CrossValidation, fit: FitResult, pool: Pool) -> Learned | None:
-    rounds = Rounds(run, found, fit, pool)
+def _teach(run: Run, candidate: Candidate, frozen: Frozen, pool: Pool) -> Learned | None:
+    assert candidate.found is not None
+    rounds = Rounds(run, candidate.found, candidate.fit, pool)
     taught = rounds.teach()
     if taught is None:
         return None
     read = sum(told["documents"] for told in rounds.told)
-    told = tuple(rounds.told)
     # Rounds take documents from the beginning of the pool, one after another.
     documents = pool.texts[:read]
-    return Learned(taught.weights, taught.ngram, taught.combination, taught.steps, found, told, documents, read)
+    told = tuple(rounds.told)
+    return Learned(
+        taught.weights, taught.ngram, taught.combination, taught.steps, candidate.found, frozen, told, documents, read
+    )

@@ -21,6 +21,8 @@ BUNDLE_S = 45.0
 PLANNED_SHARE = 0.98
 # Windows that a new encoder must read to be worth a round, and the most that still pay.
 LEAST_CROPS, MOST_CROPS = 4_000, 60_000
+# Fewer documents than this tell n-grams too little to be worth reading.
+LEAST_READ = 500
 # A round this long teaches well; more time than that buys another round, which spreads labels in a better space. Few
 # documents have taught what they can in fewer windows.
 ROUND_CROPS, SHORT_ROUND_CROPS = 26_000, 10_000
@@ -32,7 +34,8 @@ MOST_PASSES = 3
 
 @dataclass(frozen=True)
 class Plan:
-    """``rounds`` of ``documents`` read and learned from; no round at all where there is no time for one."""
+    """``rounds`` of ``documents`` read and learned from. No round: as many documents are read once, and the encoder
+    stays as it is; no documents: there is no time for that either."""
 
     rounds: int
     documents: int
@@ -44,7 +47,7 @@ class Pace:
     def __init__(self, time_budget_s: float, began_s: float, timer: Callable[[], float] = time.monotonic) -> None:
         self._began_s, self._end_s, self._timer = began_s, began_s + PLANNED_SHARE * time_budget_s, timer
         self._reserved_s = BUNDLE_S
-        self._learning: float = 1.0
+        self._learning: float | None = None
         self._reading: float | None = None
         self._job_s = JOB_S
 
@@ -75,13 +78,17 @@ class Pace:
         if beside_s > 0:
             self._job_s = beside_s
 
-    def has_read(self, tokens: float, seconds: float) -> None:
-        self._reading = max(1.0, tokens / max(seconds, 1e-3))
+    def has_read_at(self, tokens_per_s: float) -> None:
+        """A reading taken up from an earlier start has measured nothing, 0."""
+        if tokens_per_s > 0:
+            self._reading = tokens_per_s
 
     @property
     def learning(self) -> float:
-        """Tokens learned from, a second, when last measured."""
-        return self._learning
+        """Tokens learned from, a second, when last measured; until then by how fast tokens are read."""
+        if self._learning is not None:
+            return self._learning
+        return 1.0 if self._reading is None else self._reading / READING_IS_FASTER
 
     @property
     def reading(self) -> float:
@@ -94,14 +101,22 @@ class Pace:
         learning_s = crops * crop_tokens / self.learning
         round_s = learning_s / (1 - 2 * READING_SHARE) + self._job_s + beside_reading_s(crops // MOST_PASSES)
         least_s = LEAST_CROPS * crop_tokens / self.learning + self._job_s
-        if self.left_s < least_s or pool == 0:
+        if pool == 0:
             return Plan(0, 0)
+        if self.left_s < least_s:
+            return self._plan_reading(pool, read_tokens, most_documents)
         rounds = int(min(most_rounds, max(1, self.left_s // round_s)))
         reading_s = self.left_s / rounds * READING_SHARE
         # A GPU reads more documents than n-gram views can be fitted to in the time.
         documents = int(min(reading_s * self.reading / read_tokens, reading_s / NGRAMS_S_A_DOCUMENT))
         # Rounds read afresh while the pool lasts.
         return Plan(rounds, max(1, min(documents, pool, most_documents)))
+
+    def _plan_reading(self, pool: int, read_tokens: float, most_documents: int) -> Plan:
+        """No encoder learns; documents are read once, and n-grams learn from what that says of them."""
+        each_s = read_tokens / self.reading + NGRAMS_S_A_DOCUMENT
+        documents = int(min((self.left_s - BESIDE_READING_S) / each_s, pool, most_documents))
+        return Plan(0, documents if documents >= LEAST_READ else 0)
 
     def crops(self, rounds_left: int, reading_again_s: float, crop_tokens: float, documents: int) -> int:
         """Windows that the next encoder can read, with ``reading_again_s`` kept for what follows in each round."""

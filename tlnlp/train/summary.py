@@ -11,10 +11,9 @@ from tlnlp.config import FinetuneSettings
 from tlnlp.data.labels import LabelledSet
 from tlnlp.data.pool import Pool
 from tlnlp.model.combine import Floats, combine, fit_weights
-from tlnlp.train.crossval import learning_curve
+from tlnlp.train.crossval import cross_validate_frozen, learning_curve
 from tlnlp.train.examples import Examples
 from tlnlp.train.findings import findings
-from tlnlp.train.frozen import frozen_baseline, read_frozen
 from tlnlp.train.kept import Kept
 from tlnlp.train.learn import Learned
 from tlnlp.train.metrics import Evaluation, evaluate
@@ -55,7 +54,7 @@ def make_report(
     """The report of ``training.json``: cross-validated findings, rounds, what was read. Holds no text.
 
     Raises:
-        EngineError: the baseline of the frozen encoder could not be computed.
+        EngineError: the fits of the learning curve failed.
     """
     report: dict[str, Any] = {
         "labels": {"n": len(examples.texts), "classes": labelled.counts},
@@ -71,12 +70,19 @@ def make_report(
         return report
     held = learned.found.held
     encoder, ngram, targets = learned.found.encoder[held], learned.found.ngram[held], examples.targets[held]
-    frozen, where = frozen_baseline(read_frozen(examples, settings, kept), examples, learned.found)
     places = [(labelled.examples[i].file, labelled.examples[i].row, labelled.examples[i].label) for i in held]
     after = cross_fitted(encoder, ngram, targets, settings.seed)
     baselines = {"ngram": ngram}
-    if len(where) == len(held):
-        baselines["frozen_encoder"] = frozen[np.argsort(where)]
-    curve = learning_curve(examples, settings, learned.found, kept)
+    if learned.found.tuned and (still := _as_pretrained(examples, learned, settings.seed)) is not None:
+        baselines["frozen_encoder"] = still[held]
+    curve = learning_curve(examples, settings, learned.found, learned.frozen, kept)
     report |= findings(encoder, after, targets, examples.classes, places, baselines, curve, settings.seed)
     return report
+
+
+def _as_pretrained(examples: Examples, learned: Learned, seed: int) -> Floats | None:
+    """Probabilities (labels, classes) of held-out labels by the encoder as it was pretrained, on the same folds."""
+    assert learned.found is not None
+    parts = len(set(learned.found.folds[learned.found.folds >= 0].tolist()))
+    beside = cross_validate_frozen(examples, seed, learned.frozen, parts)
+    return None if beside is None else beside.encoder

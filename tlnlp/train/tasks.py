@@ -19,13 +19,15 @@ from ray.exceptions import RayError
 from tlnlp.config import RaySettings
 from tlnlp.errors import EngineError
 from tlnlp.model.combine import Floats
+from tlnlp.model.conventions import EncoderSource
 from tlnlp.model.encode import TokenIds
 from tlnlp.model.ngram import FEATURES, NgramView, fit_ngram
 from tlnlp.model.reference import load_encoder
 from tlnlp.progress import meter
-from tlnlp.train.fit import Fit, Learner, features, in_bfloat16
+from tlnlp.train.fit import Fit, Learner, features
 from tlnlp.train.pace import Stopwatch
-from tlnlp.train.ray_job import FitResult, uses_gpu
+from tlnlp.train.precision import in_bfloat16
+from tlnlp.train.ray_job import FitResult, places, uses_gpu
 
 # Texts that a task reads; of like length, since neighbours are padded alike.
 CHUNK = 512
@@ -34,12 +36,10 @@ MAX_CORES_A_TASK = 4
 
 @dataclass(frozen=True)
 class Reading:
-    """How texts are read: the encoder's shape, and the precision of its products."""
+    """How texts are read: the encoder, its classes, and the precision of its products."""
 
-    encoder: str
-    pooling: str
+    encoder: EncoderSource
     classes: int
-    pad_token_id: int
     precision: str
 
 
@@ -78,8 +78,9 @@ def guess_each(lessons: Sequence[Lesson], settings: RaySettings, what: str) -> l
 
 def states_of(
     tokens: TokenIds, weights: dict[str, Any] | None, reading: Reading, settings: RaySettings, what: str
-) -> Floats:
-    """Pooled states (texts, hidden) of an encoder: of these tensors, or as pretrained.
+) -> tuple[Floats, float]:
+    """Pooled states (texts, hidden) of an encoder: of these tensors, or as pretrained; and how many tokens a second
+    the cluster read, starts of processes left out.
 
     Raises:
         EngineError: a reader was lost too often, or has a fault.
@@ -89,10 +90,13 @@ def states_of(
     share = _share(settings, len(chunks))
     kept = None if weights is None else ray.put({name: tensor.numpy() for name, tensor in weights.items()})
     jobs = [(kept, ray.put(tokens.take(chunk)), reading, share[0]) for chunk in chunks]
-    states = np.concatenate(_side_by_side(_states, jobs, settings, share, what))
+    parts = _side_by_side(_states, jobs, settings, share, what)
+    states = np.concatenate([part for part, _ in parts])
     found = np.empty_like(states)
     found[order] = states
-    return found
+    at_once = min(len(chunks), max(1, places(settings) // max(1, share[1] or share[0])))
+    seconds = sum(seconds for _, seconds in parts) / at_once
+    return found, float(tokens.lengths.sum()) / max(seconds, 1e-3)
 
 
 def _side_by_side(
@@ -147,17 +151,22 @@ def _guess(lesson: Lesson) -> Floats:
     return learn(lesson).predict(lesson.guessed)
 
 
-def _states(weights: dict[str, Any] | None, tokens: TokenIds, reading: Reading, cores: int) -> Floats:
+def _states(weights: dict[str, Any] | None, tokens: TokenIds, reading: Reading, cores: int) -> tuple[Floats, float]:
+    """Pooled states of the texts, and the seconds that reading them took."""
     torch.set_num_threads(cores)
     device = _device()
-    model = load_encoder(reading.encoder, reading.classes, reading.pooling, dropout=0.0, seed=0)
+    how = reading.encoder.conventions
+    model = load_encoder(reading.encoder.name, reading.classes, how.pooling, 0.0, seed=0, normalise=how.normalise)
     if weights is not None:
         model.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
     bf16 = in_bfloat16(device, reading.precision)
-    found = features(model.to(device), tokens, reading.pad_token_id, device, bf16)
+    model = model.to(device)
+    began_s = time.monotonic()
+    found = features(model, tokens, reading.encoder.pad_token_id, device, bf16)
+    seconds = time.monotonic() - began_s
     del model
     _hand_back(device)
-    return found
+    return found, seconds
 
 
 def _hand_back(device: torch.device) -> None:

@@ -12,24 +12,22 @@ flatters, as the labels reached their teachers; confidence comes from labels tha
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from tlnlp.model.combine import Floats, combine, expected_error, softmax
+from tlnlp.model.combine import Floats, combine, expected_error
 from tlnlp.model.encode import TokenIds
 from tlnlp.model.ngram import NgramView
 from tlnlp.progress import say
 from tlnlp.train.examples import Examples
 from tlnlp.train.fit import Fit
-from tlnlp.train.head import linear_head
+from tlnlp.train.head import LinearHead, linear_head, with_head
 from tlnlp.train.ray_job import FitResult
 from tlnlp.train.run import Run, pupil
-from tlnlp.train.spread import neighbourhood, spread
+from tlnlp.train.spread import label_documents
 from tlnlp.train.tasks import guess_each, learn, states_of
 from tlnlp.train.told import Documents, Told, lesson_from_told, sureness
 from tlnlp.train.trust import Trust, disagreement
@@ -55,7 +53,7 @@ class Guesses:
     told: Told
     ngram: Floats
     both: Floats
-    head: tuple[NDArray[np.float32], NDArray[np.float32]]
+    head: LinearHead
     encoder_of_labels: Floats
     ngram_of_labels: Floats
     weights: tuple[float, float]
@@ -66,8 +64,7 @@ class Guesses:
 
     def headed(self, weights: dict[str, Any]) -> dict[str, Any]:
         """The tensors of the encoder, with the head that fits these guesses."""
-        weight, bias = self.head
-        return weights | {"head.weight": torch.from_numpy(weight), "head.bias": torch.from_numpy(bias)}
+        return with_head(weights, self.head)
 
 
 def guesses_of(
@@ -82,15 +79,14 @@ def guesses_of(
     views learn from that and from what ``earlier`` rounds were told. Raises EngineError."""
     what, examples, count = f"round {round_number}", run.examples, len(documents)
     texts = documents.cut + examples.cut
-    states = run.kept.array(f"states-{round_number}", lambda: _read(run, weights, texts, f"{what}: reading"))
+    states = read_states(run, f"states-{round_number}", weights, texts, f"{what}: reading")
     known = examples.known(count)
-    said = spread(neighbourhood(states), known)[:count]
-    near = trust.near(said)
+    near = trust.near(label_documents(states, LinearHead.of(weights), known)[:count])
     before = (earlier or Told([], near[:0])).besides(documents.texts)
     ngram, ngram_of_labels = _ngrams(run, Told(documents.texts, near), before, f"{what}: n-grams")
     pair = trust.weights(near, ngram)
     head = _head(states, np.vstack([near, known[count:]]), run.settings.seed)
-    of_labels = softmax(states[count:] @ head[0].T.astype(np.float64) + head[1])
+    of_labels = head.predict(states[count:])
     both = combine(near, ngram, *pair)
     told = Told(documents.texts, near) + before
     return Guesses(documents, told, ngram, both, head, of_labels, ngram_of_labels, pair)
@@ -106,9 +102,7 @@ def pupil_of(run: Run, round_number: int, teacher: dict[str, Any], guesses: Gues
     steps = run.kept.note(f"{key}-steps", lambda: {"steps": max(1, crops // recipe.batch_size)})["steps"]
     tokens, targets, weights = learned_from(guesses, examples)
     fit = Fit(
-        encoder=settings.encoder,
-        pooling=settings.pooling,
-        pad_token_id=examples.reader.pad_token_id,
+        encoder=examples.reader.encoder,
         edges=examples.reader.cut.edges,
         tokens=tokens,
         targets=targets,
@@ -144,14 +138,21 @@ def _ngrams(run: Run, told: Told, before: Told, what: str) -> tuple[Floats, Floa
     return ngram, np.mean([found[:labels] for found in guessed], axis=0)
 
 
-def _read(run: Run, weights: dict[str, Any], tokens: TokenIds, what: str) -> Floats:
-    began_s = time.monotonic()
-    states = states_of(tokens, weights, run.examples.reading(run.settings), run.settings.ray, what)
-    run.pace.has_read(int(tokens.lengths.sum()), time.monotonic() - began_s)
-    return states
+def read_states(run: Run, key: str, weights: dict[str, Any] | None, tokens: TokenIds, what: str) -> Floats:
+    """Pooled states (texts, hidden) by an encoder of these tensors, or as pretrained; read once under a key.
+
+    Raises EngineError.
+    """
+
+    def read() -> Floats:
+        states, rate = states_of(tokens, weights, run.examples.reading(run.settings), run.settings.ray, what)
+        run.pace.has_read_at(rate)
+        return states
+
+    return run.kept.array(key, read)
 
 
-def _head(states: Floats, said: Floats, seed: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _head(states: Floats, said: Floats, seed: int) -> LinearHead:
     """A linear head that says of texts, by their states, what was said of them."""
     count = min(OF_HEAD, len(states))
     chosen = np.random.default_rng((seed, 8)).permutation(len(states))[:count]
@@ -160,7 +161,7 @@ def _head(states: Floats, said: Floats, seed: int) -> tuple[NDArray[np.float32],
     rows, of = np.nonzero(said[chosen] > 1.0 / (100 * classes))
     head = linear_head(states[chosen][rows], of, classes, said[chosen][rows, of].astype(np.float32))
     if head is None:
-        return np.zeros((classes, states.shape[1]), dtype=np.float32), np.zeros(classes, dtype=np.float32)
+        return LinearHead(np.zeros((classes, states.shape[1]), np.float32), np.zeros(classes, np.float32))
     return head
 
 

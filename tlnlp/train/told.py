@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,14 @@ class Documents:
 
     def first(self, count: int) -> Documents:
         return Documents(self.texts[:count], self.whole[:count], self.cut[:count])
+
+
+def cut_documents(texts: Sequence[str], examples: Examples, settings: FinetuneSettings) -> Documents:
+    """Tokenise documents: whole for learning, cut to ``teaching.read_tokens`` for reading."""
+    reader = examples.reader
+    prepared = reader.prepare(texts)
+    cut = replace(reader.cut, max_length=min(settings.teaching.read_tokens, reader.max_length))
+    return Documents(prepared, TokenIds.of(reader.whole.encode(prepared)), TokenIds.of(cut.encode(prepared)))
 
 
 @dataclass(frozen=True)

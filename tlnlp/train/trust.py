@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,15 +17,14 @@ from tlnlp.model.combine import (
     sharpness_for,
     softmax,
 )
-from tlnlp.model.encode import TokenIds
 from tlnlp.train.crossval import CrossValidation
 from tlnlp.train.examples import Examples
-from tlnlp.train.kept import Kept
-from tlnlp.train.ray_job import FitResult
-from tlnlp.train.spread import neighbourhood, spread
-from tlnlp.train.tasks import guess_each, states_of
+from tlnlp.train.spread import label_documents
+from tlnlp.train.tasks import guess_each
 from tlnlp.train.told import Documents, Told, lesson_from_told
 
+# Pooled states of documents and labelled texts in the space of the fit of one fold, by its position.
+States = Callable[[int], NDArray[np.float64]]
 # What spreading says by itself of how often it is wrong counts as so many held-out labels do.
 OWN_WORD = 8
 # The better the texts of a class are drawn together, the surer spreading is, and no longer with reason: a taught
@@ -97,22 +96,24 @@ class HeldOut:
 
 
 def measure(
-    examples: Examples, settings: FinetuneSettings, found: CrossValidation, documents: Documents, kept: Kept
+    examples: Examples, settings: FinetuneSettings, found: CrossValidation, documents: Documents, states: States
 ) -> HeldOut:
     """Each label is told in the space of the fit that did not see it, by the labels that this fit saw, and by n-grams
     that learned from the documents there.
+
+    Args:
+        states: reads documents and labelled texts, (documents + labels, hidden), in the space of a fold's fit.
 
     Raises:
         EngineError.
     """
     count, held = len(documents), found.held
-    said = _spread(examples, settings, found, documents.cut, kept)
+    said = _told_in_folds(examples, found, count, states)
     near = _of_held_out(found, {fold: of_all[count:] for fold, of_all in said.items()})
     wrong = near[held].argmax(axis=1) != examples.targets[held]
     error = drawn_error(wrong, float(np.mean([expected_error(of_all[:count]) for of_all in said.values()])))
     told = {fold: sharpened(of_all, error, of=of_all[:count]) for fold, of_all in said.items()}
-    of_documents = {fold: of_all[:count] for fold, of_all in told.items()}
-    ngram = kept.array("fold-ngrams", partial(_ngrams, examples, settings, found, documents, of_documents))
+    ngram = _ngrams(examples, settings, found, documents, {fold: of_all[:count] for fold, of_all in told.items()})
     calibrated = _of_held_out(found, {fold: of_all[count:] for fold, of_all in told.items()})
     share = fit_share(calibrated[held], ngram[held], examples.one_hot[held].astype(np.float64))
     # Error falls about as the root of labels, and the fit on all has more of them than those that leave some out.
@@ -133,21 +134,13 @@ def _of_held_out(found: CrossValidation, said: dict[int, Floats]) -> Floats:
     return held_out
 
 
-def _spread(
-    examples: Examples, settings: FinetuneSettings, found: CrossValidation, documents: TokenIds, kept: Kept
-) -> dict[int, Floats]:
-    """What spreading says of documents and of the labels after them, by the fold that is held out."""
-    texts, said = documents + examples.cut, dict[int, Floats]()
-    for fold, fit in zip(found.measured, found.fits, strict=True):
-        states = kept.array(f"fold-{fold}", partial(_states_of_fit, examples, settings, texts, fit))
-        said[fold] = spread(neighbourhood(states), examples.known(len(documents), found.folds != fold))
+def _told_in_folds(examples: Examples, found: CrossValidation, documents: int, states: States) -> dict[int, Floats]:
+    """What is said of documents and of the labels after them, by the fold that is held out."""
+    said = dict[int, Floats]()
+    for position, fold in enumerate(found.measured):
+        known = examples.known(documents, found.folds != fold)
+        said[fold] = label_documents(states(position), found.heads[position], known)
     return said
-
-
-def _states_of_fit(
-    examples: Examples, settings: FinetuneSettings, texts: TokenIds, fit: FitResult
-) -> NDArray[np.float64]:
-    return states_of(texts, fit.weights, examples.reading(settings), settings.ray, "held-out labels among documents")
 
 
 def _ngrams(

@@ -1,0 +1,250 @@
+"""How an encoder wants to be used, read from its own files before any of its weights are.
+
+The files are those of sentence-transformers (``modules.json``, ``1_Pooling/config.json``,
+``config_sentence_transformers.json``, ``sentence_bert_config.json``) beside the ``config.json`` of transformers. An
+encoder without them is a plain one: mean over tokens, no prompt.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, RepositoryNotFoundError
+
+from tlnlp.errors import InputDataError
+
+POOLINGS = ("mean", "cls", "max")
+# Positions that a config.json without ``max_position_embeddings`` stands for.
+POSITIONS = {"bert": 512, "roberta": 512, "xlm-roberta": 512, "distilbert": 512, "mpnet": 512, "modernbert": 8192}
+# These count positions from the id of the padding token on, so that many at the front are never used.
+RESERVES_POSITIONS = {"roberta", "xlm-roberta", "mpnet"}
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+UNSAFE_WEIGHTS = "pytorch_model.bin"
+# sentence-transformers names the file by the type of the model, or used to.
+SENTENCE_CONFIGS = tuple(
+    f"sentence_{kind}_config.json" for kind in ("bert", "roberta", "distilbert", "xlm-roberta", "camembert")
+)
+_ONE_OF_EACH = {
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_max_tokens": "max",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
+    "pooling_mode_weightedmean_tokens": "weightedmean",
+    "pooling_mode_lasttoken": "lasttoken",
+}
+
+
+@dataclass(frozen=True)
+class Conventions:
+    """How a text becomes one vector.
+
+    ``pooling``: of token states: mean, cls (the first) or max; ``prompt`` stands before each text; ``normalise``: the
+    vector is scaled to one length; ``lower_case``: the text is lower-cased, whatever the tokenizer does;
+    ``max_length``: the longest input in tokens, prompt and special tokens included.
+    """
+
+    pooling: str
+    prompt: str
+    normalise: bool
+    lower_case: bool
+    max_length: int
+
+
+@dataclass(frozen=True)
+class EncoderSource:
+    """A pretrained encoder: its name (a folder, URI or name), how it is used, and the token that pads a batch."""
+
+    name: str
+    conventions: Conventions
+    pad_token_id: int
+
+
+def read_conventions(
+    source: str | Path,
+    *,
+    pooling: str | None = None,
+    prompt: str | None = None,
+    normalise: bool | None = None,
+    lower_case: bool | None = None,
+    name: str | None = None,
+) -> Conventions:
+    """Read how an encoder is used from its JSON files; what is given here goes before what they say.
+
+    ``max_length`` is what the encoder's positions allow. ``max_seq_length`` of sentence-transformers does not lower it:
+    that is a default of inference, often far below what the encoder takes.
+
+    Args:
+        source: the encoder's folder, or its name on a model hub.
+        name: what errors call the encoder, where that is not its folder.
+
+    Raises:
+        InputDataError: a file cannot be read, or the encoder is one that tlnlp does not support: its type, pooling or
+            modules, weights that are not safetensors, code that comes with it.
+    """
+    files = _Files(str(source), name or str(source))
+    config = files.read("config.json")
+    if config is None:
+        raise files.fault(
+            "there is no config.json",
+            "give a folder with config.json, model.safetensors and tokenizer.json, "
+            "or set HF_HUB_OFFLINE=0 to fetch a name from a model hub",
+        )
+    _refuse_model(files, config)
+    modules = _modules(files)
+    if pooling is None:
+        pooling = _pooling(files, modules)
+    return Conventions(
+        pooling,
+        _prompt(files, modules) if prompt is None else prompt,
+        "Normalize" in modules if normalise is None else normalise,
+        _lower_case(files) if lower_case is None else lower_case,
+        _max_length(files, config),
+    )
+
+
+@dataclass(frozen=True)
+class _Files:
+    """The JSON files of an encoder, in a folder or on a model hub."""
+
+    source: str
+    name: str
+
+    def fault(self, what: str, then: str) -> InputDataError:
+        return InputDataError(f"encoder {self.name!r}: {what}; {then}")
+
+    def has(self, name: str) -> bool:
+        return (Path(self.source) / name).is_file()
+
+    @property
+    def is_folder(self) -> bool:
+        return Path(self.source).is_dir()
+
+    def read(self, name: str, kind: type = dict) -> Any:
+        """The content of a file, None where there is none. Raises InputDataError: not JSON, or of another kind."""
+        path = self._path(name)
+        if path is None:
+            return None
+        try:
+            content = json.loads(path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise self.fault(
+                f"{name} is not readable JSON ({type(error).__name__})", "fetch the encoder again"
+            ) from error
+        if not isinstance(content, kind):
+            raise self.fault(
+                f"{name} holds a {type(content).__name__}, not a {kind.__name__}", "fetch the encoder again"
+            )
+        return content
+
+    def _path(self, name: str) -> Path | None:
+        if self.is_folder:
+            return Path(self.source) / name if self.has(name) else None
+        try:
+            return Path(hf_hub_download(self.source, name))
+        except (EntryNotFoundError, RepositoryNotFoundError, HFValidationError):
+            return None  # Offline: what was never fetched counts as absent.
+        except (HfHubHTTPError, OSError) as error:
+            what = f"{name} cannot be fetched from the model hub ({type(error).__name__})"
+            raise self.fault(what, "try again, or give a folder") from error
+
+
+def _refuse_model(files: _Files, config: Mapping[str, Any]) -> None:
+    if "auto_map" in config:
+        raise files.fault("it comes with code of its own (auto_map in config.json), which is never run", _OTHER)
+    kind = config.get("model_type")
+    if kind not in POSITIONS:
+        raise files.fault(
+            f"model_type {kind!r} of config.json is not supported", f"choose one of {', '.join(POSITIONS)}"
+        )
+    if not files.is_folder or any(files.has(name) for name in WEIGHTS):
+        return  # Of a name on a hub, transformers refuses other weights as it loads them.
+    if files.has(UNSAFE_WEIGHTS):
+        raise files.fault(
+            f"its weights are a pickle ({UNSAFE_WEIGHTS}), which is never opened", "save them as safetensors"
+        )
+    raise files.fault("there is no model.safetensors", "fetch the encoder again")
+
+
+def _modules(files: _Files) -> dict[str, str]:
+    """The folder of each module by its class, in their order. Raises InputDataError: one that is not supported."""
+    written = files.read("modules.json", list)
+    if written is None:
+        return {}
+    try:
+        modules = {str(module["type"]).rpartition(".")[2]: str(module["path"]) for module in written}
+    except (TypeError, KeyError) as error:
+        raise files.fault("modules.json is no list of modules with type and path", "fetch the encoder again") from error
+    kinds = [str(module["type"]).rpartition(".")[2] for module in written]
+    if kinds[:1] != ["Transformer"] or kinds[1:] not in ([], ["Pooling"], ["Pooling", "Normalize"]):
+        odd = next((kind for kind in kinds if kind not in ("Transformer", "Pooling", "Normalize")), " > ".join(kinds))
+        raise files.fault(
+            f"modules.json: {odd} is not supported (only Transformer, Pooling, Normalize, in this order)", _OTHER
+        )
+    if modules["Transformer"]:
+        raise files.fault(f"modules.json keeps the network in the folder {modules['Transformer']}", "give that folder")
+    return modules
+
+
+def _pooling(files: _Files, modules: Mapping[str, str]) -> str:
+    folder = modules.get("Pooling", "1_Pooling")
+    name = f"{folder}/config.json"
+    written = files.read(name)
+    if written is None:
+        return "mean"
+    modes = written.get("pooling_mode", [mode for key, mode in _ONE_OF_EACH.items() if written.get(key)] or "mean")
+    modes = [modes] if isinstance(modes, str) else modes
+    if not isinstance(modes, list) or len(modes) != 1 or modes[0] not in POOLINGS:
+        said = " with ".join(map(str, modes)) if isinstance(modes, list) else repr(modes)
+        raise files.fault(
+            f"pooling {said} of {name} is not supported",
+            f"choose another encoder, or say by `pooling` which of {', '.join(POOLINGS)} to use in its place",
+        )
+    return str(modes[0])
+
+
+def _prompt(files: _Files, modules: Mapping[str, str]) -> str:
+    """The prompt that stands before a text when none is asked for by name."""
+    written = files.read(name := "config_sentence_transformers.json") or {}
+    default = written.get("default_prompt_name")
+    if default is None:
+        return ""
+    prompts = written.get("prompts")
+    prompt = prompts.get(default) if isinstance(prompts, dict) and isinstance(default, str) else None
+    if not isinstance(prompt, str):
+        raise files.fault(f"{name}: default_prompt_name {default!r} is none of its prompts", "set `prompt`")
+    pooling = files.read(f"{modules.get('Pooling', '1_Pooling')}/config.json") or {}
+    if prompt and not pooling.get("include_prompt", True):
+        raise files.fault("its pooling leaves the prompt out (include_prompt is false), which is not supported", _OTHER)
+    return prompt
+
+
+def _lower_case(files: _Files) -> bool:
+    for name in SENTENCE_CONFIGS:
+        if (written := files.read(name)) is not None:
+            return _flag(files, name, written, "do_lower_case")
+    return False
+
+
+def _flag(files: _Files, name: str, written: Mapping[str, Any], key: str) -> bool:
+    value = written.get(key, False)
+    if not isinstance(value, bool):
+        raise files.fault(f"{name}: {key} is {value!r}, neither true nor false", "correct the file")
+    return value
+
+
+def _max_length(files: _Files, config: Mapping[str, Any]) -> int:
+    kind = config["model_type"]
+    positions = config.get("max_position_embeddings", POSITIONS[kind])
+    # MPNet counts from 1 on, whatever its config says.
+    padding = config.get("pad_token_id", 1) if kind in ("roberta", "xlm-roberta") else 1
+    if not isinstance(positions, int) or not isinstance(padding, int):
+        raise files.fault("config.json: max_position_embeddings and pad_token_id must be numbers", "correct the file")
+    return positions - (padding + 1) if kind in RESERVES_POSITIONS else positions
+
+
+_OTHER = "choose another encoder"

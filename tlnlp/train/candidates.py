@@ -1,0 +1,139 @@
+"""What is learned from labels alone: a linear head on the encoder as it was pretrained, or an encoder that moves.
+
+A strong encoder may know all that a few labels can say, and moving it then loses some of that; another has to move far
+(the kinds of questions in TREC: 57 % of texts as pretrained, 87 % after 40 steps, 8 labels a class). Both are
+cross-validated on the same parts of the labels, and the better one goes on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tlnlp.model.combine import log_loss
+from tlnlp.model.reference import load_encoder
+from tlnlp.progress import say
+from tlnlp.train import ray_job
+from tlnlp.train.crossval import (
+    CURVE_FOLDS,
+    CURVE_SHARES,
+    FEW_LABELS_HALVED,
+    CrossValidation,
+    cross_validate,
+    cross_validate_frozen,
+    fold_count,
+)
+from tlnlp.train.fit import Fit
+from tlnlp.train.frozen import Frozen, ProbeRecipe, fit_probe
+from tlnlp.train.head import with_head
+from tlnlp.train.ray_job import FitResult
+from tlnlp.train.run import FIT, Run
+
+# With documents to learn from, fits that move the encoder may take so much of the time that is left.
+MOVING_SHARE = 0.15
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """``fit``: of all labels; ``found``: its cross-validation, None where too few labels could be held out."""
+
+    fit: FitResult
+    found: CrossValidation | None
+
+
+def best_candidate(run: Run, frozen: Frozen, *, with_documents: bool) -> Candidate:
+    """Fit both kinds of model where there is time for it, and return the better one.
+
+    Raises:
+        EngineError.
+        BudgetError: the rest would cost more than the budget has left.
+    """
+    still = cross_validate_frozen(run.examples, run.settings.seed, frozen)
+    if still is not None and with_documents and (seconds := _moving_s(run)) > MOVING_SHARE * run.pace.left_s:
+        say(f"the encoder stays as pretrained at first: moving it on labels would take {seconds:.0f} s of the budget")
+        return _unmoved(run, frozen, still)
+    moved = _moved(run)
+    if still is None or moved.found is None:
+        return moved
+    beside = cross_validate_frozen(run.examples, run.settings.seed, frozen, fold_count(len(run.examples.texts)))
+    if beside is None or _moved_is_better(run, moved.found, beside):
+        return moved
+    return _unmoved(run, frozen, still)
+
+
+def _moved_is_better(run: Run, moved: CrossValidation, still: CrossValidation) -> bool:
+    """By the held-out labels that are right; of as many, by their log-loss."""
+    targets = run.examples.targets
+    right, before = float(moved.hits(targets).mean()), float(still.hits(targets).mean())
+    truth = run.examples.one_hot.astype(np.float64)
+    losses = [log_loss(found.encoder[found.held], truth[found.held]) for found in (moved, still)]
+    better = right > before or (right == before and losses[0] < losses[1])
+    run.ledger.results["candidates"] = {"moved": round(right, 4), "as_pretrained": round(before, 4)}
+    say(
+        f"held-out labels right: {right:.1%} by an encoder that moved, {before:.1%} as it was pretrained; "
+        f"{'the former' if better else 'the latter'} goes on"
+    )
+    return better
+
+
+def _unmoved(run: Run, frozen: Frozen, found: CrossValidation) -> Candidate:
+    """The pretrained encoder under the head that cross-validation prefers."""
+    examples, source = run.examples, run.examples.reader.encoder
+    head = fit_probe(frozen, examples, found.recipe or ProbeRecipe())
+    how = source.conventions
+    model = load_encoder(source.name, len(examples.classes), how.pooling, 0.0, seed=0, normalise=how.normalise)
+    weights = {name: tensor.detach() for name, tensor in model.state_dict().items()}
+    fit = FitResult(with_head(weights, head), np.zeros((0, len(examples.classes))), 0)
+    run.ledger.results["fit"] = fit.to_json()
+    return Candidate(fit, found)
+
+
+def _moved(run: Run) -> Candidate:
+    """Encoders that learn from labels: of each fold, and of all labels."""
+    run.budget.refuse(0.0, "before the first fit")
+    settings, examples = run.settings, run.examples
+    whole = examples.fit(settings, np.arange(len(examples.texts)), np.zeros(0, dtype=np.int64), settings.seed)
+    small = settings.ray.workers == 1 and _tokens(whole) <= settings.ray.job_tokens
+    with run.ledger.stage("cross_validation"):
+        found, others = cross_validate(examples, settings, run.kept, [whole] if small else [])
+    if found is not None:
+        _note_pace(run, found)
+    with run.ledger.stage("fit"):
+        expected = sum(one.seconds for one in found.fits) / len(found.fits) if found is not None else 0.0
+        run.budget.refuse(expected, "before the fit on all labels")
+        result = others[0] if others else run.fit(FIT, whole, "training")
+    run.ledger.results["fit"] = result.to_json()
+    if result.rate > 0 and not others:
+        run.pace.has_run_a_job(result.seconds - result.steps / result.rate)
+        # A job like those that learn from documents says more of their pace than fits side by side.
+        run.pace.has_learned_labels(result.rate * _tokens_a_step(run))
+    return Candidate(result, found)
+
+
+def _moving_s(run: Run) -> float:
+    """Seconds that fits of the folds and of all labels would take, by how fast the labels were read."""
+    examples, settings = run.examples, run.settings
+    everything = np.arange(len(examples.texts))
+    tokens = _tokens(examples.fit(settings, everything, everything[:0], settings.seed))
+    return (fold_count(len(examples.texts)) + 1) * tokens / run.pace.learning
+
+
+def _tokens(fit: Fit) -> float:
+    """Tokens that a fit learns from."""
+    return fit.steps * fit.recipe.batch_size * float(np.minimum(fit.tokens.lengths, fit.crop_tokens).mean())
+
+
+def _note_pace(run: Run, found: CrossValidation) -> None:
+    places = ray_job.places(run.settings.ray)
+    rate = float(np.mean([fit.rate for fit in found.fits])) * min(len(found.fits), places)
+    run.pace.has_learned_labels(rate * _tokens_a_step(run))
+    if len(run.examples.texts) > FEW_LABELS_HALVED:
+        # The learning curve of the report: so many fits more, each of so many of the steps.
+        seconds = float(np.mean([fit.seconds for fit in found.fits]))
+        run.pace.reserve(sum(CURVE_SHARES) * CURVE_FOLDS * seconds / places)
+
+
+def _tokens_a_step(run: Run) -> float:
+    recipe, lengths = run.settings.training, run.examples.whole.lengths
+    return float(np.minimum(lengths, recipe.crop_tokens).mean()) * recipe.batch_size
