@@ -97,7 +97,7 @@ class FinetuneSettings(LabelSettings):
     time_budget_s: float = Field(1200.0, gt=0)
     registry: Uri = f"{DEFAULT_WORKSPACE}/registry"
     model: str = "classifier"
-    encoder: str = "all-minilm-l6-v2"
+    encoder: str = "auto"
     pooling: Literal["auto", "mean", "cls", "max"] = "auto"
     prompt: str | None = None
     normalise: bool | None = None

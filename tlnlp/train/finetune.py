@@ -28,12 +28,14 @@ from tlnlp.progress import say
 from tlnlp.registry import ModelVersion, Registry, check_name
 from tlnlp.storage import Storage
 from tlnlp.train import assemble, ray_job
+from tlnlp.train.choose import candidates, choose
 from tlnlp.train.examples import Examples, Reader
 from tlnlp.train.learn import Learned, learn
 from tlnlp.train.metrics import Evaluation
 from tlnlp.train.pace import Pace
 from tlnlp.train.run import Run
 from tlnlp.train.summary import held_out_figures, make_report
+from tlnlp.train.tasks import warm_up
 
 
 @dataclass(frozen=True)
@@ -81,30 +83,56 @@ def finetune(settings: FinetuneSettings) -> FinetuneResult:
         with ledger.stage("labels"):
             labelled = _read_sound(settings, ledger)
         pool = _read_pool(settings, labelled, ledger)
+        pace = Pace(settings.time_budget_s, started)
         with tempfile.TemporaryDirectory(prefix="tlnlp-bundle-") as scratch:
-            folder = Path(scratch)
-            examples = Examples.make(labelled, Reader.make(settings, folder), settings.class_descriptions)
-            storage, name = _where(settings, registry), _run_name(settings, examples, labelled, pool)
-            pace = Pace(settings.time_budget_s, started)
-            run = Run(settings, examples, storage, name, ledger, budget, pace)
+            runs = {
+                name: _run_of(name, settings, labelled, pool, Path(scratch), (ledger, budget, pace))
+                for name in candidates(settings, labelled.texts)
+            }
             with ray_job.cluster(settings.ray):
                 ray_job.scaling(settings.ray)  # Refuse what cannot be run before anything is.
+                warm_up(settings.ray)
+                with ledger.stage("encoder"):
+                    run, tried = choose(runs)
                 run, learned = learn(run, pool)
-                examples = run.examples
                 with ledger.stage("report"):
-                    figures = held_out_figures(examples, learned)
-                    report = make_report(settings, labelled, examples, learned, pool, run.kept)
+                    figures = held_out_figures(run.examples, learned)
+                    report = make_report(run.settings, labelled, run.examples, learned, pool, run.kept)
+                    report["encoders"] = ledger.results["encoders"] = [one.to_json() for one in tried]
+            folder = _folder(Path(scratch), run.settings.encoder)
             with ledger.stage("bundle"):
-                _assemble(settings, labelled, examples, learned, figures, report, folder, ledger)
+                _assemble(run.settings, labelled, run.examples, learned, figures, report, folder, ledger)
             with ledger.stage("register"):
                 version = registry.publish(settings.model, folder)
-        run.forget()
+        for one in runs.values():
+            one.forget()
         ledger.counts |= {"version": version.version, "steps": learned.steps}
     seconds = time.monotonic() - started
     say(f"registered {version.name}@{version.version}")
     return FinetuneResult(
         version, ledger.run_id, len(labelled.examples), labelled.classes, learned.steps, seconds, figures, ledger.cost
     )
+
+
+def _run_of(
+    encoder: str,
+    settings: FinetuneSettings,
+    labelled: LabelledSet,
+    pool: Pool | None,
+    scratch: Path,
+    beside: tuple[Ledger, Budget, Pace],
+) -> Run:
+    """The run with this encoder; its tokenizer lies in a folder of the encoder's name, where the bundle is made."""
+    named = settings.model_copy(update={"encoder": encoder})
+    folder = _folder(scratch, encoder)
+    folder.mkdir()
+    examples = Examples.make(labelled, Reader.make(named, folder), named.class_descriptions)
+    storage = Storage(settings.ray.storage or Registry(settings.registry).storage.at(settings.model).url("training"))
+    return Run(named, examples, storage, _run_name(named, examples, labelled, pool), *beside)
+
+
+def _folder(scratch: Path, encoder: str) -> Path:
+    return scratch / hashlib.sha256(encoder.encode()).hexdigest()[:16]
 
 
 def _check_batches(settings: FinetuneSettings) -> None:
@@ -184,11 +212,6 @@ def _assemble(
     }
     parity = assemble.write_bundle(folder, spec, learned.weights, learned.ngram, training, examples.cut)
     say(f"bundle: exported graph within {parity:.1e} of torch")
-
-
-def _where(settings: FinetuneSettings, registry: Registry) -> Storage:
-    """Where the run keeps what it has finished."""
-    return Storage(settings.ray.storage or registry.storage.at(settings.model).url("training"))
 
 
 def _run_name(settings: FinetuneSettings, examples: Examples, labelled: LabelledSet, pool: Pool | None) -> str:

@@ -58,6 +58,17 @@ class Lesson:
     features: int = FEATURES
 
 
+def warm_up(settings: RaySettings) -> None:
+    """Have a process of the cluster for each core import what tasks need, side by side and before it is asked for."""
+    remote: Any = ray.remote(num_cpus=1, max_calls=0)(_import)
+    for _ in range(min(places(settings), MAX_CORES_A_TASK)):
+        remote.remote()
+
+
+def _import() -> None:
+    """Nothing: that it can run means that this module has been imported."""
+
+
 def fit_each(fits: Sequence[Fit], settings: RaySettings, what: str) -> list[FitResult]:
     """Run fits side by side, each on a share of the cluster; a task that is lost is started again.
 
