@@ -17,8 +17,9 @@ from transformers import AutoModel, AutoTokenizer
 
 from tlnlp.errors import InputDataError
 from tlnlp.model import catalogue
+from tlnlp.model.conventions import read_conventions
 from tlnlp.model.dequantise import Use, check_agreement, dequantise, read_weights
-from tlnlp.model.reference import load_encoder, max_positions
+from tlnlp.model.reference import load_encoder
 
 USE = Use(heads=2, max_length=128, prompts={"query": "query: ", "passage": "passage: "})
 
@@ -75,7 +76,8 @@ def test_a_folder_opens_in_transformers_as_in_tlnlp(graph: Path, tokenizer: Path
     assert (fast.pad_token, fast.cls_token, fast.sep_token) == ("[PAD]", "[CLS]", "[SEP]")
     assert (fast.pad_token_id, fast.model_max_length) == (0, 128)
     assert AutoModel.from_pretrained(folder).config.num_attention_heads == 2
-    assert max_positions(str(folder)) == 128
+    how = read_conventions(folder)
+    assert (how.pooling, how.prompt, how.normalise, how.max_length) == ("mean", "query: ", True, 128)
     assert load_encoder(str(folder), 3, "mean", None, 0).head.weight.shape == (3, 32)
     said = json.loads((folder / "config_sentence_transformers.json").read_text())
     assert said == {"prompts": {"query": "query: ", "passage": "passage: "}, "default_prompt_name": "query"}
