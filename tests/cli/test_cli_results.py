@@ -14,8 +14,8 @@ from pyspark.sql import SparkSession
 from tlnlp.cli import cli
 
 COMMANDS = [
-    "demo", "evaluate", "finetune", "labels", "models", "plan", "promote", "query", "report", "rollback", "runs",
-    "score", "warehouse",
+    "demo", "encoders", "evaluate", "finetune", "labels", "models", "plan", "promote", "query", "report", "rollback",
+    "runs", "score", "warehouse",
 ]  # fmt: skip
 
 
@@ -25,7 +25,7 @@ def test_the_commands_and_their_common_options() -> None:
     assert sorted(cli.commands) == COMMANDS
     for name in COMMANDS:
         assert f"\n  {name} " in told.out
-    inner = [["labels", "check"], ["warehouse", "ddl"], ["warehouse", "announce"]]
+    inner = [["labels", "check"], ["warehouse", "ddl"], ["warehouse", "announce"], ["encoders", "fetch"]]
     for arguments in [[name] for name in COMMANDS if name not in ("labels", "warehouse")] + inner:
         shown = tlnlp(*arguments, "--help").out
         assert all(option in shown for option in ("--config", "--set", "--json", "--debug", "--workspace")), arguments

@@ -33,7 +33,7 @@ Array = NDArray[Any]
 MIN_COSINE = 0.99
 SPECIAL_TOKENS = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
 # An exporter spells the layer in the name of its product: /encoder/layer.3/attention/self/query/MatMul_quant
-_PRODUCT = re.compile(r"/(?:\w+/)*?(encoder/layer\.\d+/[\w/]+)/MatMul_quant$")
+_PRODUCT = re.compile(r"^/(encoder/layer\.\d+/[\w/]+)/MatMul_quant$")
 _PROBES = (
     "The bread was still warm at closing time.",
     "query: how do I return boots that are too small",

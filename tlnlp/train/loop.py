@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from tlnlp.train.fit import Fit, Learner
 from tlnlp.train.pace import Stopwatch
+from tlnlp.train.shipped import laid
 
 STATE_FILE = "state.safetensors"
 STEP_FILE = "step.json"
@@ -25,8 +27,10 @@ PREDICTIONS_FILE = "predictions.safetensors"
 
 
 def train_worker(config: dict[str, Any]) -> None:
-    """Entry point of a worker; ``config``: ``fit`` (object reference), ``progress`` (actor), ``checkpoint_every_s``."""
+    """Entry point of a worker; ``config``: ``fit`` (object reference), ``encoder`` (as ``ship`` returned it),
+    ``progress`` (actor), ``checkpoint_every_s``."""
     fit: Fit = ray.get(config["fit"])
+    fit = replace(fit, encoder=laid(fit.encoder, config["encoder"]))
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
     learner = Learner(fit, ray.train.torch.get_device(), (rank, world))

@@ -27,6 +27,7 @@ from tlnlp.s3 import is_s3, s3_of_environment
 from tlnlp.storage import Storage, local_path
 from tlnlp.train.fit import Fit
 from tlnlp.train.loop import PREDICTIONS_FILE, STATE_FILE, STEP_FILE
+from tlnlp.train.shipped import ship
 from tlnlp.train.side import Progress, train_worker
 
 POLL_S = 0.5
@@ -139,7 +140,12 @@ def run_fit(fit: Fit, settings: RaySettings, storage: Storage, run_name: str, wh
     actor: Any = ray.remote(num_cpus=0)(Progress).remote()
     trainer = TorchTrainer(
         train_worker,
-        train_loop_config={"fit": ray.put(fit), "progress": actor, "checkpoint_every_s": settings.checkpoint_every_s},
+        train_loop_config={
+            "fit": ray.put(fit),
+            "encoder": ship(fit.encoder.name),
+            "progress": actor,
+            "checkpoint_every_s": settings.checkpoint_every_s,
+        },
         scaling_config=config,
         run_config=ray.train.RunConfig(
             name=run_name,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from tlnlp.train.fit import Fit, Learner, features
 from tlnlp.train.pace import Stopwatch
 from tlnlp.train.precision import in_bfloat16
 from tlnlp.train.ray_job import FitResult, places, uses_gpu
+from tlnlp.train.shipped import ShippedEncoder, laid, lay, ship
 
 # Texts that a task reads; of like length, since neighbours are padded alike.
 CHUNK = 512
@@ -75,7 +76,8 @@ def fit_each(fits: Sequence[Fit], settings: RaySettings, what: str) -> list[FitR
         EngineError: a task was lost too often, or has a fault.
     """
     cores, gpus = _share(settings, len(fits))
-    results = _side_by_side(_fit_alone, [(ray.put(fit), cores) for fit in fits], settings, (cores, gpus), what)
+    jobs = [(ray.put(fit), ship(fit.encoder.name), cores) for fit in fits]
+    results = _side_by_side(_fit_alone, jobs, settings, (cores, gpus), what)
     return [
         FitResult({name: torch.tensor(array) for name, array in weights.items()}, held_out, fit.steps, seconds, rate)
         for fit, (weights, held_out, seconds, rate) in zip(fits, results, strict=True)
@@ -100,7 +102,8 @@ def states_of(
     chunks = [order[start : start + CHUNK] for start in range(0, len(order), CHUNK)]
     share = _share(settings, len(chunks))
     kept = None if weights is None else ray.put({name: tensor.numpy() for name, tensor in weights.items()})
-    jobs = [(kept, ray.put(tokens.take(chunk)), reading, share[0]) for chunk in chunks]
+    encoder = ship(reading.encoder.name)
+    jobs = [(kept, ray.put(tokens.take(chunk)), reading, encoder, share[0]) for chunk in chunks]
     parts = _side_by_side(_states, jobs, settings, share, what)
     states = np.concatenate([part for part, _ in parts])
     found = np.empty_like(states)
@@ -132,10 +135,10 @@ def _side_by_side(
         raise EngineError(_lost(what, error)) from error
 
 
-def _fit_alone(fit: Fit, cores: int) -> tuple[dict[str, Any], Floats, float, float]:
+def _fit_alone(fit: Fit, encoder: ShippedEncoder | str, cores: int) -> tuple[dict[str, Any], Floats, float, float]:
     began_s = time.monotonic()
     torch.set_num_threads(cores)
-    learner = Learner(fit, _device())
+    learner = Learner(replace(fit, encoder=laid(fit.encoder, encoder)), _device())
     learner.begin()
     watch = Stopwatch()
     for step, batch in learner.batches(0):
@@ -162,12 +165,14 @@ def _guess(lesson: Lesson) -> Floats:
     return learn(lesson).predict(lesson.guessed)
 
 
-def _states(weights: dict[str, Any] | None, tokens: TokenIds, reading: Reading, cores: int) -> tuple[Floats, float]:
+def _states(
+    weights: dict[str, Any] | None, tokens: TokenIds, reading: Reading, encoder: ShippedEncoder | str, cores: int
+) -> tuple[Floats, float]:
     """Pooled states of the texts, and the seconds that reading them took."""
     torch.set_num_threads(cores)
     device = _device()
     how = reading.encoder.conventions
-    model = load_encoder(reading.encoder.name, reading.classes, how.pooling, 0.0, seed=0, normalise=how.normalise)
+    model = load_encoder(lay(encoder), reading.classes, how.pooling, 0.0, seed=0, normalise=how.normalise)
     if weights is not None:
         model.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
     bf16 = in_bfloat16(device, reading.precision)

@@ -1,0 +1,95 @@
+"""A tiny encoder as an int8 graph in a jar, as e5-small-v2 is published, and a catalogue that knows it."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor, nn
+from transformers import BertModel, set_seed
+
+GRAPH, TOKENIZER = "tiny-q.onnx", "tiny-q-tokenizer.json"
+
+
+class _States(nn.Module):
+    """Token states of a BERT; written out, since the exporter does not follow how transformers makes its masks."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.embeddings, self.encoder = model.embeddings, model.encoder
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
+        mask = (1.0 - attention_mask[:, None, None, :].float()) * -1e9
+        embedded = self.embeddings(input_ids=input_ids, token_type_ids=token_type_ids)
+        states: Tensor = self.encoder(embedded, attention_mask=mask).last_hidden_state
+        return states
+
+
+def quantised(encoder: Path, folder: Path) -> tuple[Path, Path]:
+    """The int8 graph of an encoder, and the encoder as it was: biases drawn anew, since equal ones share a tensor."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    set_seed(3)
+    model = BertModel.from_pretrained(encoder, add_pooling_layer=False, attn_implementation="eager").eval()
+    for name, parameter in model.named_parameters():
+        if parameter.ndim == 1:
+            nn.init.normal_(parameter, mean=float("LayerNorm.weight" in name), std=0.1)
+        else:
+            nn.init.normal_(parameter, std=0.3)  # So that attention, and the number of its heads, counts.
+    model.save_pretrained(folder / "before")
+    names = ["input_ids", "attention_mask", "token_type_ids"]
+    ids = torch.ones((2, 8), dtype=torch.int64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            _States(model),
+            (ids, ids, torch.zeros_like(ids)),
+            str(folder / "fp32.onnx"),
+            dynamo=False,  # Only this exporter names nodes after layers, and old graphs are of it.
+            input_names=names,
+            output_names=["last_hidden_state"],
+            dynamic_axes={name: {0: "batch", 1: "tokens"} for name in [*names, "last_hidden_state"]},
+            opset_version=14,
+        )
+    quantize_dynamic(folder / "fp32.onnx", folder / GRAPH, per_channel=True, weight_type=QuantType.QInt8)
+    return folder / GRAPH, folder / "before"
+
+
+def jar(graph: Path, tokenizer: Path, path: Path) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.write(graph, GRAPH)
+        archive.write(tokenizer, TOKENIZER)
+    return path
+
+
+def catalogue(graph: Path, tokenizer: Path, path: Path, **changes: Any) -> Path:
+    """A catalogue file with one encoder, ``tiny``."""
+    maven = {
+        "artefact": "org.example:tiny:1.0",
+        "graph": GRAPH,
+        "graph_sha256": hashlib.sha256(graph.read_bytes()).hexdigest(),
+        "tokenizer": TOKENIZER,
+        "tokenizer_sha256": hashlib.sha256(tokenizer.read_bytes()).hexdigest(),
+        "heads": 2,
+    }
+    entry = {
+        "name": "tiny",
+        "package": None,
+        "hub": None,
+        "maven": maven,
+        "licence": "MIT",
+        "parameters": 30_000,
+        "layers": 2,
+        "languages": "none",
+        "max_length": 128,
+        "pooling": "mean",
+        "prompts": {"query": "query: "},
+        "tried": True,
+    }
+    path.write_text(yaml.safe_dump({"encoders": [entry | changes]}))
+    return path
