@@ -89,8 +89,12 @@ class FinetuneSettings(LabelSettings):
     """``unlabelled``: documents to learn from beside the labels, their text in ``text_column`` too.
 
     ``pooling`` to ``lower_case``: auto or None as the encoder's own files say (see ``tlnlp.model.conventions``).
-    ``max_length`` is lowered to what the encoder's positions allow.
+    ``max_length`` is lowered to what the encoder's positions allow. ``allow_unvalidated``: where ``labels`` is empty,
+    or a class has fewer than ``min_per_class``, documents and class names alone give a model that nothing vouches for.
     """
+
+    labels: Uri = ""
+    allow_unvalidated: bool = False
 
     class_descriptions: dict[str, str] = Field(default_factory=dict)
     unlabelled: Uri | None = None

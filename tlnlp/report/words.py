@@ -14,7 +14,16 @@ NAMED = 8
 
 def warnings(report: Report) -> list[str]:
     """What lowers the worth of the model or of its figures, the weightiest first."""
-    return [*_as_good(report), *_pool(report), *_small(report)]
+    return [*_unvalidated(report), *_as_good(report), *_pool(report), *_small(report)]
+
+
+def _unvalidated(report: Report) -> list[str]:
+    if not report.get("unvalidated"):
+        return []
+    return [
+        "This model is unvalidated: it learned from class names and documents, and too few labels could be held out to "
+        "measure it. Its probabilities are guesses. Label some documents and run tlnlp evaluate before you rely on it."
+    ]
 
 
 def accuracy(report: Report) -> str | None:

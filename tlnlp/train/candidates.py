@@ -30,8 +30,9 @@ from tlnlp.train.head import with_head
 from tlnlp.train.ray_job import FitResult
 from tlnlp.train.run import FIT, Run
 
-# With documents to learn from, fits that move the encoder may take so much of the time that is left.
-MOVING_SHARE = 0.15
+# With documents to learn from, fits that move the encoder may take so much of the time that is left: the more, the more
+# labels the encoder gets wrong as it was pretrained, and at most this.
+MOVING_SHARE_AN_ERROR, MOVING_SHARE = 1.5, 0.4
 
 
 @dataclass(frozen=True)
@@ -49,20 +50,23 @@ def best_candidate(run: Run, frozen: Frozen, *, with_documents: bool) -> Candida
         EngineError.
         BudgetError: the rest would cost more than the budget has left.
     """
+    parts = fold_count(len(run.examples.texts), with_documents=with_documents)
     still = cross_validate_frozen(run.examples, run.settings.seed, frozen)
     if still is not None and with_documents:
-        seconds, left_s = _moving_s(run), run.pace.left_s
-        note = run.kept.note("moving", lambda: {"in_time": seconds <= MOVING_SHARE * left_s})
+        seconds, left_s = _moving_s(run, parts), run.pace.left_s
+        wrong = 1.0 - float(still.hits(run.examples.targets).mean())
+        allowed_s = min(MOVING_SHARE, MOVING_SHARE_AN_ERROR * wrong) * left_s
+        note = run.kept.note("moving", lambda: {"in_time": seconds <= allowed_s})
         if not note["in_time"]:
             say(
                 f"the encoder stays as pretrained at first: moving it on labels would take about {seconds:.0f} s of "
                 f"the {left_s:.0f} s that are left"
             )
             return _unmoved(run, frozen, still)
-    moved = _moved(run)
+    moved = _moved(run, parts)
     if still is None or moved.found is None:
         return moved
-    beside = cross_validate_frozen(run.examples, run.settings.seed, frozen, fold_count(len(run.examples.texts)))
+    beside = cross_validate_frozen(run.examples, run.settings.seed, frozen, parts)
     if beside is None or _moved_is_better(run, moved.found, beside):
         return moved
     return _unmoved(run, frozen, still)
@@ -95,14 +99,14 @@ def _unmoved(run: Run, frozen: Frozen, found: CrossValidation) -> Candidate:
     return Candidate(fit, found)
 
 
-def _moved(run: Run) -> Candidate:
+def _moved(run: Run, parts: int) -> Candidate:
     """Encoders that learn from labels: of each fold, and of all labels."""
     run.budget.refuse(0.0, "before the first fit")
     settings, examples = run.settings, run.examples
     whole = examples.fit(settings, np.arange(len(examples.texts)), np.zeros(0, dtype=np.int64), settings.seed)
     small = settings.ray.workers == 1 and _tokens(whole) <= settings.ray.job_tokens
     with run.ledger.stage("cross_validation"):
-        found, others = cross_validate(examples, settings, run.kept, [whole] if small else [])
+        found, others = cross_validate(examples, settings, run.kept, parts, [whole] if small else [])
     if found is not None:
         _note_pace(run, found)
     with run.ledger.stage("fit"):
@@ -117,12 +121,12 @@ def _moved(run: Run) -> Candidate:
     return Candidate(result, found)
 
 
-def _moving_s(run: Run) -> float:
+def _moving_s(run: Run, parts: int) -> float:
     """Seconds that fits of the folds and of all labels would take, by how fast the labels were read."""
     examples, settings = run.examples, run.settings
     everything = np.arange(len(examples.texts))
     tokens = _tokens(examples.fit(settings, everything, everything[:0], settings.seed))
-    return (fold_count(len(examples.texts)) + 1) * tokens / run.pace.learning
+    return (parts + 1) * tokens / run.pace.learning
 
 
 def _tokens(fit: Fit) -> float:

@@ -88,23 +88,26 @@ def cross_validate_frozen(examples: Examples, seed: int, frozen: Frozen, parts: 
     return CrossValidation(folds, measured, held, [], heads, encoder, ngram, probe.recipe)
 
 
-def fold_count(labels: int) -> int:
-    """How many parts labels are left out in, where each costs a fit of the encoder."""
-    return 2 if labels <= FEW_LABELS_HALVED else FOLDS
+def fold_count(labels: int, *, with_documents: bool) -> int:
+    """How many parts labels are left out in, where each costs a fit of the encoder.
+
+    Few labels must not take minutes; and where documents are to be learned from, these deserve the time.
+    """
+    return 2 if with_documents or labels <= FEW_LABELS_HALVED else FOLDS
 
 
 def cross_validate(
-    examples: Examples, settings: FinetuneSettings, kept: Kept, beside: Sequence[Fit] = ()
+    examples: Examples, settings: FinetuneSettings, kept: Kept, parts: int, beside: Sequence[Fit] = ()
 ) -> tuple[CrossValidation | None, list[FitResult]]:
-    """One fit of each view a fold, on the labels outside it; None where too few labels could be held out.
+    """One fit of each view a part, on the labels outside it; None where too few labels could be held out.
 
     ``beside``: small fits that run side by side with these on the same workers; their results come second.
 
     Raises:
         EngineError.
     """
-    folds = stratified_folds(examples.targets.tolist(), settings.seed, fold_count(len(examples.texts)))
-    measured = measured_folds(len(folds), fold_count(len(examples.texts)))
+    folds = stratified_folds(examples.targets.tolist(), settings.seed, parts)
+    measured = measured_folds(len(folds), parts)
     held = np.flatnonzero(np.isin(folds, list(measured)))
     if len(held) < MIN_HELD_OUT:
         fits = list(beside)

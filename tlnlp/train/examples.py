@@ -137,8 +137,12 @@ class Examples:
         return np.eye(len(self.classes), dtype=np.float32)[self.targets]
 
     def known(self, documents: int, given: NDArray[np.bool_] | None = None) -> Floats:
-        """What is known of so many documents, nothing, and of the labels after them: their classes, where ``given``."""
+        """What is known of so many documents, nothing, and of the labels after them: their classes, where ``given``.
+
+        Nothing is known of any text where a class has no label: spreading would take no document for that class.
+        """
         labels = self.one_hot.astype(np.float64) if given is None else self.one_hot * given[:, None].astype(np.float64)
+        labels = labels * float(labels.any(axis=0).all())
         return np.vstack([np.zeros((documents, len(self.classes))), labels])
 
     def fit(self, settings: FinetuneSettings, train: Positions, held_out: Positions, seed: int) -> Fit:

@@ -18,8 +18,8 @@ from typing import Any
 
 from tlnlp.config import FinetuneSettings
 from tlnlp.cost import Budget
-from tlnlp.data.labels import LabelContract, LabelledSet, describe_faults, read_labels, require_sound
-from tlnlp.data.pool import Pool, read_pool
+from tlnlp.data.labels import LabelledSet
+from tlnlp.data.pool import Pool
 from tlnlp.data.text import text_sha256
 from tlnlp.errors import UsageError
 from tlnlp.ledger import Ledger, new_run_id
@@ -30,17 +30,20 @@ from tlnlp.storage import Storage
 from tlnlp.train import assemble, ray_job
 from tlnlp.train.choose import candidates, choose
 from tlnlp.train.examples import Examples, Reader
+from tlnlp.train.inputs import is_validated, read_documents, read_labelled
 from tlnlp.train.learn import Learned, learn
 from tlnlp.train.metrics import Evaluation
 from tlnlp.train.pace import Pace
 from tlnlp.train.run import Run
 from tlnlp.train.summary import held_out_figures, make_report
 from tlnlp.train.tasks import warm_up
+from tlnlp.train.unvalidated import learn_unvalidated
 
 
 @dataclass(frozen=True)
 class FinetuneResult:
-    """``held_out``: cross-validated figures; None where too few labels could be held out."""
+    """``held_out``: cross-validated figures; None where too few labels could be held out. ``encoder``: the one that
+    taught; ``validated``: whether there were labels to measure the model by."""
 
     version: ModelVersion
     run_id: str
@@ -49,6 +52,8 @@ class FinetuneResult:
     steps: int
     seconds: float
     held_out: Evaluation | None
+    encoder: str
+    validated: bool = True
     cost: dict[str, object] | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -57,6 +62,8 @@ class FinetuneResult:
             "version": self.version.version,
             "uri": self.version.uri,
             "run_id": self.run_id,
+            "encoder": self.encoder,
+            "validated": self.validated,
             "labels": self.labels,
             "classes": list(self.classes),
             "steps": self.steps,
@@ -81,8 +88,8 @@ def finetune(settings: FinetuneSettings) -> FinetuneResult:
         ledger.priced(budget.price.usd_per_hour, instance=budget.price.instance, instances=budget.price.instances)
     with ledger.kept(lambda finished: registry.write_ledger(settings.model, finished)):
         with ledger.stage("labels"):
-            labelled = _read_sound(settings, ledger)
-        pool = _read_pool(settings, labelled, ledger)
+            labelled = read_labelled(settings, ledger)
+        pool = read_documents(settings, labelled, ledger)
         pace = Pace(settings.time_budget_s, started)
         with tempfile.TemporaryDirectory(prefix="tlnlp-bundle-") as scratch:
             runs = {
@@ -94,10 +101,12 @@ def finetune(settings: FinetuneSettings) -> FinetuneResult:
                 warm_up(settings.ray)
                 with ledger.stage("encoder"):
                     run, tried = choose(runs)
-                run, learned = learn(run, pool)
+                validated = is_validated(settings, labelled)
+                run, learned = learn(run, pool) if validated else (run, learn_unvalidated(run, pool))
                 with ledger.stage("report"):
                     figures = held_out_figures(run.examples, learned)
                     report = make_report(run.settings, labelled, run.examples, learned, pool, run.kept)
+                    report |= {} if validated else {"unvalidated": True}
                     report["encoders"] = ledger.results["encoders"] = [one.to_json() for one in tried]
             folder = _folder(Path(scratch), run.settings.encoder)
             with ledger.stage("bundle"):
@@ -109,9 +118,11 @@ def finetune(settings: FinetuneSettings) -> FinetuneResult:
         ledger.counts |= {"version": version.version, "steps": learned.steps}
     seconds = time.monotonic() - started
     say(f"registered {version.name}@{version.version}")
-    return FinetuneResult(
-        version, ledger.run_id, len(labelled.examples), labelled.classes, learned.steps, seconds, figures, ledger.cost
-    )
+    if not validated:
+        say("this version is UNVALIDATED: no label says how good it is; label some documents and evaluate it")
+    counts = len(labelled.examples), labelled.classes, learned.steps
+    encoder = run.settings.encoder
+    return FinetuneResult(version, ledger.run_id, *counts, seconds, figures, encoder, validated, ledger.cost)
 
 
 def _run_of(
@@ -139,36 +150,6 @@ def _check_batches(settings: FinetuneSettings) -> None:
     for key, size in (("training", settings.training.batch_size), ("teaching", settings.teaching.batch_size)):
         if size % settings.ray.workers:
             raise UsageError(f"{key}.batch_size must be a multiple of ray.workers: workers train on equal shares")
-
-
-def _read_sound(settings: FinetuneSettings, ledger: Ledger) -> LabelledSet:
-    contract = LabelContract(settings.text_column, settings.label_column, settings.classes, settings.min_per_class)
-    labelled = require_sound(read_labels(settings.labels, contract), settings.on_fault)
-    if unknown := sorted(settings.class_descriptions.keys() - set(labelled.classes)):
-        known = ", ".join(labelled.classes)
-        raise UsageError(f"class_descriptions: {', '.join(unknown)} is no class of the labels, which are {known}")
-    ledger.inputs(labelled.uri, digest=labelled.digest, rows=labelled.rows)
-    ledger.counts |= {"labels": len(labelled.examples), "faults": len(labelled.faults)}
-    if labelled.faults:
-        say(f"labels: {len(labelled.faults)} faults skipped\n{describe_faults(labelled.faults)}")
-    say(f"labels: {len(labelled.examples)} ({', '.join(f'{n} {label}' for label, n in labelled.counts.items())})")
-    return labelled
-
-
-def _read_pool(settings: FinetuneSettings, labelled: LabelledSet, ledger: Ledger) -> Pool | None:
-    if settings.unlabelled is None:
-        return None
-    with ledger.stage("unlabelled"):
-        labels = {text_sha256(text) for text in labelled.texts}
-        limit = settings.teaching.max_documents
-        pool = read_pool(settings.unlabelled, settings.text_column, limit, settings.seed, labels)
-    ledger.inputs(pool.uri, digest=pool.digest, rows=pool.rows)
-    ledger.counts |= {"unlabelled": len(pool.texts), "labelled_inside": pool.labelled_inside}
-    say(
-        f"unlabelled: {len(pool.texts)} distinct documents of {pool.rows}; {pool.labelled_inside} are labelled, "
-        f"{pool.unusable} hold no text"
-    )
-    return pool
 
 
 def _assemble(
@@ -200,6 +181,7 @@ def _assemble(
     )
     training = {
         "run_id": ledger.run_id,
+        "validated": not report.get("unvalidated", False),
         "labels_digest": labelled.digest,
         "counts": labelled.counts,
         "seed": settings.seed,
@@ -210,7 +192,9 @@ def _assemble(
         "text_sha256": sorted(text_sha256(text) for text in labelled.texts),
         "unlabelled_sha256": sorted(text_sha256(text)[:32] for text in learned.documents),
     }
-    parity = assemble.write_bundle(folder, spec, learned.weights, learned.ngram, training, examples.cut)
+    parity = assemble.write_bundle(
+        folder, spec, learned.weights, learned.ngram, training, examples.cut or examples.named
+    )
     say(f"bundle: exported graph within {parity:.1e} of torch")
 
 

@@ -20,7 +20,7 @@ BUNDLE_S = 45.0
 # What is planned is this share of the time given: a machine is not equally fast all the time.
 PLANNED_SHARE = 0.98
 # Windows that a new encoder must read to be worth a round, and the most that still pay.
-LEAST_CROPS, MOST_CROPS = 4_000, 60_000
+LEAST_CROPS, MOST_CROPS = 2_500, 60_000
 # Fewer documents than this tell n-grams too little to be worth reading.
 LEAST_READ = 500
 # A round this long teaches well; more time than that buys another round, which spreads labels in a better space. Few

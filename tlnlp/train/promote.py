@@ -18,9 +18,11 @@ from tlnlp.config import PromoteSettings
 from tlnlp.errors import InputDataError, PromotionRefusedError, UsageError
 from tlnlp.progress import say
 from tlnlp.registry import Champion, ModelVersion, Registry
+from tlnlp.registry.training import read_training
 from tlnlp.train.evaluation import Reading, read_answers, read_held_out
 
 POWER = 0.8
+FIRST_VERSION = "the first version of this model becomes champion as it is"
 
 
 @dataclass(frozen=True)
@@ -68,10 +70,11 @@ def promote(settings: PromoteSettings) -> PromoteResult:
         raise UsageError("a forced promotion needs a reason: --reason TEXT, or --set reason=TEXT")
     registry = Registry(settings.registry)
     version = _candidate(registry, settings.model)
+    _refuse_unvalidated(settings, version)
     champion = registry.champion(version.name)
     comparison: Comparison | None = None
     if champion is None:
-        reasons = ["the first version of this model becomes champion as it is"]
+        reasons = [f"forced: {settings.reason}" if settings.force else FIRST_VERSION]
     elif settings.force:
         reasons = [f"forced: {settings.reason}"]
     else:
@@ -83,10 +86,19 @@ def promote(settings: PromoteSettings) -> PromoteResult:
         expected=champion.tag if champion is not None else None,
         by=settings.by or getpass.getuser(),
         reason="; ".join(reasons),
-        forced=settings.force and champion is not None,
+        forced=settings.force,
     )
     say(f"{version} is champion")
     return PromoteResult(version, moved.previous, "promoted", tuple(reasons), comparison)
+
+
+def _refuse_unvalidated(settings: PromoteSettings, version: ModelVersion) -> None:
+    """A version that no label vouches for becomes champion only if someone takes that upon himself."""
+    if not settings.force and not read_training(version).get("validated", True):
+        raise PromotionRefusedError(
+            f"{version} is unvalidated: it learned from class names and documents, and nothing measured it. Label some "
+            "documents and fine-tune with them, or --force with a reason"
+        )
 
 
 def compare(candidate: Reading, champion: Reading, confidence: float) -> Comparison:

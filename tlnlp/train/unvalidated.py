@@ -1,0 +1,94 @@
+"""From class names and documents alone: a first model, before anyone has labelled anything.
+
+The pretrained encoder places documents and class names in one space. A document is taken to be of the class whose name is
+nearest, against the middle of all documents (a name may be near to any text); from there on the two views teach each
+other as ever. Nothing measures such a model, so it is called unvalidated wherever it is shown.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tlnlp.data.pool import Pool
+from tlnlp.errors import InputDataError, UsageError
+from tlnlp.model.combine import Floats, sharpness_for, softmax
+from tlnlp.model.reference import load_encoder
+from tlnlp.progress import say
+from tlnlp.train.frozen import Frozen, read_frozen
+from tlnlp.train.head import LinearHead, with_head
+from tlnlp.train.learn import Learned
+from tlnlp.train.ray_job import FitResult
+from tlnlp.train.rounds import LEAST_DOCUMENTS, UNMEASURED_ERROR, Rounds
+from tlnlp.train.run import Run
+from tlnlp.train.tasks import states_of
+from tlnlp.train.told import cut_documents
+
+# Documents that say where the middle of all of them is.
+OF_MIDDLE = 512
+
+
+def learn_unvalidated(run: Run, pool: Pool | None) -> Learned:
+    """Learn from what the classes are called, from documents, and from the few labels that there may be.
+
+    Classes are taken to be about equally frequent, as nothing tells otherwise.
+
+    Raises:
+        UsageError: there are no documents to learn from, or a class has no name that says anything.
+        InputDataError: there are too few documents, or too little time to read them.
+        EngineError.
+    """
+    examples = run.examples
+    if pool is None:
+        raise UsageError("too few labels of a class, and no documents: set unlabelled=URI, or label more")
+    if not examples.named:
+        raise UsageError(
+            "class names of numbers alone say nothing: tell what each class is, as in "
+            'class_descriptions={"0": negative, "1": positive}'
+        )
+    if len(pool.texts) < LEAST_DOCUMENTS:
+        raise InputDataError(f"{pool.uri}: {len(pool.texts)} documents are too few; at least {LEAST_DOCUMENTS}")
+    with run.ledger.stage("frozen_encoder"):
+        frozen = read_frozen(examples, run.settings, run.kept)
+        head = head_of_names(frozen, _some_states(run, pool), len(examples.classes))
+    source = examples.reader.encoder
+    how = source.conventions
+    model = load_encoder(source.name, len(examples.classes), how.pooling, 0.0, seed=0, normalise=how.normalise)
+    weights = with_head({name: tensor.detach() for name, tensor in model.state_dict().items()}, head)
+    say("no accuracy can be measured: documents are told by what their classes are called, at first")
+    rounds = Rounds(run, None, FitResult(weights, np.zeros((0, len(examples.classes))), 0), pool)
+    taught = rounds.teach()
+    if taught is None:
+        raise InputDataError("there was no time to read documents; give a larger time_budget_s")
+    read = sum(told["documents"] for told in rounds.told)
+    told = tuple(rounds.told)
+    return Learned(
+        taught.weights, taught.ngram, taught.combination, taught.steps, None, frozen, told, pool.texts[:read], read
+    )
+
+
+def head_of_names(frozen: Frozen, states: Floats, classes: int) -> LinearHead:
+    """A linear head that tells texts by the class name that they are nearest to.
+
+    Nearness is against the middle of the documents' ``states`` (documents, hidden), and alike in its spread for every
+    class, so that no name takes most documents by lying near to all of them.
+    """
+    names, centre = frozen.named(classes), states.mean(axis=0)
+    along = (states - centre) @ names.T
+    weight = names / np.maximum(along.std(axis=0), 1e-12)[:, None]
+    power = sharpness_for(softmax((states - centre) @ weight.T), UNMEASURED_ERROR)
+    return LinearHead((power * weight).astype(np.float32), (-power * weight @ centre).astype(np.float32))
+
+
+def _some_states(run: Run, pool: Pool) -> Floats:
+    some = cut_documents(pool.texts[:OF_MIDDLE], run.examples, run.settings)
+    reading, ray = run.examples.reading(run.settings), run.settings.ray
+    rate = 0.0
+
+    def read() -> Floats:
+        nonlocal rate
+        states, rate = states_of(some.cut, None, reading, ray, "documents looked at")
+        return states
+
+    states = run.kept.array("middle", read)
+    run.pace.has_read_at(run.kept.note("middle-rate", lambda: {"tokens_per_s": rate})["tokens_per_s"])
+    return states
