@@ -41,7 +41,7 @@ class CostSettings(Settings):
 class TrainingSettings(Settings):
     """The recipe of one fit of the encoder view."""
 
-    epochs: float = Field(8.0, gt=0)
+    epochs: float = Field(4.0, gt=0)
     min_steps: int = Field(40, ge=1)
     max_steps: int = Field(2000, ge=1)
     batch_size: int = Field(16, ge=1)

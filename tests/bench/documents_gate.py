@@ -1,9 +1,9 @@
 """How often a decision "do these documents belong with these labels" is right, on draws that no recipe was chosen on.
 
-    python tests/bench/documents_gate.py run [--function tlnlp.train.relevance.same_source] [--documents 500]
+    python tests/bench/documents_gate.py run [--function tlnlp.train.relevance.relevance] [--documents 500]
 
-The function is called with the states of labelled texts (labels, hidden), of documents (documents, hidden) and a seed;
-what it returns is true, or has a true ``same``, if the documents are kept. Own documents, of 12 draws of labels, should
+The function is called with the states of labelled texts (labels, hidden) and of documents (documents, hidden); what it
+returns is true, or has a true ``same_source``, if the documents are kept. Own documents, of 12 draws of labels, should
 be kept; 9 foreign pools, each tried on the 4 draws of its data set, should be refused. A JSON line a trial, and one of
 the whole at the end. States are the frozen encoder's own embeddings; training files only.
 """
@@ -30,7 +30,7 @@ from tlnlp import environment
 from tlnlp.data.text import prepare
 from tlnlp.model.combine import Floats
 
-FUNCTION = "tlnlp.train.relevance.same_source"
+FUNCTION = "tlnlp.train.relevance.relevance"
 SEEDS = (11, 12, 13, 14)
 OTHER = {"imdb": "agnews", "agnews": "trec", "trec": "imdb"}
 GERMAN = (
@@ -52,7 +52,7 @@ SPANISH = (
         "sin razón.",
     ),
 )
-Decide = Callable[[Floats, Floats, int], Any]
+Decide = Callable[[Floats, Floats], Any]
 Embed = Callable[[Sequence[str]], Floats]
 
 
@@ -114,8 +114,8 @@ def trials(decide: Decide, drawn: dict[str, list[Draw]], embed: Callable[[str], 
             labelled = states(one.labels.texts)
             own = states(sample(one.pool, count, generator))
             for kind, documents in {"own": own, **known}.items():
-                decision = decide(labelled, documents, seed)
-                yield Trial(name, seed, kind, bool(getattr(decision, "same", decision)))
+                decision = decide(labelled, documents)
+                yield Trial(name, seed, kind, bool(getattr(decision, "same_source", decision)))
 
 
 def main(arguments: Sequence[str]) -> int:

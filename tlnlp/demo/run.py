@@ -6,8 +6,6 @@ It makes the same calls as the commands it names. Run again, it finds the model 
 from __future__ import annotations
 
 import importlib.resources
-import json
-import tempfile
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,9 +16,9 @@ from tlnlp import console
 from tlnlp.config import DEFAULT_WORKSPACE, EvaluateSettings, FinetuneSettings, PromoteSettings, ScoreSettings
 from tlnlp.data.labels import LabelContract, read_labels, require_sound
 from tlnlp.errors import UsageError
-from tlnlp.model import bundle
 from tlnlp.progress import say
 from tlnlp.registry import ModelVersion, Registry
+from tlnlp.registry.training import read_training
 from tlnlp.uri import local_path, resolve_uri
 from tlnlp.warehouse.query import run_query
 
@@ -69,6 +67,7 @@ def run_demo(workspace: str, as_json: bool) -> None:
         "version": version.version,
         **scored,
         "accuracy": figures["accuracy"],
+        "encoders": read_training(version).get("report", {}).get("encoders", []),
         "held_out_labels": figures["n"],
         "workspace": str(folder),
         "total_seconds": round(time.monotonic() - started, 1),
@@ -89,7 +88,7 @@ def _model(place: _Workspace, digest: str) -> ModelVersion:
     champion = registry.champion(MODEL)
     if champion is not None:
         version = registry.resolve(f"{MODEL}@{champion.version}")
-        if _labels_digest(registry, version) == digest:
+        if read_training(version).get("labels_digest") == digest:
             say(f"2/5  training: {version} was trained on these labels already")
             say("3/5  promotion: it is champion already")
             return version
@@ -102,12 +101,6 @@ def _model(place: _Workspace, digest: str) -> ModelVersion:
     say("3/5  promotion")
     promote(PromoteSettings(registry=place.registry, model=str(version), labels=place.path("heldout.jsonl")))
     return version
-
-
-def _labels_digest(registry: Registry, version: ModelVersion) -> str:
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = registry.fetch(version, Path(scratch))
-        return str(json.loads((folder / bundle.TRAINING).read_bytes()).get("labels_digest"))
 
 
 def _evaluate(place: _Workspace) -> dict[str, Any]:
@@ -145,6 +138,12 @@ def _screen(place: _Workspace, result: dict[str, Any]) -> None:
     day, version = result["score_date"], f"{result['model']}@{result['version']}"
     console.heading("What the model is worth")
     print(f"  {version}: {result['accuracy']:.1%} of {result['held_out_labels']} held-out labels right")
+    for number, tried in enumerate(result["encoders"]):
+        chosen = "chosen, since" if number == 0 else "tried:"
+        right = (
+            f"{tried['accuracy']:.1%} of {tried['n']} held-out labels" if tried["accuracy"] is not None else "nothing"
+        )
+        print(f"  encoder {tried['encoder']}: {chosen} as pretrained it gets {right} right")
     console.heading(f"The day {day} in table {result['table']}")
     _table(place, _LABELS.format(day=day))
     console.heading("By item, best liked first")

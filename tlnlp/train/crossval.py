@@ -26,7 +26,7 @@ from tlnlp.train.tasks import Lesson, fit_each, guess_each, learn
 MIN_HELD_OUT = 8
 LABELS_C = 10.0
 # Up to so many labels, fits that move the encoder leave out a half of them in turn, not a quarter: half as many fits.
-FEW_LABELS_HALVED = 100
+FEW_LABELS_HALVED = 250
 # The learning curve: from so many labels on, on these shares of them, over so many folds.
 LEAST_OF_A_CURVE = 40
 CURVE_SHARES = (0.25, 0.5)

@@ -1,7 +1,7 @@
 """From class names and documents alone: a first model, before anyone has labelled anything.
 
-The pretrained encoder places documents and class names in one space. A document is taken to be of the class whose name is
-nearest, against the middle of all documents (a name may be near to any text); from there on the two views teach each
+The pretrained encoder places documents and class names in one space. A document is of the class whose name is nearest,
+against the middle of all documents (a name may be near to any text); from there on the two views teach each
 other as ever. Nothing measures such a model, so it is called unvalidated wherever it is shown.
 """
 
