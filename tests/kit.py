@@ -76,7 +76,11 @@ ENCODERS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def make_encoder(folder: Path, kind: str = "bert", lowercase: bool = True, deviation: float = 0.02) -> Path:
-    """An encoder with random weights of this standard deviation, and a word-piece tokenizer of its own."""
+    """An encoder with random weights of this standard deviation, and a word-piece tokenizer of its own.
+
+    Of another deviation than the usual, the gains of layer norms are drawn too, so that states differ in length.
+    """
+    import torch
     import transformers
     from transformers import AutoModel, PreTrainedTokenizerFast, set_seed
 
@@ -88,7 +92,12 @@ def make_encoder(folder: Path, kind: str = "bert", lowercase: bool = True, devia
     shape = {"vocab_size": tokenizer.get_vocab_size(), "initializer_range": deviation} | special | shape
     config = getattr(transformers, name)(**shape)
     folder.mkdir(parents=True, exist_ok=True)
-    AutoModel.from_config(config).save_pretrained(folder)
+    model = AutoModel.from_config(config)
+    if deviation != 0.02:
+        for name, parameter in model.named_parameters():
+            if "norm" in name.lower() and name.endswith("weight"):
+                torch.nn.init.uniform_(parameter, 0.5, 2.0)
+    model.save_pretrained(folder)
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
     )

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import kit
 import numpy as np
 import pytest
+from tokenizers import Tokenizer
 
 from tlnlp.model import bundle
 from tlnlp.model.classifier import Classifier
@@ -110,3 +115,51 @@ def test_processes_of_a_host_share_the_weights(classifier: Classifier, tiny_bund
     mapped = Path("/proc/self/maps").read_text()
     for name in (bundle.GRAPH_WEIGHTS, bundle.NGRAM):
         assert str(tiny_bundle / name) in mapped
+
+
+@pytest.fixture(scope="module")
+def prompted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of an encoder that has conventions of its own, its tokenizer not lower-casing."""
+    folder = kit.make_encoder(tmp_path_factory.mktemp("prompted") / "encoder", lowercase=False, deviation=0.3)
+    kit.write_conventions(folder, "cls", normalise=True, prompt="the Night ", lower_case=True)
+    return kit.make_bundle(folder, folder.parent / "bundle")
+
+
+def without_ngrams(folder: Path, **changes: Any) -> Classifier:
+    """The bundle's classifier, with the encoder view alone and its description changed."""
+    spec = replace(bundle.read_spec(folder), encoder_weight=1.0, ngram_weight=0.0, **changes)
+    (folder / bundle.SPEC).write_bytes(spec.to_json())
+    bundle.seal(folder)
+    return Classifier.load(folder, threads=1)
+
+
+def test_a_bundle_reads_texts_by_its_encoders_conventions(prompted: Path, tmp_path: Path) -> None:
+    from tlnlp.model.reference import load_weights, reference_probabilities
+
+    folder = Path(shutil.copytree(prompted, tmp_path / "bundle"))
+    spec = bundle.read_spec(folder)
+    assert (spec.pooling, spec.prompt, spec.normalise, spec.lower_case) == ("cls", "the Night ", True, True)
+    texts = ["Warm BREAD", "warm bread", "never Cold, always FINE", "a ferry"]
+    found = without_ngrams(folder).predict(texts)
+    tokenizer = Tokenizer.from_file(str(folder / bundle.TOKENIZER))
+    encoded = [tokenizer.encode("the Night " + text.lower()).ids for text in texts]
+    expected = reference_probabilities(load_weights(folder, "cls", normalise=True), encoded, spec.pad_token_id)
+    assert np.abs(found - expected).max() < 1e-5
+    assert (found[0] == found[1]).all()
+    for changes in ({"prompt": ""}, {"prompt": "good "}, {"lower_case": False}):
+        other = without_ngrams(folder, **changes).predict(texts)
+        assert np.abs(other - found).max() > 0.01, changes
+    plain = load_weights(folder, "cls")
+    assert np.abs(reference_probabilities(plain, encoded, spec.pad_token_id) - expected).max() > 0.01
+
+
+def test_a_bundle_from_before_there_were_conventions(tiny_bundle: Path, tmp_path: Path, texts: list[str]) -> None:
+    folder = Path(shutil.copytree(tiny_bundle, tmp_path / "old"))
+    values = json.loads((folder / bundle.SPEC).read_text())
+    for key in ("prompt", "normalise", "lower_case"):
+        del values[key]
+    (folder / bundle.SPEC).write_text(json.dumps(values))
+    bundle.seal(folder)
+    old = Classifier.load(folder, threads=1)
+    assert old.spec == bundle.read_spec(tiny_bundle)
+    assert (old.predict(texts) == Classifier.load(tiny_bundle, threads=1).predict(texts)).all()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 
 import kit
 import numpy as np
 import pytest
-from tokenizers import Tokenizer, processors
+from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 
 from tlnlp.errors import BundleError
 from tlnlp.model import bundle
@@ -82,6 +83,65 @@ def test_special_tokens_on_one_side_only(tiny_bundle: Path, tmp_path: Path) -> N
     encoder = Encoder.load(tmp_path / "tokenizer.json", 4, 0.5)
     assert (encoder.prefix, encoder.suffix) == ((), (end,))
     assert len(encoder.encode(["warm bread never cold"])[0]) == 4
+
+
+def subwords(kind: str) -> Tokenizer:
+    """A tokenizer of words and their parts as RoBERTa and ModernBERT have it, or as XLM-R has it."""
+    model = Tokenizer(models.BPE())
+    if kind == "bytes":
+        model.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    else:
+        model.pre_tokenizer = pre_tokenizers.Metaspace()
+    trainer = trainers.BpeTrainer(vocab_size=300, special_tokens=["<s>", "</s>"], show_progress=False)
+    model.train_from_iterator([*kit.texts(200), "query: bread", "QUERY : ?!"], trainer)
+    model.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 1)])
+    return model
+
+
+@pytest.mark.parametrize(
+    ("kind", "prompt"),
+    [
+        *product(["pieces", "bytes", "metaspace"], ["query: ", "the night ", "a  ", " "]),
+        # Of metaspace, a word that follows with no space between would be a part of the prompt's last word.
+        *product(["pieces", "bytes"], ["query:"]),
+    ],
+)
+def test_prompt_and_text_are_read_as_one(tmp_path: Path, kind: str, prompt: str) -> None:
+    reference = kit.word_pieces(0, lowercase=True) if kind == "pieces" else subwords(kind)
+    reference.save(str(tmp_path / "tokenizer.json"))
+    encoder = Encoder.load(tmp_path / "tokenizer.json", 512, 0.5, prompt)
+    assert encoder.encode(kit.texts(20)) == [reference.encode(prompt + text).ids for text in kit.texts(20)]
+
+
+def test_a_long_text_keeps_its_prompt(tiny_bundle: Path) -> None:
+    text = " ".join(kit.texts(5, seed=3))
+    bare = Encoder.load(tokenizer_file(tiny_bundle), 10_000, 0.5)
+    encoder = Encoder.load(tokenizer_file(tiny_bundle), 12, 0.5, "the warm night ")
+    words = bare.encode(["the warm night"])[0][1:-1]
+    assert encoder.prefix == (*bare.prefix, *words)
+    assert encoder.edges == (4, 1)
+    whole = bare.encode([text])[0][1:-1]
+    assert encoder.encode([text]) == [[*bare.prefix, *words, *whole[:4], *whole[-3:], *bare.suffix]]
+    # A window too.
+    generator = np.random.default_rng(0)
+    ids = np.asarray(Encoder.load(tokenizer_file(tiny_bundle), 500, 0.5, "the warm night ").encode([text])[0])
+    for _ in range(20):
+        window = crop(ids.astype(np.int32), 9, encoder.edges, generator)
+        assert (tuple(window[:4]), tuple(window[-1:]), len(window)) == (encoder.prefix, encoder.suffix, 9)
+    with pytest.raises(
+        BundleError, match="max_length 5 leaves no room for text beside the special tokens and the prompt"
+    ):
+        Encoder.load(tokenizer_file(tiny_bundle), 5, 0.5, "the warm night ")
+
+
+def test_texts_are_lower_cased_and_the_prompt_is_not(tmp_path: Path) -> None:
+    kit.word_pieces(0, lowercase=False).save(str(tmp_path / "tokenizer.json"))
+    path = tmp_path / "tokenizer.json"
+    as_written, lowered = Encoder.load(path, 64, 0.5), Encoder.load(path, 64, 0.5, lower_case=True)
+    assert lowered.encode(["Warm BREAD"]) == as_written.encode(["warm bread"]) != as_written.encode(["Warm BREAD"])
+    prompted = Encoder.load(path, 64, 0.5, "The night ", lower_case=True)
+    assert prompted.encode(["Warm BREAD"]) == as_written.encode(["The night warm bread"])
+    assert prompted.encode(["Warm BREAD"]) != as_written.encode(["the night warm bread"])
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 100])

@@ -48,7 +48,7 @@ def run(overrides: list[str]) -> FinetuneResult:
 
 
 def job_settings(folder: Path, encoder: Path) -> list[str]:
-    return settings(folder, encoder, labels=60)
+    return settings(folder, encoder, "pooling=max", "prompt=the night ", "normalise=true", labels=60)
 
 
 def bundle_of(result: FinetuneResult) -> Path:
@@ -91,6 +91,8 @@ def test_end_to_end(whole: Whole) -> None:
     # The bundle verifies, answers, and reports.
     classifier = Classifier.load(bundle_of(result), threads=1)
     assert classifier.classes == THREE
+    spec = classifier.spec
+    assert (spec.pooling, spec.prompt, spec.normalise, spec.lower_case) == ("max", "the night ", True, False)
     assert classifier.predict(kit.texts(3)).shape == (3, 3)
     report = json.loads((bundle_of(result) / "training.json").read_text())["report"]
     assert report["cross_validation"]["accuracy"] == pytest.approx(result.held_out.accuracy, abs=0.1)

@@ -157,7 +157,7 @@ def _refuse_model(files: _Files, config: Mapping[str, Any]) -> None:
     if "auto_map" in config:
         raise files.fault("it comes with code of its own (auto_map in config.json), which is never run", _OTHER)
     kind = config.get("model_type")
-    if kind not in POSITIONS:
+    if not isinstance(kind, str) or kind not in POSITIONS:
         raise files.fault(
             f"model_type {kind!r} of config.json is not supported", f"choose one of {', '.join(POSITIONS)}"
         )
