@@ -39,8 +39,12 @@ class CostSettings(Settings):
 
 
 class TrainingSettings(Settings):
-    """The recipe of one fit of the encoder view."""
+    """The recipe of one fit of the encoder view.
 
+    ``moves``: whether the encoder's weights learn from the labels: auto (cross-validation decides), always or never.
+    """
+
+    moves: Literal["auto", "always", "never"] = "auto"
     epochs: float = Field(4.0, gt=0)
     min_steps: int = Field(40, ge=1)
     max_steps: int = Field(2000, ge=1)

@@ -35,6 +35,9 @@ def settings(
         f"training.min_steps={steps}",
         f"training.max_steps={steps}",
         "training.report_every_steps=5",
+        # A Ray Train job of its own, whatever a head on the encoder as it is would come to.
+        "training.moves=always",
+        "ray.job_tokens=0",
         "ray.cpus_per_worker=1",
         "ray.checkpoint_every_s=0",
         *more,

@@ -51,8 +51,10 @@ def best_candidate(run: Run, frozen: Frozen, *, with_documents: bool) -> Candida
         BudgetError: the rest would cost more than the budget has left.
     """
     parts = fold_count(len(run.examples.texts), with_documents=with_documents)
-    still = cross_validate_frozen(run.examples, run.settings.seed, frozen)
-    if still is not None and with_documents:
+    still, moves = cross_validate_frozen(run.examples, run.settings.seed, frozen), run.settings.training.moves
+    if still is not None and moves == "never":
+        return _unmoved(run, frozen, still)
+    if still is not None and with_documents and moves == "auto":
         seconds, left_s = _moving_s(run, parts), run.pace.left_s
         wrong = 1.0 - float(still.hits(run.examples.targets).mean())
         allowed_s = min(MOVING_SHARE, MOVING_SHARE_AN_ERROR * wrong) * left_s
@@ -64,7 +66,7 @@ def best_candidate(run: Run, frozen: Frozen, *, with_documents: bool) -> Candida
             )
             return _unmoved(run, frozen, still)
     moved = _moved(run, parts)
-    if still is None or moved.found is None:
+    if still is None or moved.found is None or moves == "always":
         return moved
     beside = cross_validate_frozen(run.examples, run.settings.seed, frozen, parts)
     if beside is None or _moved_is_better(run, moved.found, beside):
