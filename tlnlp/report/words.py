@@ -65,10 +65,12 @@ def learning_curve(report: Report) -> str | None:
     found = report.get("learning_curve") or {}
     more = found.get("more")
     if more:
-        return (
+        told = (
             f"{more['labels']} labels more would raise accuracy by {points(more['gain'])} if the trend holds, with "
             f"95 % confidence by {more['low'] * 100:.1f} to {more['high'] * 100:.1f}."
         )
+        simpler = " The trend is that of a simpler model, a linear head on the encoder as it was pretrained."
+        return told + (simpler if found.get("of") == "as_pretrained" else "")
     if found.get("points"):
         return "Too few counts of labels were tried to say what more labels would bring."
     return None

@@ -130,22 +130,27 @@ def cross_validate(
 
 def learning_curve(
     examples: Examples, settings: FinetuneSettings, found: CrossValidation, frozen: Frozen, kept: Kept
-) -> list[tuple[int, NDArray[np.int64]]]:
+) -> tuple[list[tuple[int, NDArray[np.int64]]], str]:
     """Labels learned from, and hits among held-out labels, (texts,): of fits on a quarter and a half of the labels
-    outside a fold, and of the cross-validation itself.
+    outside a fold, and of the cross-validation itself; and of which model: ``model`` or ``as_pretrained``.
 
-    Where the encoder stays as it was pretrained this costs next to nothing. Where it moves, each point is a fit of the
-    encoder, in fewer steps; of few labels no curve is drawn then, since it would cost more than the model.
+    Where the encoder moves, each point is a fit of it, in fewer steps. Of few labels those would cost more than the
+    model itself, so the curve is that of a head on the encoder as it was pretrained, which costs next to nothing.
 
     Raises:
         EngineError.
     """
-    count = len(examples.texts)
-    if count < (FEW_LABELS_HALVED if found.tuned else LEAST_OF_A_CURVE):
-        return []
+    count, of = len(examples.texts), "model"
+    if count < LEAST_OF_A_CURVE:
+        return [], of
+    if found.tuned and count <= FEW_LABELS_HALVED:
+        still, of = cross_validate_frozen(examples, settings.seed, frozen), "as_pretrained"
+        if still is None:
+            return [], of
+        found = still
     curve = _tuned_curve(examples, settings, found, kept) if found.tuned else _frozen_curve(examples, found, frozen)
     whole = found.hits(examples.targets).astype(np.int64)
-    return [*curve, (int(np.mean([(found.folds != fold).sum() for fold in found.measured])), whole)]
+    return [*curve, (int(np.mean([(found.folds != fold).sum() for fold in found.measured])), whole)], of
 
 
 def _frozen_curve(examples: Examples, found: CrossValidation, frozen: Frozen) -> list[tuple[int, NDArray[np.int64]]]:

@@ -75,8 +75,9 @@ def make_report(
     baselines = {"ngram": ngram}
     if learned.found.tuned and (still := _as_pretrained(examples, learned, settings.seed)) is not None:
         baselines["frozen_encoder"] = still[held]
-    curve = learning_curve(examples, settings, learned.found, learned.frozen, kept)
+    curve, of = learning_curve(examples, settings, learned.found, learned.frozen, kept)
     report |= findings(encoder, after, targets, examples.classes, places, baselines, curve, settings.seed)
+    report["learning_curve"]["of"] = of
     return report
 
 
