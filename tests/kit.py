@@ -134,13 +134,13 @@ def write_conventions(
     kinds = {"": "models.Transformer", "1_Pooling": "models.Pooling"}
     kinds |= {"2_Normalize": "models.Normalize"} if normalise else {}
     modules = [
-        {"idx": i, "path": path, "type": f"sentence_transformers.{kind}"}
+        {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.{kind}"}
         for i, (path, kind) in enumerate(kinds.items())
     ]
     prompts = {} if prompt is None else {"default_prompt_name": "query", "prompts": {"query": prompt, "other": "no: "}}
     files: dict[str, object] = {
         "modules.json": modules,
-        "1_Pooling/config.json": {"pooling_mode": pooling},
+        "1_Pooling/config.json": {"embedding_dimension": 32, "pooling_mode": pooling},
         "config_sentence_transformers.json": prompts,
         "sentence_bert_config.json": {"max_seq_length": 16, "do_lower_case": lower_case},
     }
