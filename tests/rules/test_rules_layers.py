@@ -55,6 +55,7 @@ HEAVY = {
     "torch": {"model", "train"},
     "transformers": {"model"},
     "tokenizers": {"model"},
+    "onnx": {"model"},
     "onnxruntime": {"model"},
     "ray": {"train"},
     "pyspark": {"score"},

@@ -5,17 +5,21 @@ from __future__ import annotations
 import pytest
 
 from tlnlp.train.pace import (
+    BESIDE_READING_S,
     BUNDLE_S,
     DOCUMENTS_ARE_FASTER,
     JOB_S,
     LEAST_CROPS,
+    LEAST_READ,
     MOST_CROPS,
     MOST_PASSES,
     NGRAMS_S_A_DOCUMENT,
     PLANNED_SHARE,
+    READING_IS_FASTER,
     READING_SHARE,
     SHORT_ROUND_CROPS,
     Pace,
+    Plan,
 )
 
 
@@ -80,8 +84,35 @@ def test_what_a_job_takes_is_measured() -> None:
 def test_reading_is_measured() -> None:
     made, _ = pace(1200)
     assert made.reading == pytest.approx(9000)
-    made.has_read(50_000, 10.0)
+    made.has_read_at(5000)
+    made.has_read_at(0.0)
     assert made.reading == pytest.approx(5000)
+
+
+def test_until_something_was_learned_reading_says_how_fast_that_would_be() -> None:
+    made = Pace(1200, 100.0, Clock())
+    assert made.learning == 1.0
+    made.has_read_at(6000)
+    assert made.learning == pytest.approx(6000 / READING_IS_FASTER)
+    made.has_learned(500)
+    assert (made.learning, made.reading) == (500, 6000)
+
+
+def test_without_time_for_an_encoder_documents_are_read_once() -> None:
+    made, clock = pace(600, tokens_per_s=300.0)
+    made.has_read_at(9000)
+    left_s = PLANNED_SHARE * 600 - BUNDLE_S
+    assert LEAST_CROPS * 96 / 300 + JOB_S > left_s
+    each_s = 200 / 9000 + NGRAMS_S_A_DOCUMENT
+    plan = made.plan(70_000, 200, 96, 4, 100_000)
+    assert (plan.rounds, plan.documents) == (0, int((left_s - BESIDE_READING_S) / each_s))
+    assert made.plan(2000, 200, 96, 4, 100_000).documents == 2000
+    assert made.plan(70_000, 200, 96, 4, 3000).documents == 3000
+    # Of fewer documents than that n-grams learn too little.
+    assert made.plan(LEAST_READ - 1, 200, 96, 4, 100_000) == Plan(0, 0)
+    assert made.plan(LEAST_READ, 200, 96, 4, 100_000) == Plan(0, LEAST_READ)
+    clock.now += left_s - BESIDE_READING_S - 0.5 * LEAST_READ * each_s
+    assert made.plan(70_000, 200, 96, 4, 100_000) == Plan(0, 0)
 
 
 def test_labels_stand_for_documents_until_those_were_learned_from() -> None:

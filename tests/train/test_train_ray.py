@@ -97,21 +97,41 @@ def test_end_to_end(whole: Whole) -> None:
     report = json.loads((bundle_of(result) / "training.json").read_text())["report"]
     assert report["cross_validation"]["accuracy"] == pytest.approx(result.held_out.accuracy, abs=0.1)
     assert set(report["baselines"]) == {"ngram", "frozen_encoder"}
-    # Of 45 labels outside a fold, a quarter and a half of each class; what classes are called is no label.
-    assert [point["labels"] for point in report["learning_curve"]["points"]] == [12, 24, 45]
+    # Where the encoder moves, a curve of so few labels would cost more than the model.
+    assert report["learning_curve"] == {"points": [], "more": None}
+    assert report["encoders"] == []
 
     # The ledger tells the run; what was kept for a resumption is gone; the aliases are nobody's business here.
     (ledger,) = registry.ledgers("moods")
     assert (ledger["run_id"], ledger["status"]) == (result.run_id, "succeeded")
     assert ledger["counts"] == {"labels": 60, "faults": 0, "version": 1, "steps": 50}
     stages = [stage["name"] for stage in ledger["stages"]]
-    assert stages == ["labels", "class_names", "cross_validation", "fit", "report", "bundle", "register"]
+    assert stages == [
+        "labels", "encoder", "frozen_encoder", "cross_validation", "fit", "report", "bundle", "register",
+    ]  # fmt: skip
     assert 0 <= ledger["results"]["class_names"]["right"] <= 1
     assert [step for step, _ in ledger["results"]["fit"]["losses"]][-1] == 50
     assert not [path for path in (whole.folder / "registry/moods/training").rglob("*") if path.is_file()]
     assert registry.champion("moods") is None
-    for line in ("labels: 60 (20 calm, 20 cross, 20 mixed)", "cross-validation: 4/4", "training: 50/50"):
+    for line in ("labels: 60 (20 calm, 20 cross, 20 mixed)", "cross-validation: 2/2", "training: 50/50"):
         assert line in whole.told
+
+
+def test_beside_the_cross_validation_a_small_fit_learns_what_the_job_learns(
+    tmp_path: Path, tiny_encoder: Path, whole: Whole, capfd: pytest.CaptureFixture[str]
+) -> None:
+    given = [*job_settings(tmp_path, tiny_encoder), "ray.job_tokens=200000"]
+    result = run(given)
+    told = capfd.readouterr().err
+    assert "cross-validation: 3/3" in told
+    assert "training: " not in told
+    assert not (tmp_path / "registry/moods/training").exists() or not checkpoint_is_there(tmp_path / "registry")
+    assert (result.steps, result.version.version) == (50, 1)
+    assert distance(weights(bundle_of(result)), whole.weights) <= 1e-4
+    # Several workers share one fit, however small it is.
+    (tmp_path / "two").mkdir()
+    run([*job_settings(tmp_path / "two", tiny_encoder), "ray.job_tokens=200000", "ray.workers=2"])
+    assert "training: 50/50" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("objective", ["contrast", "classify"])

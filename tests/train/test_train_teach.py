@@ -25,6 +25,7 @@ from tlnlp.train.evaluation import evaluate_version
 from tlnlp.train.examples import Examples
 from tlnlp.train.finetune import FinetuneResult, finetune
 from tlnlp.train.pace import Pace, Plan
+from tlnlp.train.relevance import FOREIGN
 from tlnlp.train.rounds import Rounds
 from tlnlp.train.tasks import Lesson
 from tlnlp.train.teach import Guesses, learned_from, told_of
@@ -82,7 +83,8 @@ def test_two_rounds_cut_short_between_them(
     labelled = [{"id": row["id"], "text": row["text"]} for row in kit.labelled(30, 0, THREE)]
     documents = pool(tmp_path)
     documents.write_text(documents.read_text() + "".join(f"{json.dumps(row)}\n" for row in labelled))
-    given = overrides(tmp_path, tiny_encoder, documents)
+    # A Ray Train job on all labels, whatever a head on the encoder as it is would come to.
+    given = [*overrides(tmp_path, tiny_encoder, documents), "training.moves=always", "ray.job_tokens=0"]
     # Rounds of 90 read 270 in all, of 200: the third reads 70 of the first again.
     monkeypatch.setattr(Pace, "plan", lambda *limits: Plan(2, 90))
     whole = Rounds._tell
@@ -124,8 +126,8 @@ def test_two_rounds_cut_short_between_them(
     # The plan is told with the pace by which it was made, whatever the machine's is now.
     assert after["results"]["plan"] == before["results"]["plan"]
     assert [stage["name"] for stage in after["stages"]] == [
-        "labels", "unlabelled", "class_names", "cross_validation", "fit", "held_out", "round_1", "round_2",
-        "last_guesses", "report", "bundle", "register",
+        "labels", "unlabelled", "encoder", "frozen_encoder", "cross_validation", "fit", "held_out", "round_1",
+        "round_2", "last_guesses", "report", "bundle", "register",
     ]  # fmt: skip
     assert (after["counts"]["unlabelled"], after["counts"]["labelled_inside"]) == (200, 30)
     # The last n-grams learn from the documents of all rounds.
@@ -175,11 +177,17 @@ def misleading(folder: Path) -> Path:
     return kit.write_jsonl(folder / "pool.jsonl", [{"id": str(i), "text": text} for i, text in enumerate(others)])
 
 
+def unmarked(folder: Path) -> Path:
+    """Texts of the words of the labelled ones, of which none tells a class."""
+    texts = kit.texts(200, 5)
+    return kit.write_jsonl(folder / "pool.jsonl", [{"id": str(i), "text": text} for i, text in enumerate(texts)])
+
+
 @pytest.mark.parametrize(
     ("documents", "reason"),
     [
-        (misleading, "among the unlabelled documents labels are told worse: the labels alone are learned from"),
-        (foreign, "the unlabelled documents teach nothing about these labels: the labels alone are learned from"),
+        (misleading, "among the unlabelled documents labels are clearly told worse: the labels alone are learned from"),
+        (unmarked, "the unlabelled documents teach nothing about these labels: the labels alone are learned from"),
     ],
 )
 def test_a_pool_that_teaches_nothing_is_left_aside(
@@ -192,13 +200,57 @@ def test_a_pool_that_teaches_nothing_is_left_aside(
     # 300 labels: the n-gram view knows them well without any document.
     given = overrides(tmp_path, tiny_encoder, documents(tmp_path), labels=300)
     count = len((tmp_path / "pool.jsonl").read_text().splitlines())
-    result = run([*given, "training.tuned_share=1"])
+    result = run([*given, "training.tuned_share=1", "training.moves=always"])
     told = capfd.readouterr().err
     assert f"teaching: 2 round(s), {count} of {count} documents a round" in told
     assert reason in told
     (ledger,) = Registry(str(tmp_path / "registry")).ledgers("moods")
     assert "fit" in [stage["name"] for stage in ledger["stages"]]
     assert result.version.version == 1
+
+
+def test_documents_of_another_source_are_left_aside_before_anything_is_learned_from_them(
+    tmp_path: Path, tiny_encoder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    result = run(overrides(tmp_path, tiny_encoder, foreign(tmp_path)))
+    told = capfd.readouterr().err
+    assert "are further from the labelled texts than those are from one another; they are of another subject" in told
+    assert "teaching: " not in told
+    (ledger,) = Registry(str(tmp_path / "registry")).ledgers("moods")
+    assert ledger["results"]["relevance"]["same_source"] is False
+    assert ledger["results"]["relevance"]["further"] >= FOREIGN
+    assert training_of(result)["report"]["pool"] == {"documents": 200, "read": 0, "labelled_inside": 0}
+    assert training_of(result)["unlabelled_sha256"] == []
+
+
+@pytest.mark.parametrize("moves", ["always", "never"])
+def test_documents_are_read_once_where_no_encoder_can_learn_in_time(
+    moves: str,
+    tmp_path: Path,
+    tiny_encoder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(Pace, "plan", lambda *limits: Plan(0, 90))
+    result = run([*overrides(tmp_path, tiny_encoder, pool(tmp_path)), f"training.moves={moves}"])
+    told = capfd.readouterr().err
+    assert "teaching: 0 round(s), 90 of 200 documents a round" in told
+    assert "round 1: encoder" not in told
+    assert result.steps == (4 if moves == "always" else 0)
+    (ledger,) = Registry(str(tmp_path / "registry")).ledgers("moods")
+    assert ledger["results"]["relevance"]["same_source"] is True
+    stages = [stage["name"] for stage in ledger["stages"]]
+    assert stages[stages.index("held_out") :] == ["held_out", "last_guesses", "report", "bundle", "register"]
+    training = training_of(result)
+    assert [told["round"] for told in training["report"]["rounds"]] == [1]
+    assert training["report"]["pool"] == {"documents": 200, "read": 90, "labelled_inside": 0}
+    assert len(training["unlabelled_sha256"]) == 90
+    # Measured among documents, or told by a head: either way, both views count.
+    path = local_path(result.version.uri)
+    assert path is not None
+    classifier = Classifier.load(path, threads=1)
+    assert classifier.spec.encoder_weight > 0
+    assert classifier.spec.ngram_weight > 0
 
 
 def test_texts_that_are_all_equal_and_a_single_class(tmp_path: Path, tiny_encoder: Path) -> None:
