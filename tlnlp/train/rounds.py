@@ -173,7 +173,7 @@ class Rounds:
     def _tell(self, number: int, guesses: Guesses) -> None:
         what = "labels alone" if number == 1 else f"taught in round {number - 1}"
         seconds = self.run.pace.spent_s - sum(told["seconds"] for told in self.told)
-        told = told_of(number, guesses) | {"what": what, "seconds": round(seconds, 1)}
+        told = told_of(number, guesses, measured=self.found is not None) | {"what": what, "seconds": round(seconds, 1)}
         self.told.append(told)
         self.run.ledger.results[f"guesses_{number}"] = told
 

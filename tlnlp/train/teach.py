@@ -180,11 +180,15 @@ def learned_from(guesses: Guesses, examples: Examples) -> tuple[TokenIds, NDArra
     )
 
 
-def told_of(round_number: int, guesses: Guesses) -> dict[str, Any]:
-    """What the report keeps of a round's guesses; said aloud too."""
+def told_of(round_number: int, guesses: Guesses, *, measured: bool = True) -> dict[str, Any]:
+    """What the report keeps of a round's guesses; said aloud too.
+
+    ``measured``: labels say how many documents to expect right; else no such figure is given.
+    """
     agree = 1.0 - disagreement(guesses.near, guesses.ngram)
     sure = float((sureness(guesses.both) >= SURE_ENOUGH).mean())
     expected, count = 1.0 - expected_error(guesses.both), len(guesses.documents)
-    say(f"round {round_number}: the views agree on {agree:.1%} of {count} documents; {expected:.1%} expected right")
-    figures = {"agreement": agree, "sure": sure, "expected": expected}
+    told = f"round {round_number}: the views agree on {agree:.1%} of {count} documents"
+    say(f"{told}; {expected:.1%} expected right" if measured else told)
+    figures = {"agreement": agree, "sure": sure} | ({"expected": expected} if measured else {})
     return {"round": round_number, "documents": count} | {name: round(figure, 4) for name, figure in figures.items()}
