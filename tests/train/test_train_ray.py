@@ -97,8 +97,10 @@ def test_end_to_end(whole: Whole) -> None:
     report = json.loads((bundle_of(result) / "training.json").read_text())["report"]
     assert report["cross_validation"]["accuracy"] == pytest.approx(result.held_out.accuracy, abs=0.1)
     assert set(report["baselines"]) == {"ngram", "frozen_encoder"}
-    # Where the encoder moves, a curve of so few labels would cost more than the model.
-    assert report["learning_curve"] == {"points": [], "more": None}
+    # Of 45 labels outside a fold, a quarter and a half of each class; where the encoder moves, a curve of so few labels
+    # would cost more than the model, so it is that of a head on the encoder as it was.
+    assert [point["labels"] for point in report["learning_curve"]["points"]] == [12, 24, 45]
+    assert report["learning_curve"]["of"] == "as_pretrained"
     assert report["encoders"] == []
 
     # The ledger tells the run; what was kept for a resumption is gone; the aliases are nobody's business here.
