@@ -40,7 +40,7 @@ def hidden(count: int = 60) -> Rows:
     """A class is told by the order of two words: an encoder must learn to look at it."""
     return [
         {
-            "text": ("good bad ", "bad good ")[i % 2] + " ".join(kit.texts(1, i)[0].split()[:2]) + f" {i}",
+            "text": ("good bad ", "bad good ")[i % 2] + " ".join(kit.texts(1, i // 2)[0].split()[:2]) + f" {i // 2}",
             "label": THREE[i % 2],
         }
         for i in range(count)

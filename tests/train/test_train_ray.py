@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from contextlib import redirect_stderr
@@ -14,6 +15,7 @@ from typing import Any
 import kit
 import numpy as np
 import pytest
+import ray
 import torch
 from train_kit import (
     THREE,
@@ -253,6 +255,11 @@ def test_what_cannot_be_run_is_refused_and_its_ledger_says_failed(
     ledger = failed_ledger(tmp_path)
     assert ledger["error"]["class"] == kind.__name__
     assert told in ledger["error"]["message"]
+
+
+def test_workers_give_way_to_nothing() -> None:
+    niceness: Any = ray.remote(num_cpus=1)(os.nice)
+    assert ray.get(niceness.remote(0)) == os.nice(0)
 
 
 def test_shares_must_be_equal(tmp_path: Path, tiny_encoder: Path) -> None:
