@@ -23,8 +23,8 @@ from tlnlp.train.choose import STRONGEST, Tried, _better, candidates, other_scri
 from tlnlp.train.finetune import finetune
 from tlnlp.uri import local_path
 
-RUSSIAN = ["Паром опаздывает на два часа, но хлеб уже остыл.", "Ночь была тёплая, и сапоги высохли к утру."]
-CHINESE = ["渡轮晚点了两个小时面包已经凉了。", "夜里很暖和靴子到早上就干了。"]
+RUSSIAN = ["Паром опаздывает на два часа, и хлеб уже остыл.", "Ночь была тёплая, и сапоги высохли к утру."]
+CHINESE = ["渡轮晚点了两个小时、面包已经凉了。", "夜里很暖和、靴子到早上就干了。"]
 ENGLISH = ["The ferry is two hours late and the bread is cold.", "Größe, Maß und Höhe: noch ist alles lateinisch."]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from contextlib import redirect_stderr
@@ -14,6 +15,7 @@ from typing import Any
 import kit
 import numpy as np
 import pytest
+import ray
 import torch
 from train_kit import (
     THREE,
@@ -97,8 +99,10 @@ def test_end_to_end(whole: Whole) -> None:
     report = json.loads((bundle_of(result) / "training.json").read_text())["report"]
     assert report["cross_validation"]["accuracy"] == pytest.approx(result.held_out.accuracy, abs=0.1)
     assert set(report["baselines"]) == {"ngram", "frozen_encoder"}
-    # Where the encoder moves, a curve of so few labels would cost more than the model.
-    assert report["learning_curve"] == {"points": [], "more": None}
+    # Of 45 labels outside a fold, a quarter and a half of each class; where the encoder moves, a curve of so few labels
+    # would cost more than the model, so it is that of a head on the encoder as it was.
+    assert [point["labels"] for point in report["learning_curve"]["points"]] == [12, 24, 45]
+    assert report["learning_curve"]["of"] == "as_pretrained"
     assert report["encoders"] == []
 
     # The ledger tells the run; what was kept for a resumption is gone; the aliases are nobody's business here.
@@ -251,6 +255,11 @@ def test_what_cannot_be_run_is_refused_and_its_ledger_says_failed(
     ledger = failed_ledger(tmp_path)
     assert ledger["error"]["class"] == kind.__name__
     assert told in ledger["error"]["message"]
+
+
+def test_workers_give_way_to_nothing() -> None:
+    niceness: Any = ray.remote(num_cpus=1)(lambda: os.nice(0))
+    assert ray.get(niceness.remote()) == os.nice(0)
 
 
 def test_shares_must_be_equal(tmp_path: Path, tiny_encoder: Path) -> None:

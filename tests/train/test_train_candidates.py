@@ -1,0 +1,233 @@
+"""A head on the encoder as it was pretrained, or an encoder that moves: the better one goes on, if there is time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import kit
+import numpy as np
+import pytest
+import torch
+from train_kit import THREE
+
+from tlnlp.config import FinetuneSettings, load_settings
+from tlnlp.cost import Budget
+from tlnlp.data.labels import LabelContract, read_labels
+from tlnlp.data.pool import Pool
+from tlnlp.ledger import Ledger
+from tlnlp.model.reference import load_encoder
+from tlnlp.storage import Storage
+from tlnlp.train import candidates, crossval, rounds
+from tlnlp.train.candidates import Candidate, best_candidate
+from tlnlp.train.crossval import CURVE_DRAWS, CrossValidation, fold_count, learning_curve
+from tlnlp.train.examples import Examples, Reader
+from tlnlp.train.frozen import Frozen, ProbeRecipe, fit_probe, read_frozen
+from tlnlp.train.head import LinearHead
+from tlnlp.train.pace import Pace
+from tlnlp.train.rounds import EVIDENCE, Rounds
+from tlnlp.train.run import Run
+from tlnlp.train.trust import HeldOut, Trust
+
+pytestmark = pytest.mark.usefixtures("cluster")
+Rows = list[dict[str, Any]]
+
+
+def hidden(count: int = 60) -> Rows:
+    """A class is told by the order of two words: an encoder must learn to look at it."""
+    return [
+        {
+            "text": ("good bad ", "bad good ")[i % 2] + " ".join(kit.texts(1, i // 2)[0].split()[:2]) + f" {i // 2}",
+            "label": THREE[i % 2],
+        }
+        for i in range(count)
+    ]
+
+
+def plain(count: int = 60) -> Rows:
+    """Texts of each class are of words of their own: any encoder tells them apart."""
+    marks = ("cold ferry", "warm bread", "good night")
+    return [{"text": f"{marks[i % 3]} " * 4 + f"n{i}", "label": THREE[i % 3]} for i in range(count)]
+
+
+@pytest.fixture
+def made(tiny_encoder: Path, tmp_path: Path) -> Callable[..., tuple[Run, Frozen]]:
+    def make(rows: Rows, *more: str) -> tuple[Run, Frozen]:
+        labels = kit.write_jsonl(tmp_path / "labels.jsonl", rows)
+        given = [
+            f"labels={labels}", f"encoder={tiny_encoder}", "max_length=32", "time_budget_s=6000",
+            "training.batch_size=8", "training.min_steps=150", "training.max_steps=150", "training.learning_rate=5e-3",
+        ]  # fmt: skip
+        settings = load_settings(FinetuneSettings, None, [*given, *more])
+        (tmp_path / "reader").mkdir(exist_ok=True)
+        examples = Examples.make(read_labels(str(labels), LabelContract()), Reader.make(settings, tmp_path / "reader"))
+        pace = Pace(settings.time_budget_s, time.monotonic())
+        ledger = Ledger("finetune", "test", settings.model_dump(mode="json"))
+        run = Run(settings, examples, Storage(str(tmp_path / "kept")), "run", ledger, Budget(settings.cost), pace)
+        frozen = read_frozen(examples, settings, run.kept)
+        pace.has_read_at(frozen.tokens_per_s)
+        return run, frozen
+
+    return make
+
+
+Made = Callable[..., tuple[Run, Frozen]]
+
+
+def check_as_pretrained(run: Run, frozen: Frozen, found: Candidate) -> None:
+    """The encoder of the candidate is the pretrained one, under the head that cross-validation preferred."""
+    assert found.found is not None
+    assert (found.found.tuned, found.fit.steps, found.found.fits) == (False, 0, [])
+    source = run.examples.reader.encoder
+    before = load_encoder(
+        source.name, len(run.examples.classes), source.conventions.pooling, 0.0, seed=0, normalise=False
+    ).state_dict()
+    assert all(torch.equal(found.fit.weights[name], before[name]) for name in before if not name.startswith("head."))
+    wanted, head = (
+        fit_probe(frozen, run.examples, found.found.recipe or ProbeRecipe()),
+        LinearHead.of(found.fit.weights),
+    )
+    assert wanted is not None
+    assert (head.weight == wanted.weight).all()
+    assert (head.bias == wanted.bias).all()
+
+
+def test_an_encoder_that_had_to_move_goes_on(made: Made, capfd: pytest.CaptureFixture[str]) -> None:
+    run, frozen = made(hidden())
+    found = best_candidate(run, frozen, with_documents=False)
+    assert found.found is not None
+    assert found.found.tuned
+    assert found.fit.steps == 150
+    told = run.ledger.results["candidates"]
+    assert told["moved"] > told["as_pretrained"] + 0.2
+    assert f"{told['as_pretrained']:.1%} as it was pretrained; the former goes on" in capfd.readouterr().err
+    assert told["moved"] == pytest.approx(found.found.hits(run.examples.targets).mean(), abs=1e-4)
+
+
+def test_an_encoder_that_moving_ruins_stays_as_it_was(made: Made, capfd: pytest.CaptureFixture[str]) -> None:
+    run, frozen = made(plain(), "training.learning_rate=5", "training.tuned_share=1")
+    found = best_candidate(run, frozen, with_documents=False)
+    told = run.ledger.results["candidates"]
+    assert told["as_pretrained"] > told["moved"] + 0.2
+    assert "the latter goes on" in capfd.readouterr().err
+    check_as_pretrained(run, frozen, found)
+    assert run.ledger.results["fit"]["steps"] == 0
+
+
+def test_without_time_to_move_it_the_encoder_stays(made: Made, capfd: pytest.CaptureFixture[str]) -> None:
+    run, frozen = made(hidden(), "time_budget_s=1")
+    found = best_candidate(run, frozen, with_documents=True)
+    check_as_pretrained(run, frozen, found)
+    told = capfd.readouterr().err
+    assert "the encoder stays as pretrained at first: moving it on labels would take about " in told
+    assert "cross-validation" not in told
+    assert "candidates" not in run.ledger.results
+    # Started again with all the time there is, the run goes on as it began.
+    again = replace(run, pace=Pace(1e6, time.monotonic()))
+    check_as_pretrained(again, frozen, best_candidate(again, frozen, with_documents=True))
+    # Without documents nothing else needs the time.
+    alone = best_candidate(run, frozen, with_documents=False)
+    assert alone.found is not None
+    assert alone.found.tuned
+
+
+def test_what_the_encoder_knows_leaves_no_time_to_move_it(made: Made, capfd: pytest.CaptureFixture[str]) -> None:
+    run, frozen = made(plain())
+    check_as_pretrained(run, frozen, best_candidate(run, frozen, with_documents=True))
+    assert "the encoder stays as pretrained at first" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("with_documents", [True, False])
+def test_settings_say_whether_it_moves(with_documents: bool, made: Made, capfd: pytest.CaptureFixture[str]) -> None:
+    run, frozen = made(hidden(), "training.moves=never")
+    check_as_pretrained(run, frozen, best_candidate(run, frozen, with_documents=with_documents))
+    assert "cross-validation" not in capfd.readouterr().err
+    run, frozen = made(plain(), "training.moves=always", "training.max_steps=2", "training.min_steps=2")
+    run = replace(run, name=f"always-{with_documents}", pace=Pace(1, time.monotonic()))
+    found = best_candidate(run, frozen, with_documents=with_documents)
+    assert found.found is not None
+    assert (found.found.tuned, found.fit.steps) == (True, 2)
+
+
+def test_of_as_many_hits_the_surer_wins(made: Made) -> None:
+    run, frozen = made(plain())
+    found = crossval.cross_validate_frozen(run.examples, 0, frozen)
+    assert found is not None
+
+    def sure(probability: float, right: int = 60) -> CrossValidation:
+        said = np.full((60, 3), (1 - probability) / 2)
+        targets = np.where(np.arange(60) < right, run.examples.targets, (run.examples.targets + 1) % 3)
+        said[np.arange(60), targets] = probability
+        return replace(found, encoder=said)
+
+    assert candidates._moved_is_better(run, sure(0.9), sure(0.8))
+    assert not candidates._moved_is_better(run, sure(0.8), sure(0.9))
+    assert not candidates._moved_is_better(run, sure(0.9), sure(0.9)), "no gain: the simpler one goes on"
+    assert not candidates._moved_is_better(run, sure(0.9, right=59), sure(0.5))
+
+
+def test_parts_of_the_labels() -> None:
+    limit = crossval.FEW_LABELS_HALVED
+    counts = [fold_count(labels, with_documents=False) for labels in (8, limit, limit + 1)]
+    assert counts == [2, 2, 4]
+    assert fold_count(limit + 1, with_documents=True) == 2
+
+
+def test_a_curve_of_the_encoder_as_it_is_costs_nothing_and_is_drawn_several_times(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, frozen = made(plain())
+    found = crossval.cross_validate_frozen(run.examples, 0, frozen)
+    assert found is not None
+    curve, of = learning_curve(run.examples, run.settings, found, frozen, run.kept)
+    assert of == "model"
+    # Of 45 labels outside a fold, a quarter and a half of each class.
+    assert {labels for labels, _ in curve} == {12, 24, 45}
+    assert sum(len(hits) for labels, hits in curve if labels == 12) == CURVE_DRAWS * 60
+    monkeypatch.setattr(crossval, "LEAST_OF_A_CURVE", 61)
+    assert learning_curve(run.examples, run.settings, found, frozen, run.kept) == ([], "model")
+
+
+def test_a_curve_of_an_encoder_that_moves_is_of_labels_that_are_worth_it(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crossval, "FEW_LABELS_HALVED", 59)
+    run, frozen = made(plain(), "training.moves=always", "training.max_steps=20", "training.min_steps=20")
+    found = best_candidate(run, frozen, with_documents=False).found
+    assert found is not None
+    curve, of = learning_curve(run.examples, run.settings, found, frozen, run.kept)
+    assert of == "model"
+    assert [(labels, len(hits)) for labels, hits in curve] == [(12, 15), (12, 15), (24, 15), (24, 15), (45, 60)]
+    assert (curve[-1][1] == found.hits(run.examples.targets)).all()
+    # Of fewer labels it is that of a head on the encoder as it was.
+    monkeypatch.setattr(crossval, "FEW_LABELS_HALVED", 60)
+    curve, of = learning_curve(run.examples, run.settings, found, frozen, run.kept)
+    assert of == "as_pretrained"
+    assert sum(len(hits) for labels, hits in curve if labels == 12) == CURVE_DRAWS * 60
+    still = crossval.cross_validate_frozen(run.examples, 0, frozen)
+    assert still is not None
+    assert (curve[-1][1] == still.hits(run.examples.targets)).all()
+
+
+@pytest.mark.parametrize(("lost", "refused"), [(10, False), (12, True)])
+def test_documents_are_refused_on_strong_evidence_alone(
+    lost: int, refused: bool, made: Made, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run, frozen = made(plain())
+    candidate = best_candidate(run, frozen, with_documents=True)
+    assert candidate.found is not None
+    truth = run.examples.one_hot.astype(np.float64)
+    found = replace(candidate.found, encoder=truth)
+    # So many of 60 labels are told wrong among documents, and none without them.
+    assert (lost - EVIDENCE * lost**0.5 > 0) is refused
+    near = np.where((np.arange(60) < lost)[:, None], np.roll(truth, 1, axis=1), truth)
+    monkeypatch.setattr(rounds, "measure", lambda *given: HeldOut(near, Trust(0.1, 1.0)))
+    documents = Rounds(run, found, candidate.fit, Pool("pool", tuple(kit.texts(80)), "", 80, 0, 0))
+    trust = documents._trust(documents._documents(0, 80))
+    assert (trust is None) is refused
+    told = capfd.readouterr().err
+    assert ("labels are clearly told worse: the labels alone are learned from" in told) is refused
+    assert f"held-out labels right: 100.0% by labels alone, {1 - lost / 60:.1%} among 80 documents" in told
