@@ -24,11 +24,13 @@ from tlnlp.train.crossval import (
     cross_validate_frozen,
     fold_count,
 )
+from tlnlp.train.examples import Examples
 from tlnlp.train.fit import Fit
 from tlnlp.train.frozen import Frozen, ProbeRecipe, fit_probe
-from tlnlp.train.head import with_head
+from tlnlp.train.head import LinearHead, with_head
 from tlnlp.train.ray_job import FitResult
 from tlnlp.train.run import FIT, Run
+from tlnlp.train.split import FOLDS
 
 # With documents to learn from, fits that move the encoder may take so much of the time that is left: the more, the more
 # labels the encoder gets wrong as it was pretrained, and at most this.
@@ -68,7 +70,7 @@ def best_candidate(run: Run, frozen: Frozen, *, with_documents: bool) -> Candida
     moved = _moved(run, parts)
     if still is None or moved.found is None or moves == "always":
         return moved
-    beside = cross_validate_frozen(run.examples, run.settings.seed, frozen, parts)
+    beside = still if parts == FOLDS else cross_validate_frozen(run.examples, run.settings.seed, frozen, parts)
     if beside is None or _moved_is_better(run, moved.found, beside):
         return moved
     return _unmoved(run, frozen, still)
@@ -91,14 +93,18 @@ def _moved_is_better(run: Run, moved: CrossValidation, still: CrossValidation) -
 
 def _unmoved(run: Run, frozen: Frozen, found: CrossValidation) -> Candidate:
     """The pretrained encoder under the head that cross-validation prefers."""
-    examples, source = run.examples, run.examples.reader.encoder
-    head = fit_probe(frozen, examples, found.recipe or ProbeRecipe())
+    fit = as_pretrained(run.examples, fit_probe(frozen, run.examples, found.recipe or ProbeRecipe()))
+    run.ledger.results["fit"] = fit.to_json()
+    return Candidate(fit, found)
+
+
+def as_pretrained(examples: Examples, head: LinearHead | None) -> FitResult:
+    """The encoder as it was pretrained under a head, as a fit of no steps."""
+    source = examples.reader.encoder
     how = source.conventions
     model = load_encoder(source.name, len(examples.classes), how.pooling, 0.0, seed=0, normalise=how.normalise)
     weights = {name: tensor.detach() for name, tensor in model.state_dict().items()}
-    fit = FitResult(with_head(weights, head), np.zeros((0, len(examples.classes))), 0)
-    run.ledger.results["fit"] = fit.to_json()
-    return Candidate(fit, found)
+    return FitResult(with_head(weights, head), np.zeros((0, len(examples.classes))), 0)
 
 
 def _moved(run: Run, parts: int) -> Candidate:

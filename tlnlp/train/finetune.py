@@ -24,6 +24,7 @@ from tlnlp.data.text import text_sha256
 from tlnlp.errors import UsageError
 from tlnlp.ledger import Ledger, new_run_id
 from tlnlp.model import bundle
+from tlnlp.model.reference import INPUT_NAMES
 from tlnlp.progress import say
 from tlnlp.registry import ModelVersion, Registry, check_name
 from tlnlp.storage import Storage
@@ -171,7 +172,7 @@ def _assemble(
         head_share=settings.head_share,
         max_chars=settings.max_chars,
         pad_token_id=source.pad_token_id,
-        input_names=("input_ids", "attention_mask"),
+        input_names=INPUT_NAMES,
         encoder_weight=learned.combination[0],
         ngram_weight=learned.combination[1],
         ngram_features=learned.ngram.weights.shape[0],

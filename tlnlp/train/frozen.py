@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +9,9 @@ from numpy.typing import NDArray
 
 from tlnlp.config import FinetuneSettings
 from tlnlp.model.combine import Floats, log_loss
+from tlnlp.model.encode import TokenIds
 from tlnlp.train.examples import Examples
-from tlnlp.train.head import HEAD_C, LinearHead, linear_head
+from tlnlp.train.head import HEAD_C, LinearHead, linear_head, unit_length
 from tlnlp.train.kept import Kept
 from tlnlp.train.metrics import most_standard_error
 from tlnlp.train.tasks import states_of
@@ -34,11 +34,11 @@ class Frozen:
     @property
     def directions(self) -> Floats:
         """States of labelled texts, each of length 1."""
-        return _unit(self.labels)
+        return unit_length(self.labels)
 
     def named(self, classes: int) -> Floats:
         """Where the name of each class lies against the middle of all names, (classes, hidden)."""
-        names = _unit(self.names).reshape(-1, classes, self.names.shape[1]).mean(axis=0)
+        names = unit_length(self.names).reshape(-1, classes, self.names.shape[1]).mean(axis=0)
         return np.asarray(names - names.mean(axis=0))
 
 
@@ -68,16 +68,24 @@ def read_frozen(examples: Examples, settings: FinetuneSettings, kept: Kept) -> F
     """Read labelled texts and class names with the encoder as it was pretrained. Raises EngineError."""
     chosen = np.random.default_rng((settings.seed, 5)).permutation(len(examples.texts))[:FROZEN_LABELS]
     texts = examples.cut.take(chosen) + examples.named
+    states, rate = read_as_pretrained(texts, "frozen", "frozen encoder", examples, settings, kept)
+    return Frozen(chosen, states[: len(chosen)], states[len(chosen) :], rate)
+
+
+def read_as_pretrained(
+    tokens: TokenIds, key: str, what: str, examples: Examples, settings: FinetuneSettings, kept: Kept
+) -> tuple[Floats, float]:
+    """Pooled states (texts, hidden) by the encoder as it was pretrained, and how many tokens a second were read; read
+    once under a key. Raises EngineError."""
     rate = 0.0
 
     def read() -> Floats:
         nonlocal rate
-        states, rate = states_of(texts, None, examples.reading(settings), settings.ray, "frozen encoder")
+        states, rate = states_of(tokens, None, examples.reading(settings), settings.ray, what)
         return states
 
-    states = kept.array("frozen", read)
-    note = kept.note("frozen-rate", lambda: {"tokens_per_s": rate})
-    return Frozen(chosen, states[: len(chosen)], states[len(chosen) :], float(note["tokens_per_s"]))
+    states = kept.array(key, read)
+    return states, float(kept.note(f"{key}-rate", lambda: {"tokens_per_s": rate})["tokens_per_s"])
 
 
 def right_by_names(frozen: Frozen, examples: Examples) -> float:
@@ -125,18 +133,10 @@ def _over_folds(
     if recipe.named and not len(frozen.names):
         return None
     held_out, heads = np.zeros((len(frozen.chosen), len(examples.classes))), dict[int, LinearHead]()
-    for fold, inside in _inside(folds[frozen.chosen], measured):
+    for fold in measured:
+        inside = folds[frozen.chosen] == fold
         head = fit_probe(frozen, examples, recipe, ~inside)
         if head is None:
             return None
         heads[fold], held_out[inside] = head, head.predict(frozen.labels[inside])
     return Probe(recipe, held_out, heads)
-
-
-def _inside(folds: NDArray[np.int64], measured: range) -> Iterator[tuple[int, NDArray[np.bool_]]]:
-    for fold in measured:
-        yield fold, folds == fold
-
-
-def _unit(states: Floats) -> Floats:
-    return np.asarray(states / np.maximum(np.linalg.norm(states, axis=1, keepdims=True), 1e-12))

@@ -33,6 +33,11 @@ class LinearHead(NamedTuple):
         return LinearHead(np.asarray(tensors["head.weight"]), np.asarray(tensors["head.bias"]))
 
 
+def unit_length(states: Floats) -> Floats:
+    """Return pooled states (texts, hidden), each scaled to length 1."""
+    return np.asarray(states / np.maximum(np.linalg.norm(states, axis=1, keepdims=True), 1e-12))
+
+
 def with_head(weights: dict[str, torch.Tensor], head: LinearHead | None) -> dict[str, torch.Tensor]:
     """The tensors of an encoder, with this head."""
     if head is None:

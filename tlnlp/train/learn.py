@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,11 +13,10 @@ from tlnlp.progress import say
 from tlnlp.train.candidates import Candidate, best_candidate
 from tlnlp.train.crossval import LABELS_C, CrossValidation
 from tlnlp.train.examples import NO_TEXTS
-from tlnlp.train.frozen import Frozen, contradicted, read_frozen, right_by_names
+from tlnlp.train.frozen import Frozen, contradicted, read_as_pretrained, read_frozen, right_by_names
 from tlnlp.train.relevance import LOOKED_AT, relevance
 from tlnlp.train.rounds import LEAST_DOCUMENTS, Rounds
 from tlnlp.train.run import Run
-from tlnlp.train.tasks import states_of
 from tlnlp.train.told import cut_documents
 
 
@@ -56,7 +56,7 @@ def learn(run: Run, pool: Pool | None) -> tuple[Run, Learned]:
         if pool is not None and not _relevant(run, frozen, pool):
             pool = None
     candidate = best_candidate(run, frozen, with_documents=pool is not None)
-    taught = _teach(run, candidate, frozen, pool) if candidate.found is not None and pool is not None else None
+    taught = teach(run, candidate, frozen, pool) if candidate.found is not None and pool is not None else None
     return run, taught if taught is not None else _labels_alone(run, candidate, frozen)
 
 
@@ -79,18 +79,7 @@ def _relevant(run: Run, frozen: Frozen, pool: Pool) -> bool:
     """Whether the documents come from where the labelled texts come from."""
     if len(pool.texts) < LEAST_DOCUMENTS or len(frozen.labels) < 2:
         return True  # Too few are dealt with later.
-    some = cut_documents(pool.texts[:LOOKED_AT], run.examples, run.settings)
-    reading, ray = run.examples.reading(run.settings), run.settings.ray
-    rate = 0.0
-
-    def read() -> Floats:
-        nonlocal rate
-        states, rate = states_of(some.cut, None, reading, ray, "documents looked at")
-        return states
-
-    states = run.kept.array("relevance", read)
-    # The labels were too few, and read by processes that had just started, to say how fast the machine is.
-    run.pace.has_read_at(run.kept.note("relevance-rate", lambda: {"tokens_per_s": rate})["tokens_per_s"])
+    states = look_at(run, "relevance", pool.texts[:LOOKED_AT])
     found = relevance(frozen.labels, states)
     run.ledger.results["relevance"] = {"further": round(found.further, 4), "same_source": found.same_source}
     told = f"documents: {found.further:.0%} are further from the labelled texts than those are from one another"
@@ -99,6 +88,17 @@ def _relevant(run: Run, frozen: Frozen, pool: Pool) -> bool:
         return False
     say(f"{told} (50%: as labelled texts are; from 90% on they would not be learned from)")
     return True
+
+
+def look_at(run: Run, key: str, texts: Sequence[str]) -> Floats:
+    """States (texts, hidden) of a few documents by the encoder as it was pretrained, read once under a key.
+
+    The labels were too few, and read by processes that had just started, to say how fast the machine is: these say it.
+    """
+    cut = cut_documents(texts, run.examples, run.settings).cut
+    states, rate = read_as_pretrained(cut, key, "documents looked at", run.examples, run.settings, run.kept)
+    run.pace.has_read_at(rate)
+    return states
 
 
 def _labels_alone(run: Run, candidate: Candidate, frozen: Frozen) -> Learned:
@@ -110,8 +110,8 @@ def _labels_alone(run: Run, candidate: Candidate, frozen: Frozen) -> Learned:
     return Learned(fit.weights, ngram, combination, fit.steps, found, frozen)
 
 
-def _teach(run: Run, candidate: Candidate, frozen: Frozen, pool: Pool) -> Learned | None:
-    assert candidate.found is not None
+def teach(run: Run, candidate: Candidate, frozen: Frozen, pool: Pool) -> Learned | None:
+    """What the rounds come to that begin with a candidate; None where documents are not to be learned from."""
     rounds = Rounds(run, candidate.found, candidate.fit, pool)
     taught = rounds.teach()
     if taught is None:

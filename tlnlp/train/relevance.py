@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tlnlp.model.combine import Floats
+from tlnlp.train.head import unit_length
 
 # Documents that are looked at; of documents from the same source, a share between 0.4 and 0.65 is further away than
 # labelled texts are (IMDb, AG News, TREC, 16 to 200 labels), of those from another 0.96 and more.
@@ -43,14 +44,10 @@ def relevance(labelled: Floats, documents: Floats) -> Relevance:
     """
     if len(labelled) < 2 or not len(documents):
         raise ValueError(f"{len(labelled)} labelled texts and {len(documents)} documents cannot be compared")
-    ours, theirs = _unit(labelled), _unit(documents)
+    ours, theirs = unit_length(labelled), unit_length(documents)
     among = ours @ ours.T
     np.fill_diagonal(among, -np.inf)
     nearest, of_documents = np.sort(among.max(axis=1)), (theirs @ ours.T).max(axis=1)
     below = np.searchsorted(nearest, of_documents, side="left")
     ties = np.searchsorted(nearest, of_documents, side="right") - below
     return Relevance(float(1.0 - (below + ties / 2).mean() / len(nearest)))
-
-
-def _unit(states: Floats) -> Floats:
-    return np.asarray(states / np.maximum(np.linalg.norm(states, axis=1, keepdims=True), 1e-12))

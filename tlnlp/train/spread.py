@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
 from tlnlp.model.combine import Floats, combine
-from tlnlp.train.head import LinearHead
+from tlnlp.train.head import LinearHead, unit_length
 
 NEIGHBOURS = 10
 # How fast nearness falls with the cosine of two texts.
@@ -29,8 +29,7 @@ TIMES = 100
 def neighbourhood(states: NDArray[Any]) -> Any:
     """How near texts are, (texts, texts) sparse and symmetric: nothing but to nearest neighbours; scaled by degree."""
     texts = len(states)
-    lengths = np.linalg.norm(states, axis=1, keepdims=True)
-    directions = (states / np.maximum(lengths, 1e-12)).astype(np.float32)
+    directions = unit_length(states).astype(np.float32)
     count = min(NEIGHBOURS, texts - 1)
     far, who = NearestNeighbors(n_neighbors=count, algorithm="brute").fit(directions).kneighbors()
     # Of directions, 1 - cosine is half the squared distance.

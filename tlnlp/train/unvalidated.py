@@ -12,16 +12,13 @@ import numpy as np
 from tlnlp.data.pool import Pool
 from tlnlp.errors import InputDataError, UsageError
 from tlnlp.model.combine import Floats, sharpness_for, softmax
-from tlnlp.model.reference import load_encoder
 from tlnlp.progress import say
+from tlnlp.train.candidates import Candidate, as_pretrained
 from tlnlp.train.frozen import Frozen, read_frozen
-from tlnlp.train.head import LinearHead, with_head
-from tlnlp.train.learn import Learned
-from tlnlp.train.ray_job import FitResult
-from tlnlp.train.rounds import LEAST_DOCUMENTS, UNMEASURED_ERROR, Rounds
+from tlnlp.train.head import LinearHead
+from tlnlp.train.learn import Learned, look_at, teach
+from tlnlp.train.rounds import LEAST_DOCUMENTS, UNMEASURED_ERROR
 from tlnlp.train.run import Run
-from tlnlp.train.tasks import states_of
-from tlnlp.train.told import cut_documents
 
 # Documents that say where the middle of all of them is.
 OF_MIDDLE = 512
@@ -49,21 +46,12 @@ def learn_unvalidated(run: Run, pool: Pool | None) -> Learned:
         raise InputDataError(f"{pool.uri}: {len(pool.texts)} documents are too few; at least {LEAST_DOCUMENTS}")
     with run.ledger.stage("frozen_encoder"):
         frozen = read_frozen(examples, run.settings, run.kept)
-        head = head_of_names(frozen, _some_states(run, pool), len(examples.classes))
-    source = examples.reader.encoder
-    how = source.conventions
-    model = load_encoder(source.name, len(examples.classes), how.pooling, 0.0, seed=0, normalise=how.normalise)
-    weights = with_head({name: tensor.detach() for name, tensor in model.state_dict().items()}, head)
+        head = head_of_names(frozen, look_at(run, "middle", pool.texts[:OF_MIDDLE]), len(examples.classes))
     say("no accuracy can be measured: documents are told by what their classes are called, at first")
-    rounds = Rounds(run, None, FitResult(weights, np.zeros((0, len(examples.classes))), 0), pool)
-    taught = rounds.teach()
-    if taught is None:
+    learned = teach(run, Candidate(as_pretrained(examples, head), None), frozen, pool)
+    if learned is None:
         raise InputDataError("there was no time to read documents; give a larger time_budget_s")
-    read = sum(told["documents"] for told in rounds.told)
-    told = tuple(rounds.told)
-    return Learned(
-        taught.weights, taught.ngram, taught.combination, taught.steps, None, frozen, told, pool.texts[:read], read
-    )
+    return learned
 
 
 def head_of_names(frozen: Frozen, states: Floats, classes: int) -> LinearHead:
@@ -77,18 +65,3 @@ def head_of_names(frozen: Frozen, states: Floats, classes: int) -> LinearHead:
     weight = names / np.maximum(along.std(axis=0), 1e-12)[:, None]
     power = sharpness_for(softmax((states - centre) @ weight.T), UNMEASURED_ERROR)
     return LinearHead((power * weight).astype(np.float32), (-power * weight @ centre).astype(np.float32))
-
-
-def _some_states(run: Run, pool: Pool) -> Floats:
-    some = cut_documents(pool.texts[:OF_MIDDLE], run.examples, run.settings)
-    reading, ray = run.examples.reading(run.settings), run.settings.ray
-    rate = 0.0
-
-    def read() -> Floats:
-        nonlocal rate
-        states, rate = states_of(some.cut, None, reading, ray, "documents looked at")
-        return states
-
-    states = run.kept.array("middle", read)
-    run.pace.has_read_at(run.kept.note("middle-rate", lambda: {"tokens_per_s": rate})["tokens_per_s"])
-    return states
