@@ -279,7 +279,7 @@ def test_ten_thousand_labels(tmp_path: Path, tiny_encoder: Path) -> None:
     assert (result.labels, result.version.version) == (10_000, 1)
     assert result.held_out is not None
     # So many need not all be held out in turn.
-    assert result.held_out.n == 5000
+    assert 2000 <= result.held_out.n <= 2600
 
 
 def test_two_labels(tmp_path: Path, tiny_encoder: Path) -> None:

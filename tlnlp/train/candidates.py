@@ -30,7 +30,7 @@ from tlnlp.train.frozen import Frozen, ProbeRecipe, fit_probe
 from tlnlp.train.head import LinearHead, with_head
 from tlnlp.train.ray_job import FitResult
 from tlnlp.train.run import FIT, Run
-from tlnlp.train.split import FOLDS
+from tlnlp.train.split import FOLDS, measured_folds
 
 # With documents to learn from, fits that move the encoder may take so much of the time that is left: the more, the more
 # labels the encoder gets wrong as it was pretrained, and at most this.
@@ -134,7 +134,7 @@ def _moving_s(run: Run, parts: int) -> float:
     examples, settings = run.examples, run.settings
     everything = np.arange(len(examples.texts))
     tokens = _tokens(examples.fit(settings, everything, everything[:0], settings.seed))
-    return (parts + 1) * tokens / run.pace.learning
+    return (len(measured_folds(len(everything), parts)) + 1) * tokens / run.pace.learning
 
 
 def _tokens(fit: Fit) -> float:

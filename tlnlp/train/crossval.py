@@ -19,7 +19,7 @@ from tlnlp.train.frozen import Frozen, ProbeRecipe, cross_validate_probe
 from tlnlp.train.head import LinearHead, linear_head
 from tlnlp.train.kept import Kept
 from tlnlp.train.ray_job import FitResult
-from tlnlp.train.split import FOLDS, measured_folds, stratified_folds
+from tlnlp.train.split import FOLDS, ONE_FOLD_FROM, measured_folds, stratified_folds
 from tlnlp.train.tasks import Lesson, fit_each, guess_each, learn
 
 # Fewer held-out labels than this measure nothing.
@@ -91,9 +91,11 @@ def cross_validate_frozen(examples: Examples, seed: int, frozen: Frozen, parts: 
 def fold_count(labels: int, *, with_documents: bool) -> int:
     """How many parts labels are left out in, where each costs a fit of the encoder.
 
-    Few labels must not take minutes; and where documents are to be learned from, these deserve the time.
+    Few labels must not take minutes; and where documents are to be learned from, these deserve the time. Of many labels
+    one part alone is held out, at one fit: it need not be a half.
     """
-    return 2 if with_documents or labels <= FEW_LABELS_HALVED else FOLDS
+    halved = labels <= FEW_LABELS_HALVED or (with_documents and labels < ONE_FOLD_FROM)
+    return 2 if halved else FOLDS
 
 
 def cross_validate(
