@@ -47,9 +47,10 @@ class TrainingSettings(Settings):
     moves: Literal["auto", "always", "never"] = "auto"
     epochs: float = Field(4.0, gt=0)
     min_steps: int = Field(40, ge=1)
+    max_passes: float = Field(10.0, gt=0)
     max_steps: int = Field(2000, ge=1)
     batch_size: int = Field(16, ge=1)
-    learning_rate: float = Field(6e-5, gt=0)
+    learning_rate: float = Field(1e-4, gt=0)
     head_learning_rate: float = Field(2e-3, gt=0)
     weight_decay: float = Field(0.01, ge=0)
     warmup_share: float = Field(0.1, ge=0, lt=1)
@@ -57,6 +58,7 @@ class TrainingSettings(Settings):
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     objective: Literal["auto", "contrast", "classify"] = "auto"
     crop_tokens: int = Field(64, ge=8)
+    frozen_layers: float = Field(0.34, ge=0, lt=1)
     tuned_share: float = Field(0.75, gt=0, le=1)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     report_every_steps: int = Field(25, ge=1)
@@ -68,6 +70,8 @@ class TeachingSettings(Settings):
     max_documents: int = Field(100_000, ge=1)
     max_rounds: int = Field(4, ge=1)
     batch_size: int = Field(32, ge=1)
+    learning_rate: float = Field(6e-5, gt=0)
+    frozen_layers: float = Field(0.0, ge=0, lt=1)
     crop_tokens: int = Field(64, ge=8)
     read_tokens: int = Field(192, ge=8)
 

@@ -61,7 +61,9 @@ def test_learning_rate_rises_then_falls_to_nothing() -> None:
     [
         (200, TrainingSettings(epochs=2, batch_size=16, min_steps=1), 25),
         (201, TrainingSettings(epochs=2, batch_size=16, min_steps=1), 26),
-        (10, TrainingSettings(epochs=1, batch_size=16, min_steps=30), 30),
+        (100, TrainingSettings(epochs=1, batch_size=16, min_steps=30), 30),
+        (10, TrainingSettings(epochs=1, batch_size=16, min_steps=30, max_passes=10), 7),
+        (10, TrainingSettings(epochs=12, batch_size=16, min_steps=30, max_passes=10), 8),
         (5000, TrainingSettings(epochs=9, batch_size=8, max_steps=77, min_steps=1), 77),
     ],
 )

@@ -62,6 +62,17 @@ def test_fits_and_readings_are_of_the_encoder_as_it_is_used(encoder: Path, tmp_p
         assert tuple(ids[-1:]) == reader.cut.suffix
 
 
+@pytest.mark.parametrize(("words", "window"), [(10, 33), (55, 33), (60, 35), (200, 64)])
+def test_windows_are_of_half_a_text(encoder: Path, tmp_path: Path, words: int, window: int) -> None:
+    labels = [{"text": f"{'good ' * (words - 1)}{last}", "label": last} for last in ("good", "night")]
+    rows = kit.write_jsonl(tmp_path / "labels.jsonl", labels)
+    given = settings(encoder, labels=str(rows), max_length=100)
+    examples = Examples.make(read_labels(str(rows), LabelContract()), Reader.make(given, tmp_path))
+    assert sum(examples.reader.cut.edges) == 5
+    assert examples.fit(given, np.arange(2), np.arange(0), 0).crop_tokens == window
+    assert examples.window(20) == 20
+
+
 @pytest.mark.parametrize(("asked", "given"), [(100, 100), (128, 128), (256, 128)])
 def test_positions_limit_the_length_and_files_do_not(encoder: Path, tmp_path: Path, asked: int, given: int) -> None:
     # sentence_bert_config.json says 16.

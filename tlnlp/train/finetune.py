@@ -98,7 +98,8 @@ def finetune(settings: FinetuneSettings) -> FinetuneResult:
                 for name in candidates(settings, labelled.texts)
             }
             with ray_job.cluster(settings.ray):
-                ray_job.scaling(settings.ray)  # Refuse what cannot be run before anything is.
+                if pool is not None:
+                    ray_job.start(settings.ray)
                 warm_up(settings.ray)
                 with ledger.stage("encoder"):
                     run, tried = choose(runs)

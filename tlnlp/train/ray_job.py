@@ -25,6 +25,7 @@ from tlnlp.model.combine import Floats
 from tlnlp.progress import meter, say
 from tlnlp.s3 import is_s3, s3_of_environment
 from tlnlp.storage import Storage, local_path
+from tlnlp.train import in_process
 from tlnlp.train.fit import Fit
 from tlnlp.train.loop import PREDICTIONS_FILE, STATE_FILE, STEP_FILE
 from tlnlp.train.shipped import ship
@@ -65,16 +66,37 @@ class FitResult:
 
 @contextmanager
 def cluster(settings: RaySettings) -> Iterator[None]:
-    """A Ray cluster for the length of a job: the one at ``address`` (or around us), else one on this machine.
+    """A Ray cluster for the length of a job, from when work first needs it; one that runs already is left running.
 
     Raises:
         EngineError: it cannot be reached or started.
+        UsageError: the cluster has not what the config asks for.
     """
     environment.apply_defaults()
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", LOOK_EVERY_S)
-    if ray.is_initialized():
+    around = ray.is_initialized()
+    try:
+        if around or not in_process.suffices(settings, 0.0):
+            start(settings)
         yield
-        return
+    finally:
+        if not around:
+            ray.shutdown()
+
+
+def start(settings: RaySettings) -> None:
+    """Join the cluster at ``address``, or start one on this machine, unless that was done; check that it will do.
+
+    Raises:
+        EngineError: it cannot be reached or started.
+        UsageError: the cluster has not what the config asks for.
+    """
+    if not ray.is_initialized():
+        _init(settings)
+    scaling(settings)
+
+
+def _init(settings: RaySettings) -> None:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error", "configure_logging": True}
     address = settings.address or os.environ.get("RAY_ADDRESS")
     if address is None:
@@ -86,10 +108,6 @@ def cluster(settings: RaySettings) -> Iterator[None]:
     except (RayError, OSError, ConnectionError, RuntimeError, ValueError) as error:
         where = f"the Ray cluster at {address}" if address else "Ray on this machine"
         raise EngineError(f"cannot start or join {where} ({type(error).__name__}); check the address") from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
 def uses_gpu(settings: RaySettings) -> bool:
@@ -99,7 +117,9 @@ def uses_gpu(settings: RaySettings) -> bool:
 
 
 def places(settings: RaySettings) -> int:
-    """How many tasks of one core, or one GPU, the cluster runs at once."""
+    """How many tasks of one core, or one GPU, the cluster runs at once; this process, one that uses all its cores."""
+    if not ray.is_initialized():
+        return 1
     has = ray.cluster_resources()  # type: ignore[no-untyped-call]
     return max(1, int(has.get("GPU" if uses_gpu(settings) else "CPU", 1)))
 
@@ -135,6 +155,7 @@ def run_fit(fit: Fit, settings: RaySettings, storage: Storage, run_name: str, wh
     Raises:
         EngineError: the workers failed more often than ``max_failures`` allows, or with a fault of the program.
     """
+    start(settings)
     config, device = scaling(settings)
     began_s = time.monotonic()
     actor: Any = ray.remote(num_cpus=0)(Progress).remote()

@@ -1,4 +1,4 @@
-"""Many small fits, and the reading of many texts, side by side on a Ray cluster: one task a core or GPU.
+"""Many small fits, and the reading of many texts, side by side on a Ray cluster; the smallest of them in this process.
 
 Tasks, not actors: Ray hands them to processes that have imported all they need, which takes longer than many a task.
 """
@@ -24,10 +24,11 @@ from tlnlp.model.encode import TokenIds
 from tlnlp.model.ngram import FEATURES, NgramView, fit_ngram
 from tlnlp.model.reference import load_encoder
 from tlnlp.progress import meter
+from tlnlp.train import in_process
 from tlnlp.train.fit import Fit, Learner, features
 from tlnlp.train.pace import Stopwatch
 from tlnlp.train.precision import in_bfloat16
-from tlnlp.train.ray_job import FitResult, places, uses_gpu
+from tlnlp.train.ray_job import FitResult, places, start, uses_gpu
 from tlnlp.train.shipped import ShippedEncoder, laid, lay, ship
 
 # Texts that a task reads; of like length, since neighbours are padded alike.
@@ -59,7 +60,9 @@ class Lesson:
 
 
 def warm_up(settings: RaySettings) -> None:
-    """Have a process of the cluster for each core import what tasks need, side by side and before it is asked for."""
+    """Have a process of the cluster, if one runs, for each core import what tasks need before that is asked for."""
+    if not ray.is_initialized():
+        return
     remote: Any = ray.remote(num_cpus=1, max_calls=0)(_import)
     for _ in range(min(places(settings), MAX_CORES_A_TASK)):
         remote.remote()
@@ -70,14 +73,22 @@ def _import() -> None:
 
 
 def fit_each(fits: Sequence[Fit], settings: RaySettings, what: str) -> list[FitResult]:
-    """Run fits side by side, each on a share of the cluster; a task that is lost is started again.
+    """Run fits side by side, each on a share of the cluster, or in this process; a task that is lost is started again.
 
     Raises:
         EngineError: a task was lost too often, or has a fault.
     """
-    cores, gpus = _share(settings, len(fits))
-    jobs = [(ray.put(fit), ship(fit.encoder.name), cores) for fit in fits]
-    results = _side_by_side(_fit_alone, jobs, settings, (cores, gpus), what)
+    if in_process.suffices(settings, sum(fit.learned_tokens for fit in fits)):
+        cores = in_process.cores()
+        alone = [(fit, fit.encoder.name, cores) for fit in fits]
+        return _fitted(fits, in_process.one_by_one(_fit_alone, alone, what))
+    start(settings)
+    shares = _shares(settings, len(fits))
+    jobs = [(ray.put(fit), ship(fit.encoder.name), cores) for fit, (cores, _) in zip(fits, shares, strict=True)]
+    return _fitted(fits, _side_by_side(_fit_alone, jobs, settings, shares, what))
+
+
+def _fitted(fits: Sequence[Fit], results: Sequence[tuple[dict[str, Any], Floats, float, float]]) -> list[FitResult]:
     return [
         FitResult({name: torch.tensor(array) for name, array in weights.items()}, held_out, fit.steps, seconds, rate)
         for fit, (weights, held_out, seconds, rate) in zip(fits, results, strict=True)
@@ -86,44 +97,60 @@ def fit_each(fits: Sequence[Fit], settings: RaySettings, what: str) -> list[FitR
 
 def guess_each(lessons: Sequence[Lesson], settings: RaySettings, what: str) -> list[Floats]:
     """Fit n-gram views side by side; what each guesses, (texts, classes). Raises EngineError."""
-    return _side_by_side(_guess, [(ray.put(lesson),) for lesson in lessons], settings, (1, 0), what)
+    if in_process.suffices(settings, 0.0):
+        return in_process.one_by_one(_guess, [(lesson,) for lesson in lessons], what)
+    start(settings)
+    jobs = [(ray.put(lesson),) for lesson in lessons]
+    return _side_by_side(_guess, jobs, settings, [(1, 0)] * len(jobs), what)
 
 
 def states_of(
     tokens: TokenIds, weights: dict[str, Any] | None, reading: Reading, settings: RaySettings, what: str
 ) -> tuple[Floats, float]:
     """Pooled states (texts, hidden) of an encoder: of these tensors, or as pretrained; and how many tokens a second
-    the cluster read, starts of processes left out.
+    the cluster, or this process, read, starts of processes left out.
 
     Raises:
         EngineError: a reader was lost too often, or has a fault.
     """
+    total = float(tokens.lengths.sum())
+    if in_process.suffices(settings, total):
+        job = (weights, tokens, reading, reading.encoder.name, in_process.cores())
+        ((states, seconds),) = in_process.one_by_one(_states, [job], what)
+        return states, total / max(seconds, 1e-3)
+    start(settings)
     order = np.argsort(-tokens.lengths, kind="stable")
     chunks = [order[start : start + CHUNK] for start in range(0, len(order), CHUNK)]
-    share = _share(settings, len(chunks))
+    shares = _shares(settings, len(chunks))
     kept = None if weights is None else ray.put({name: tensor.numpy() for name, tensor in weights.items()})
     encoder = ship(reading.encoder.name)
-    jobs = [(kept, ray.put(tokens.take(chunk)), reading, encoder, share[0]) for chunk in chunks]
-    parts = _side_by_side(_states, jobs, settings, share, what)
+    jobs = [
+        (kept, ray.put(tokens.take(chunk)), reading, encoder, cores)
+        for chunk, (cores, _) in zip(chunks, shares, strict=True)
+    ]
+    parts = _side_by_side(_states, jobs, settings, shares, what)
     states = np.concatenate([part for part, _ in parts])
     found = np.empty_like(states)
     found[order] = states
-    at_once = min(len(chunks), max(1, places(settings) // max(1, share[1] or share[0])))
-    seconds = sum(seconds for _, seconds in parts) / at_once
-    return found, float(tokens.lengths.sum()) / max(seconds, 1e-3)
+    # Core or GPU seconds of all tasks, over all that the cluster has.
+    used = sum(seconds * (gpus or cores) for (_, seconds), (cores, gpus) in zip(parts, shares, strict=True))
+    seconds = used / places(settings)
+    return found, total / max(seconds, 1e-3)
 
 
 def _side_by_side(
     work: Callable[..., Any],
     jobs: Sequence[tuple[Any, ...]],
     settings: RaySettings,
-    share: tuple[int, int],
+    shares: Sequence[tuple[int, int]],
     what: str,
 ) -> list[Any]:
-    # Else Ray ends a process after each task on a GPU, and the next imports all it needs again.
-    options = {"num_cpus": share[0], "num_gpus": share[1], "max_retries": settings.max_failures, "max_calls": 0}
-    remote: Any = ray.remote(**options)(work)  # type: ignore[call-overload]
-    tasks = [remote.remote(*job) for job in jobs]
+    # Else (max_calls) Ray ends a process after each task on a GPU, and the next imports all it needs again.
+    remote: Any = ray.remote(max_retries=settings.max_failures, max_calls=0)(work)
+    tasks = [
+        remote.options(num_cpus=cores, num_gpus=gpus).remote(*job)
+        for job, (cores, gpus) in zip(jobs, shares, strict=True)
+    ]
     waiting = list(tasks)
     try:
         with meter(what, len(tasks)) as shown:
@@ -174,7 +201,7 @@ def _states(
     how = reading.encoder.conventions
     model = load_encoder(lay(encoder), reading.classes, how.pooling, 0.0, seed=0, normalise=how.normalise)
     if weights is not None:
-        model.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
+        model.load_state_dict({name: torch.as_tensor(array) for name, array in weights.items()})
     bf16 = in_bfloat16(device, reading.precision)
     model = model.to(device)
     began_s = time.monotonic()
@@ -192,18 +219,22 @@ def _hand_back(device: torch.device) -> None:
 
 
 def _device() -> torch.device:
-    return torch.device("cuda" if ray.get_gpu_ids() else "cpu")
+    return torch.device("cuda" if ray.is_initialized() and ray.get_gpu_ids() else "cpu")
 
 
-def _share(settings: RaySettings, pieces: int) -> tuple[int, int]:
-    """Cores and GPUs of one task, so that the cluster is shared among the pieces of work; any node can run it."""
+def _shares(settings: RaySettings, pieces: int) -> list[tuple[int, int]]:
+    """Cores and GPUs of each piece of work, so that the cluster is shared among them; any node can run each.
+
+    Of more pieces than places, those that are left for the last turn share the cores among them.
+    """
     has = ray.cluster_resources()  # type: ignore[no-untyped-call]
     cpus = max(1, int(has.get("CPU", 1)))
     of_nodes = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-    most = min((cores for cores in of_nodes if cores), default=1)
+    most = min(min((cores for cores in of_nodes if cores), default=1), MAX_CORES_A_TASK)
     if uses_gpu(settings):
-        return min(most, MAX_CORES_A_TASK, max(1, cpus // max(1, int(has["GPU"])))), 1
-    return min(most, MAX_CORES_A_TASK, max(1, cpus // pieces)), 0
+        return [(min(most, max(1, cpus // max(1, int(has["GPU"])))), 1)] * pieces
+    last = pieces % cpus
+    return [(1, 0)] * (pieces - last) + [(min(most, cpus // last), 0)] * last if last else [(1, 0)] * pieces
 
 
 def _lost(what: str, error: Exception) -> str:

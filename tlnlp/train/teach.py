@@ -97,8 +97,9 @@ def pupil_of(run: Run, round_number: int, teacher: dict[str, Any], guesses: Gues
     settings, examples = run.settings, run.examples
     key = pupil(round_number)
     # Windows at random places and guesses that are no certainties blur enough; dropout would only cost time.
-    changes = {"batch_size": settings.teaching.batch_size, "dropout": 0.0}
-    recipe = settings.training.model_copy(update=changes)
+    own = settings.teaching
+    changes = {"batch_size": own.batch_size, "learning_rate": own.learning_rate, "frozen_layers": own.frozen_layers}
+    recipe = settings.training.model_copy(update=changes | {"dropout": 0.0})
     steps = run.kept.note(f"{key}-steps", lambda: {"steps": max(1, crops // recipe.batch_size)})["steps"]
     tokens, targets, weights = learned_from(guesses, examples)
     fit = Fit(
