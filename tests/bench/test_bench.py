@@ -6,18 +6,15 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import documents_gate
-import draws
 import fewshot
 import methods
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import seconds
+from bench_kit import TINY
 from cells import Cell, figures, grid, read_cells, run_cell
 from draws import DATA_SETS, DataSet, draw, every_label
 from encoders import EncoderError, EncoderFiles
@@ -27,31 +24,6 @@ from tasks import MethodError, Outcome, Task
 from torch_methods import embed
 
 from tlnlp.train.findings import wilson
-
-TINY = DataSet("tiny", "Tiny", (0, 4, 20), False, 16, 60.0, 10, test_texts=12, unlabelled=True, total_counts=(9,))
-
-
-def write(path: Path, rows: list[tuple[str, str]]) -> None:
-    texts, labels = [text for text, _ in rows], [label for _, label in rows]
-    pq.write_table(pa.table({"id": [str(i) for i in range(len(rows))], "text": texts, "label": labels}), path)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """30 training texts of each of two classes, one of them twice, one with both labels; 20 test texts, one known."""
-    words = {"good": "warm bread", "poor": "cold ferry"}
-    train = [(f"{words[label]} {number}", label) for number in range(30) for label in words]
-    train += [("warm bread 0", "good"), ("either", "good"), ("either", "poor")]
-    test = [(f"{words[label]} t{number}", label) for number in range(10) for label in words]
-    for name in ("tiny", "trec"):
-        extra = 200 if name == "trec" else 0
-        more = [(f"{words[label]} more {number}", label) for number in range(extra) for label in words]
-        write(tmp_path / f"{name}_train.parquet", train + more)
-        write(tmp_path / f"{name}_test.parquet", [*test[:-1], ("cold ferry 3", "poor")])
-    write(tmp_path / "tiny_unlabelled.parquet", [*((f"neither {number}", "") for number in range(9)), test[0]])
-    draws._read.cache_clear()
-    draws._read_texts.cache_clear()
-    return tmp_path
 
 
 @pytest.mark.parametrize("dev", [False, True])
@@ -288,44 +260,6 @@ def test_budgets_stand_in_their_order() -> None:
     cells = [finished("tlnlp", 701, 0.9, column=column) for column in ("tlnlp@5400s", "tlnlp@900s", "tlnlp")]
     head = table(cells).splitlines()[0]
     assert head == "| data, labels | tlnlp | tlnlp, 900s | tlnlp, 5400s |"
-
-
-def test_the_gate_on_documents_tries_own_and_foreign_ones(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(documents_gate, "OTHER", {"trec": "tiny", "tiny": "trec"})
-    monkeypatch.setattr(documents_gate, "DATA_SETS", {"trec": DATA_SETS["trec"], "tiny": TINY})
-    drawn = documents_gate.draws(folder)
-    assert [len(one.labels.texts) for one in drawn["tiny"]] == [4] * 4
-    assert not any(text.startswith("neither") for text in drawn["tiny"][0].pool)
-
-    def letters(name: str) -> documents_gate.Embed:
-        return lambda texts: np.array([[text.count(letter) for letter in "aeiouñüäß"] for text in texts], dtype=float)
-
-    def same(labelled: Any, documents: Any) -> Any:
-        assert labelled.shape[1] == documents.shape[1] == 9
-        known = documents[:, 5:].sum() == 0
-        return SimpleNamespace(same_source=known) if known else False
-
-    found = list(documents_gate.trials(same, drawn, letters, 15))
-    kinds = ["own", "another data set's", "own, words shuffled", "another language"]
-    expected = [(name, seed, kind) for name in ("trec", "tiny") for seed in (11, 12, 13, 14) for kind in kinds]
-    assert [(one.data, one.seed, one.documents) for one in found] == expected
-    assert {one.kept for one in found if one.documents == "another language"} == {False}
-    assert {one.right for one in found if one.documents in ("own", "another language")} == {True}
-    assert {one.right for one in found if one.documents == "own, words shuffled"} == {False}
-
-
-def test_a_decision_is_called_by_its_import_path() -> None:
-    assert documents_gate.function("tlnlp.train.findings.wilson").__name__ == wilson.__name__
-
-
-def test_documents_of_another_language_differ_and_shuffled_ones_keep_their_words() -> None:
-    generator = np.random.default_rng(0)
-    sentences = documents_gate.another_language(500, generator)
-    assert len(set(sentences)) == 500
-    texts = ["one two three four five six seven", "eight nine ten eleven twelve"]
-    mixed = documents_gate.shuffled(texts, generator)
-    assert [sorted(text.split()) for text in mixed] == [sorted(text.split()) for text in texts]
-    assert mixed != texts
 
 
 @pytest.mark.parametrize("arguments", [["--seed", "701"], ["--labels", "0"], ["--labels", "9"]])

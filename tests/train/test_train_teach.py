@@ -16,19 +16,16 @@ from train_kit import THREE
 from tlnlp.config import EvaluateSettings, FinetuneSettings, load_settings
 from tlnlp.errors import EngineError, InputDataError, LabelFaultsError
 from tlnlp.model.classifier import Classifier
-from tlnlp.model.encode import TokenIds
 from tlnlp.model.ngram import NgramView
 from tlnlp.registry import Registry
 from tlnlp.train import pace, rounds, tasks, teach
 from tlnlp.train.evaluation import evaluate_version
-from tlnlp.train.examples import Examples
 from tlnlp.train.finetune import FinetuneResult, finetune
 from tlnlp.train.pace import Pace, Plan
 from tlnlp.train.relevance import FOREIGN
 from tlnlp.train.rounds import EVIDENCE, Rounds
 from tlnlp.train.tasks import Lesson
-from tlnlp.train.teach import Guesses, learned_from, told_of
-from tlnlp.train.told import Documents, Told, sureness
+from tlnlp.train.teach import Guesses
 from tlnlp.uri import local_path
 
 pytestmark = pytest.mark.usefixtures("cluster")
@@ -151,14 +148,6 @@ def check_version_of_two_rounds(result: FinetuneResult, folder: Path) -> None:
     assert path is not None
     assert Classifier.load(path, threads=1).predict(kit.texts(3)).sum(axis=1) == pytest.approx(1.0)
     assert not [path for path in (folder / "registry/moods/training").rglob("*") if path.is_file()]
-
-
-def test_what_was_told_last_counts() -> None:
-    first = Told(["a", "b", "c"], np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]]))
-    again = Told(["b", "d"], np.array([[0.1, 0.9], [0.5, 0.5]]))
-    told = again + first.besides(again.texts)
-    assert told.texts == ["b", "d", "a", "c"]
-    assert told.near.tolist() == [[0.1, 0.9], [0.5, 0.5], [0.9, 0.1], [0.3, 0.7]]
 
 
 def foreign(folder: Path) -> Path:
@@ -289,26 +278,3 @@ def test_two_labels(tmp_path: Path, tiny_encoder: Path) -> None:
         run(given)
     result = run([*given, "min_per_class=1"])
     assert (result.labels, result.held_out) == (2, None)
-
-
-def test_sureness_and_what_is_told() -> None:
-    probabilities = np.array([[0.25, 0.25, 0.25, 0.25], [1.0, 0, 0, 0], [0.625, 0.125, 0.125, 0.125]])
-    assert sureness(probabilities) == pytest.approx([0.0, 1.0, 0.5])
-    other = probabilities[[0, 0, 2]]
-    told = Told(["a", "b", "c"], probabilities)
-    guesses = Guesses([None] * 3, told, other, probabilities, None, probabilities, other, (1.0, 0.0))  # type: ignore[arg-type]
-    assert told_of(4, guesses) == {"round": 4, "documents": 3, "agreement": 1.0, "sure": 0.6667, "expected": 0.625}
-
-
-def test_pupils_learn_from_documents_that_are_sure_enough_and_from_each_label() -> None:
-    both = np.array([[0.95, 0.05], [0.55, 0.45], [0.3, 0.7]])
-    tokens, none = TokenIds.of([[1, 10, 2], [1, 11, 2], [1, 12, 2]]), np.zeros((0, 2))
-    guesses = Guesses(
-        Documents(["a", "b", "c"], tokens, tokens), Told([], none), none, both, None, none, none, (1.0, 0.0)  # type: ignore[arg-type]
-    )  # fmt: skip
-    labels = TokenIds.of([[1, 20, 2]])
-    examples = Examples(None, ["d"], labels, labels, np.array([1]), ("bad", "good"))  # type: ignore[arg-type]
-    texts, targets, weights = learned_from(guesses, examples)
-    assert [ids[1] for ids in texts] == [10, 12, 20]
-    assert targets == pytest.approx(np.array([[0.95, 0.05], [0.3, 0.7], [0.0, 1.0]]))
-    assert weights == pytest.approx([0.9, 0.4, 1.0])

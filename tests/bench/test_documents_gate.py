@@ -1,0 +1,53 @@
+"""The benchmark that counts how often documents are rightly kept or left aside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import documents_gate
+import numpy as np
+import pytest
+from bench_kit import TINY
+from draws import DATA_SETS
+
+from tlnlp.train.findings import wilson
+
+
+def test_the_gate_on_documents_tries_own_and_foreign_ones(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(documents_gate, "OTHER", {"trec": "tiny", "tiny": "trec"})
+    monkeypatch.setattr(documents_gate, "DATA_SETS", {"trec": DATA_SETS["trec"], "tiny": TINY})
+    drawn = documents_gate.draws(folder)
+    assert [len(one.labels.texts) for one in drawn["tiny"]] == [4] * 4
+    assert not any(text.startswith("neither") for text in drawn["tiny"][0].pool)
+
+    def letters(name: str) -> documents_gate.Embed:
+        return lambda texts: np.array([[text.count(letter) for letter in "aeiouñüäß"] for text in texts], dtype=float)
+
+    def same(labelled: Any, documents: Any) -> Any:
+        assert labelled.shape[1] == documents.shape[1] == 9
+        known = documents[:, 5:].sum() == 0
+        return SimpleNamespace(same_source=known) if known else False
+
+    found = list(documents_gate.trials(same, drawn, letters, 15))
+    kinds = ["own", "another data set's", "own, words shuffled", "another language"]
+    expected = [(name, seed, kind) for name in ("trec", "tiny") for seed in (11, 12, 13, 14) for kind in kinds]
+    assert [(one.data, one.seed, one.documents) for one in found] == expected
+    assert {one.kept for one in found if one.documents == "another language"} == {False}
+    assert {one.right for one in found if one.documents in ("own", "another language")} == {True}
+    assert {one.right for one in found if one.documents == "own, words shuffled"} == {False}
+
+
+def test_a_decision_is_called_by_its_import_path() -> None:
+    assert documents_gate.function("tlnlp.train.findings.wilson").__name__ == wilson.__name__
+
+
+def test_documents_of_another_language_differ_and_shuffled_ones_keep_their_words() -> None:
+    generator = np.random.default_rng(0)
+    sentences = documents_gate.another_language(500, generator)
+    assert len(set(sentences)) == 500
+    texts = ["one two three four five six seven", "eight nine ten eleven twelve"]
+    mixed = documents_gate.shuffled(texts, generator)
+    assert [sorted(text.split()) for text in mixed] == [sorted(text.split()) for text in texts]
+    assert mixed != texts
