@@ -18,6 +18,7 @@ from tlnlp.train.pace import (
     READING_IS_FASTER,
     READING_SHARE,
     SHORT_ROUND_CROPS,
+    TASK_S,
     Pace,
     Plan,
 )
@@ -79,6 +80,24 @@ def test_what_a_job_takes_is_measured() -> None:
     made.has_run_a_job(JOB_S + 100)
     made.has_run_a_job(-10.0)
     assert (before - made.crops(1, 100.0, 96, 20_000)) * 96 / 3000 == pytest.approx(100, rel=0.01)
+
+
+def test_a_fit_that_needs_no_job_does_not_pay_for_one() -> None:
+    def made(jobless_tokens: float) -> Pace:
+        found = Pace(300, 100.0, Clock(), jobless_tokens)
+        found.has_learned(1000)
+        return found
+
+    left_s = PLANNED_SHARE * 300 - BUNDLE_S
+    assert made(0).crops(1, 60.0, 96, 20_000) == int((left_s - 60 - JOB_S) * 1000 / 96)
+    assert made(1e9).crops(1, 60.0, 96, 20_000) == int((left_s - 60 - TASK_S) * 1000 / 96)
+    # A little more time than fills such a fit does not pay for a job's start.
+    assert made((left_s - 70) * 1000).crops(1, 60.0, 96, 20_000) == int((left_s - 70) * 1000 / 96)
+    # So short a time is enough for a round without a job, and too short for one with it.
+    short = [Pace(LEAST_CROPS * 96 / 1000 + 45, 100.0, Clock(), jobless) for jobless in (0, 1e9)]
+    for one in short:
+        one.has_learned(1000)
+    assert [one.plan(70_000, 200, 96, 4, 100_000).rounds for one in short] == [0, 1]
 
 
 def test_reading_is_measured() -> None:

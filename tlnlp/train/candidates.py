@@ -115,7 +115,7 @@ def _moved(run: Run, parts: int) -> Candidate:
     run.budget.refuse(0.0, "before the first fit")
     settings, examples = run.settings, run.examples
     whole = examples.fit(settings, np.arange(len(examples.texts)), np.zeros(0, dtype=np.int64), settings.seed)
-    small = settings.ray.workers == 1 and whole.learned_tokens <= settings.ray.job_tokens
+    small = not run.needs_job(whole)
     with run.ledger.stage("cross_validation"):
         found, others = cross_validate(examples, settings, run.kept, parts, [whole] if small else [])
     if found is not None:

@@ -13,10 +13,12 @@ READING_IS_FASTER = 3.0
 DOCUMENTS_ARE_FASTER = 1.3
 # What a Ray Train job takes beside its steps, until measured.
 JOB_S = 25.0
+# What a fit without such a job does: it loads the encoder, and fits a head.
+TASK_S = 5.0
 # What a reading takes beside the reading: tokens, neighbours; and n-gram views, by each document that they learn from.
-BESIDE_READING_S, NGRAMS_S_A_DOCUMENT = 25.0, 1.5e-3
+BESIDE_READING_S, NGRAMS_S_A_DOCUMENT = 10.0, 1.5e-3
 # Making the bundle: export, parity, upload.
-BUNDLE_S = 45.0
+BUNDLE_S = 25.0
 # What is planned is this share of the time given: a machine is not equally fast all the time.
 PLANNED_SHARE = 0.98
 # Windows that a new encoder must read to be worth a round, and the most that still pay.
@@ -42,10 +44,20 @@ class Plan:
 
 
 class Pace:
-    """The clock of a run with a time budget. Rates are of tokens, in all workers together."""
+    """The clock of a run with a time budget. Rates are of tokens, in all workers together.
 
-    def __init__(self, time_budget_s: float, began_s: float, timer: Callable[[], float] = time.monotonic) -> None:
+    ``jobless_tokens``: a fit that reads no more of them needs no Ray Train job.
+    """
+
+    def __init__(
+        self,
+        time_budget_s: float,
+        began_s: float,
+        timer: Callable[[], float] = time.monotonic,
+        jobless_tokens: float = 0.0,
+    ) -> None:
         self._began_s, self._end_s, self._timer = began_s, began_s + PLANNED_SHARE * time_budget_s, timer
+        self._jobless_tokens = jobless_tokens
         self._reserved_s = BUNDLE_S
         self._learning: float | None = None
         self._reading: float | None = None
@@ -95,12 +107,18 @@ class Pace:
         """Tokens read, a second, when last measured."""
         return self.learning * READING_IS_FASTER if self._reading is None else self._reading
 
+    def _beside_s(self, tokens: float) -> float:
+        """What a fit that reads so many tokens takes beside its steps."""
+        return TASK_S if tokens <= self._jobless_tokens else self._job_s
+
     def plan(self, pool: int, read_tokens: float, crop_tokens: float, most_rounds: int, most_documents: int) -> Plan:
         """Rounds for a pool of so many documents, ``read_tokens`` and ``crop_tokens`` long on average as read."""
         crops = min(ROUND_CROPS, _useful(pool))
         learning_s = crops * crop_tokens / self.learning
-        round_s = learning_s / (1 - 2 * READING_SHARE) + self._job_s + beside_reading_s(crops // MOST_PASSES)
-        least_s = LEAST_CROPS * crop_tokens / self.learning + self._job_s
+        beside_s = self._beside_s(crops * crop_tokens) + beside_reading_s(crops // MOST_PASSES)
+        round_s = learning_s / (1 - 2 * READING_SHARE) + beside_s
+        least_tokens = LEAST_CROPS * crop_tokens
+        least_s = least_tokens / self.learning + self._beside_s(least_tokens)
         if pool == 0:
             return Plan(0, 0)
         if self.left_s < least_s:
@@ -120,8 +138,9 @@ class Pace:
 
     def crops(self, rounds_left: int, reading_again_s: float, crop_tokens: float, documents: int) -> int:
         """Windows that the next encoder can read, with ``reading_again_s`` kept for what follows in each round."""
-        share_s = self.left_s / rounds_left - reading_again_s - self._job_s
-        affordable = int(share_s * self.learning / crop_tokens)
+        share_s = self.left_s / rounds_left - reading_again_s
+        without_job = min((share_s - TASK_S) * self.learning, self._jobless_tokens)
+        affordable = int(max(without_job, (share_s - self._job_s) * self.learning) / crop_tokens)
         return max(LEAST_CROPS // 4, min(affordable, MOST_CROPS, _useful(documents)))
 
 

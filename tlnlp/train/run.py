@@ -14,6 +14,7 @@ from tlnlp.train.fit import Fit
 from tlnlp.train.kept import Kept
 from tlnlp.train.pace import Pace
 from tlnlp.train.ray_job import FitResult
+from tlnlp.train.tasks import fit_each
 
 # The keys of the fits on the whole cluster: on all labels, and of the encoder of each round.
 FIT = "fit"
@@ -40,13 +41,20 @@ class Run:
     def kept(self) -> Kept:
         return Kept(self.storage, self.name)
 
+    def needs_job(self, fit: Fit) -> bool:
+        """Whether a fit is worth a Ray Train job of its own, whose start takes longer than a small fit does."""
+        ray = self.settings.ray
+        return ray.workers > 1 or fit.learned_tokens > ray.job_tokens
+
     def fit(self, key: str, fit: Fit, what: str) -> FitResult:
-        """A fit on the whole cluster, under a key of its own; done by an earlier start of the run, it is taken up.
+        """A fit with nothing beside it, under a key of its own; done by an earlier start of the run, it is taken up.
 
         Raises EngineError.
         """
         ray, storage, name = self.settings.ray, self.storage, self._job(key)
-        return self.kept.fits(key, lambda: [ray_job.run_fit(fit, ray, storage, name, what)])[0]
+        if self.needs_job(fit):
+            return self.kept.fits(key, lambda: [ray_job.run_fit(fit, ray, storage, name, what)])[0]
+        return self.kept.fits(key, lambda: fit_each([fit], ray, what))[0]
 
     def forget(self) -> None:
         """Of a registered run nothing need be resumed; left in place, its like would return it untrained."""

@@ -32,7 +32,7 @@ from tlnlp.train.ray_job import FitResult, places, start, uses_gpu
 from tlnlp.train.shipped import ShippedEncoder, laid, lay, ship
 
 # Texts that a task reads; of like length, since neighbours are padded alike.
-CHUNK = 512
+CHUNK = 128
 MAX_CORES_A_TASK = 4
 
 
