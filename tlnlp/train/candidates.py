@@ -119,7 +119,7 @@ def _moved(run: Run, parts: int) -> Candidate:
     with run.ledger.stage("cross_validation"):
         found, others = cross_validate(examples, settings, run.kept, parts, [whole] if small else [])
     if found is not None:
-        _note_pace(run, found)
+        _note_pace(run, found, whole.learned_tokens / whole.steps)
     with run.ledger.stage("fit"):
         expected = sum(one.seconds for one in found.fits) / len(found.fits) if found is not None else 0.0
         run.budget.refuse(expected, "before the fit on all labels")
@@ -128,7 +128,7 @@ def _moved(run: Run, parts: int) -> Candidate:
     if result.rate > 0 and not others:
         run.pace.has_run_a_job(result.seconds - result.steps / result.rate)
         # A job like those that learn from documents says more of their pace than fits side by side.
-        run.pace.has_learned_labels(result.rate * _tokens_a_step(run))
+        run.pace.has_learned_labels(result.rate * whole.learned_tokens / whole.steps)
     return Candidate(result, found)
 
 
@@ -140,16 +140,11 @@ def _moving_s(run: Run, parts: int) -> float:
     return (len(measured_folds(len(everything), parts)) + 1) * tokens / run.pace.learning
 
 
-def _note_pace(run: Run, found: CrossValidation) -> None:
+def _note_pace(run: Run, found: CrossValidation, tokens_a_step: float) -> None:
     places = ray_job.places(run.settings.ray)
     rate = float(np.mean([fit.rate for fit in found.fits])) * min(len(found.fits), places)
-    run.pace.has_learned_labels(rate * _tokens_a_step(run))
+    run.pace.has_learned_labels(rate * tokens_a_step)
     if len(run.examples.texts) > FEW_LABELS_HALVED:
         # The learning curve of the report: so many fits more, each of so many of the steps.
         seconds = float(np.mean([fit.seconds for fit in found.fits]))
         run.pace.reserve(sum(CURVE_SHARES) * CURVE_FOLDS * seconds / places)
-
-
-def _tokens_a_step(run: Run) -> float:
-    recipe, lengths = run.settings.training, run.examples.whole.lengths
-    return float(np.minimum(lengths, run.examples.window(recipe.crop_tokens)).mean()) * recipe.batch_size
