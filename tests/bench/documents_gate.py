@@ -4,8 +4,8 @@
 
 The function is called with the states of labelled texts (labels, hidden) and of documents (documents, hidden); what it
 returns is true, or has a true ``same_source``, if the documents are kept. Own documents, of 12 draws of labels, should
-be kept; 9 foreign pools, each tried on the 4 draws of its data set, should be refused. A JSON line a trial, and one of
-the whole at the end. States are the frozen encoder's own embeddings; training files only.
+be kept; 9 foreign pools, each tried on the 4 draws of its data set, should be refused, or be harmless (harmless.py). A
+JSON line a trial, and one of the whole at the end. States are the frozen encoder's own embeddings; training files only.
 """
 
 from __future__ import annotations

@@ -7,10 +7,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import documents_gate
+import harmless
 import numpy as np
 import pytest
 from bench_kit import TINY
-from draws import DATA_SETS
+from draws import DATA_SETS, draw
 
 from tlnlp.train.findings import wilson
 
@@ -51,3 +52,17 @@ def test_documents_of_another_language_differ_and_shuffled_ones_keep_their_words
     mixed = documents_gate.shuffled(texts, generator)
     assert [sorted(text.split()) for text in mixed] == [sorted(text.split()) for text in texts]
     assert mixed != texts
+
+
+def test_shuffled_documents_are_of_the_pool_and_harm_is_told_from_chance(folder: Path) -> None:
+    drawn = draw(TINY, 4, 11, folder, True)
+    mixed = harmless.with_shuffled(drawn, 11)
+    assert sorted(sorted(text.split()) for text in mixed.pool) == sorted(sorted(text.split()) for text in drawn.pool)
+    assert set(mixed.pool) != set(drawn.pool)
+    assert (mixed.labels, len(mixed.alone)) == (drawn.labels, len(mixed.test.texts))
+    alone, one_worse, worse = np.ones(100, bool), np.arange(100) > 0, np.arange(100) > 9
+    assert harmless.compared(alone, one_worse)["harmless"]
+    assert harmless.compared(alone, worse) == {
+        "labels_alone": 1.0, "with_shuffled": 0.9, "n": 100, "difference": -0.1, "standard_error": 0.0316,
+        "harmless": False,
+    }  # fmt: skip
