@@ -67,11 +67,12 @@ $(JARS): | $(STAMP)
 demo: setup ## The whole path on the shipped reviews
 	@$(BIN)/tlnlp demo
 
-# One starts Ray's and Spark's processes while the other computes.
+# One starts Ray's and Spark's processes while the other computes. Neither spreads its sums over the cores of the other.
 TEST_PROCESSES := 2
+ONE_CORE := OMP_NUM_THREADS=1 LOKY_MAX_CPU_COUNT=1
 
 test: setup tools ## The tests
-	TLNLP_SCHEMAS=$(abspath $(wildcard $(SCHEMAS))) $(BIN)/python -m pytest -m "not acceptance" \
+	TLNLP_SCHEMAS=$(abspath $(wildcard $(SCHEMAS))) $(ONE_CORE) $(BIN)/python -m pytest -m "not acceptance" \
 		-n $(TEST_PROCESSES) --durations 20
 
 lint: setup ## Format, lint and types

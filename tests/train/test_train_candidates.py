@@ -171,6 +171,15 @@ def test_an_encoder_that_moves_is_left_only_where_it_is_behind_by_more_than_chan
     assert not candidates._moved_is_better(run, right(range(20, 48)), right(range(40)))
 
 
+def test_several_workers_share_a_fit_however_small_it_is(made: Made) -> None:
+    run, _ = made(plain())
+    fit = run.examples.fit(run.settings, np.arange(60), np.arange(0), 0)
+    assert not run.needs_job(fit)
+    for ray in ({"workers": 2}, {"job_tokens": int(fit.learned_tokens) - 1}):
+        settings = run.settings.model_copy(update={"ray": run.settings.ray.model_copy(update=ray)})
+        assert replace(run, settings=settings).needs_job(fit)
+
+
 def test_parts_of_the_labels() -> None:
     limit = crossval.FEW_LABELS_HALVED
     counts = [fold_count(labels, with_documents=False) for labels in (8, limit, limit + 1)]

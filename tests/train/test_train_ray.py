@@ -132,10 +132,6 @@ def test_beside_the_cross_validation_a_small_fit_learns_what_the_job_learns(
     assert not (tmp_path / "registry/moods/training").exists() or not checkpoint_is_there(tmp_path / "registry")
     assert (result.steps, result.version.version) == (50, 1)
     assert distance(weights(bundle_of(result)), whole.weights) <= 1e-4
-    # Several workers share one fit, however small it is.
-    (tmp_path / "two").mkdir()
-    run([*job_settings(tmp_path / "two", tiny_encoder), "ray.job_tokens=200000", "ray.workers=2"])
-    assert "training: 50/50" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("objective", ["contrast", "classify"])

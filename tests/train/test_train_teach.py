@@ -99,9 +99,10 @@ def test_two_rounds_cut_short_between_them(
     assert "round 1: encoder: " in told
     registry = Registry(str(tmp_path / "registry"))
     (before,) = registry.ledgers("moods")
-    # Planned by the pace of the fit on all labels, 8 texts of 8 tokens a step, not of those side by side before it.
+    # Planned by the pace of the fit on all labels, not of those side by side before it: 8 texts of 8 tokens a step, and
+    # fewer tokens where they are names of classes.
     steps_per_s, tokens_per_s = before["results"]["fit"]["steps_per_s"], before["results"]["plan"]["tokens_per_s"]
-    assert tokens_per_s == pytest.approx(steps_per_s * 8 * 8 * pace.DOCUMENTS_ARE_FASTER, rel=0.01)
+    assert tokens_per_s == pytest.approx(steps_per_s * 8 * 8 * pace.DOCUMENTS_ARE_FASTER, rel=0.03)
 
     learned = list[Lesson]()
 

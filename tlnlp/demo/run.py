@@ -92,7 +92,7 @@ def _model(place: _Workspace, digest: str) -> ModelVersion:
             say(f"2/5  training: {version} was trained on these labels already")
             say("3/5  promotion: it is champion already")
             return version
-    say("2/5  training on Ray")
+    say("2/5  training")
     from tlnlp.train.finetune import finetune
     from tlnlp.train.promote import promote
 
