@@ -92,6 +92,11 @@ class RaySettings(Settings):
     checkpoint_every_s: float = Field(60.0, ge=0)
     storage: Uri | None = None
 
+    @property
+    def jobless_tokens(self) -> int:
+        """A fit that reads no more tokens needs no Ray Train job; where several workers share each fit, all do."""
+        return self.job_tokens if self.workers == 1 else 0
+
 
 class FinetuneSettings(LabelSettings):
     """``unlabelled``: documents to learn from beside the labels, their text in ``text_column`` too.

@@ -91,8 +91,7 @@ def finetune(settings: FinetuneSettings) -> FinetuneResult:
         with ledger.stage("labels"):
             labelled = read_labelled(settings, ledger)
         pool = read_documents(settings, labelled, ledger)
-        jobless_tokens = settings.ray.job_tokens if settings.ray.workers == 1 else 0.0
-        pace = Pace(settings.time_budget_s, started, jobless_tokens=jobless_tokens)
+        pace = Pace(settings.time_budget_s, started, jobless_tokens=settings.ray.jobless_tokens)
         with tempfile.TemporaryDirectory(prefix="tlnlp-bundle-") as scratch:
             runs = {
                 name: _run_of(name, settings, labelled, pool, Path(scratch), (ledger, budget, pace))

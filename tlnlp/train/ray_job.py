@@ -84,8 +84,8 @@ def cluster(settings: RaySettings) -> Iterator[None]:
             ray.shutdown()
 
 
-def start(settings: RaySettings) -> None:
-    """Join the cluster at ``address``, or start one on this machine, unless that was done; check that it will do.
+def start(settings: RaySettings) -> tuple[ray.train.ScalingConfig, str]:
+    """Join the cluster at ``address``, or start one on this machine, unless that was done; what ``scaling`` says of it.
 
     Raises:
         EngineError: it cannot be reached or started.
@@ -93,7 +93,7 @@ def start(settings: RaySettings) -> None:
     """
     if not ray.is_initialized():
         _init(settings)
-    scaling(settings)
+    return scaling(settings)
 
 
 def _init(settings: RaySettings) -> None:
@@ -155,8 +155,7 @@ def run_fit(fit: Fit, settings: RaySettings, storage: Storage, run_name: str, wh
     Raises:
         EngineError: the workers failed more often than ``max_failures`` allows, or with a fault of the program.
     """
-    start(settings)
-    config, device = scaling(settings)
+    config, device = start(settings)
     began_s = time.monotonic()
     actor: Any = ray.remote(num_cpus=0)(Progress).remote()
     trainer = TorchTrainer(

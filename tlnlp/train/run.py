@@ -43,8 +43,7 @@ class Run:
 
     def needs_job(self, fit: Fit) -> bool:
         """Whether a fit is worth a Ray Train job of its own, whose start takes longer than a small fit does."""
-        ray = self.settings.ray
-        return ray.workers > 1 or fit.learned_tokens > ray.job_tokens
+        return fit.learned_tokens > self.settings.ray.jobless_tokens
 
     def fit(self, key: str, fit: Fit, what: str) -> FitResult:
         """A fit with nothing beside it, under a key of its own; done by an earlier start of the run, it is taken up.
