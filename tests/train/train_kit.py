@@ -37,6 +37,8 @@ def settings(
         "training.report_every_steps=5",
         # A Ray Train job of its own, whatever a head on the encoder as it is would come to.
         "training.moves=always",
+        # Timed anew in each process: where both precisions are about as fast, two processes may differ.
+        "training.precision=fp32",
         "ray.job_tokens=0",
         "ray.cpus_per_worker=1",
         "ray.checkpoint_every_s=0",
