@@ -30,8 +30,7 @@ def _bfloat16_is_faster() -> bool:
     """Time one product of matrices in both precisions, in turns; some tenths of a second, once a process."""
     times = [(_seconds(torch.float32), _seconds(torch.bfloat16)) for _ in range(TIMES + 1)]
     # The first is slowed by what is done once; of the others the fastest had the processor to itself.
-    in_fp32, in_bf16 = (min(column) for column in zip(*times[1:], strict=True))
-    return in_fp32 > FASTER * in_bf16
+    return min(fp32 for fp32, _ in times[1:]) > FASTER * min(bf16 for _, bf16 in times[1:])
 
 
 def _seconds(kind: torch.dtype) -> float:
