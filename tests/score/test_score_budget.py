@@ -134,6 +134,7 @@ plan.Pace.before_chunk = killed
 """
 
 
+@pytest.mark.acceptance
 def test_a_killed_night_is_gone_on_from_and_a_damaged_piece_is_not(
     source: Path, warehouse: Path, registry: Path, tmp_path: Path
 ) -> None:

@@ -90,6 +90,7 @@ job.publish_day = together
 """
 
 
+@pytest.mark.acceptance
 def test_of_two_nights_of_one_day_at_once_one_wins_and_the_other_says_so(
     registry: Path, warehouse: Path, source: Path, tmp_path: Path
 ) -> None:
