@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from tlnlp.cli.entry import Result, run_job
 from tlnlp.config import FinetuneSettings
-from tlnlp.entry import Result, run_job
 
 
 def stage(settings: FinetuneSettings) -> Result:

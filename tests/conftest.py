@@ -12,7 +12,7 @@ import pytest
 import s3_server
 from xdist.scheduler import LoadScopeScheduling
 
-from tlnlp import environment
+from tlnlp.runs import environment
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from s3_server import free_port
 
-from tlnlp import environment
+from tlnlp.runs import environment
 
 START_S = 90
 # Ray takes 127.0.0.1 for a mistake, and binds the machine's own address instead; other loopback addresses it leaves.

@@ -1,6 +1,6 @@
 """``python -m tlnlp`` is the ``tlnlp`` command."""
 
-from tlnlp.cli import main
+from tlnlp.cli.commands import main
 
 if __name__ == "__main__":
     main()

@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 import pytest
 import spark_cluster
 
-from tlnlp.memory import peak_bytes
 from tlnlp.registry import Registry
+from tlnlp.runs.memory import peak_bytes
 
 pytestmark = pytest.mark.acceptance
 ROOT = Path(__file__).parents[2]

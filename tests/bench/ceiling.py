@@ -16,7 +16,7 @@ from cells import CELLS, Cell, data_folder, figures, origin, write_json
 from draws import DATA_SETS, SEEDS, draw, every_label
 from tasks import ENCODER, Task
 
-from tlnlp import environment
+from tlnlp.runs import environment
 
 # Fewer passes than over few labels, as is usual with this many.
 EPOCHS = 3

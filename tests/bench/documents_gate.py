@@ -26,9 +26,9 @@ from draws import DATA_SETS, Draw, draw
 from encoders import EncoderFiles
 from tasks import ENCODER, MAX_CHARS
 
-from tlnlp import environment
 from tlnlp.data.text import prepare
 from tlnlp.model.combine import Floats
+from tlnlp.runs import environment
 
 FUNCTION = "tlnlp.train.relevance.relevance"
 SEEDS = (11, 12, 13, 14)

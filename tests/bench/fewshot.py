@@ -21,7 +21,7 @@ from methods import METHODS
 from table import figure, into_readme, table
 from tasks import MethodError
 
-from tlnlp import environment
+from tlnlp.runs import environment
 
 FIGURE = CELLS.with_name("fewshot.png")
 

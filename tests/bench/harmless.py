@@ -25,7 +25,7 @@ from methods import run_method
 from numpy.typing import NDArray
 from tasks import AUTO, MethodError, Task
 
-from tlnlp import environment
+from tlnlp.runs import environment
 from tlnlp.train.metrics import paired_standard_error
 
 TEST_TEXTS, DOCUMENTS = 1000, 6000

@@ -54,7 +54,7 @@ def run_method(name: str, task: Task) -> Outcome:
 def _tlnlp(task: Task, extra: Sequence[str]) -> Outcome:
     """Fine-tuning as a user runs it; ``seconds`` is all that the user waits for."""
     from tlnlp.model.classifier import Classifier
-    from tlnlp.uri import local_path
+    from tlnlp.storage.uri import local_path
 
     settings = (
         *_given(task), "registry=registry", "model=bench", f"encoder={task.encoder}",

@@ -22,7 +22,7 @@ from draws import DATA_SETS, SEEDS, Draw, draw
 from methods import METHODS, run_method
 from tasks import AUTO, ENCODER, MethodError, Task
 
-from tlnlp import environment
+from tlnlp.runs import environment
 
 # Both predict a few test texts, as the benchmark's methods do; so few take no time.
 TEST_TEXTS = 10

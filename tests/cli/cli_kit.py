@@ -14,7 +14,7 @@ from typing import Any
 import kit
 from click.testing import CliRunner
 
-from tlnlp.cli import cli
+from tlnlp.cli.commands import cli
 
 MODEL = "reviews"
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,7 @@ import pytest
 from cli_kit import MODEL, Told, documents, tlnlp
 from pyspark.sql import SparkSession
 
-from tlnlp.cli import cli
+from tlnlp.cli.commands import cli
 
 COMMANDS = [
     "demo", "encoders", "evaluate", "finetune", "labels", "models", "plan", "promote", "query", "report", "rollback",

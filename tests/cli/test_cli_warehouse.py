@@ -12,7 +12,7 @@ import yaml
 from cli_kit import MODEL, ROOT, Told, documents, tlnlp
 from pyspark.sql import SparkSession
 
-from tlnlp.cli import cli
+from tlnlp.cli.commands import cli
 from tlnlp.config import AnnounceSettings, DdlSettings, ScoreSettings, load_settings
 from tlnlp.storage import Storage
 from tlnlp.warehouse.announce import check_targets, names_of

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tlnlp.cli.entry import job_parser
 from tlnlp.config import FinetuneSettings, PromoteSettings, ScoreSettings, Settings, load_settings
-from tlnlp.entry import job_parser
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"

@@ -12,7 +12,7 @@ from pathlib import Path
 import deploy_kit as kit
 import pytest
 
-from tlnlp.cli import cli
+from tlnlp.cli.commands import cli
 from tlnlp.config import ScoreSettings, load_settings
 
 BIN = Path(sys.executable).parent

@@ -13,8 +13,8 @@ import pytest
 from registry_kit import MOMENT, contents, make_bundle, promote
 
 from tlnlp.errors import BundleError, NotFoundError, StorageError, UsageError
-from tlnlp.ledger import Ledger
 from tlnlp.registry import ModelSpec, Registry, parse_model
+from tlnlp.runs.ledger import Ledger
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 from report_kit import MODEL, made, registered
 
-from tlnlp.cli import cli
+from tlnlp.cli.commands import cli
 
 TRAINING = {"run_id": "finetune-1", "counts": {"<b>&": 30, "$x_{$": 30, "数字": 30}, "seed": 7, "text_sha256": ["ab"]}
 

@@ -18,8 +18,8 @@ from tlnlp.config import (
     Settings,
     load_settings,
 )
-from tlnlp.cost import PriceList
 from tlnlp.errors import UsageError
+from tlnlp.runs.cost import PriceList
 
 CONF = Path(__file__).parents[2] / "conf"
 KINDS: dict[str, type[Settings]] = {

@@ -105,7 +105,7 @@ from tlnlp import environment
 environment.apply_defaults()
 import tlnlp.score.job as job
 from tlnlp.config import ScoreSettings
-from tlnlp.entry import guarded
+from tlnlp.cli.entry import guarded
 settings = json.loads(sys.argv[1])
 {script}
 def run():

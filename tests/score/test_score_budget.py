@@ -27,8 +27,8 @@ from score_kit import (
 )
 
 from tlnlp.config import CostSettings, ScoreSettings
-from tlnlp.cost import Budget
 from tlnlp.errors import BudgetError, NothingToPublishError, UsageError
+from tlnlp.runs.cost import Budget
 from tlnlp.score import plan as planning
 from tlnlp.score.plan import plan
 

@@ -8,7 +8,7 @@ import pytest
 
 from tlnlp.errors import UsageError
 from tlnlp.storage import Storage
-from tlnlp.uri import join_uri, local_path, resolve_uri
+from tlnlp.storage.uri import join_uri, local_path, resolve_uri
 
 
 def test_paths_become_absolute_file_uris(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

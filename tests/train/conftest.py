@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import ray
 
-from tlnlp import environment
+from tlnlp.runs import environment
 
 
 @pytest.fixture(scope="module")

@@ -15,11 +15,11 @@ import torch
 from train_kit import THREE
 
 from tlnlp.config import FinetuneSettings, load_settings
-from tlnlp.cost import Budget
 from tlnlp.data.labels import LabelContract, read_labels
 from tlnlp.data.pool import Pool
-from tlnlp.ledger import Ledger
 from tlnlp.model.reference import load_encoder
+from tlnlp.runs.cost import Budget
+from tlnlp.runs.ledger import Ledger
 from tlnlp.storage import Storage
 from tlnlp.train import candidates, crossval, rounds
 from tlnlp.train.candidates import Candidate, best_candidate

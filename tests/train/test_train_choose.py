@@ -19,9 +19,9 @@ from tlnlp.model import catalogue
 from tlnlp.model.catalogue import MARKER
 from tlnlp.model.classifier import Classifier
 from tlnlp.registry import Registry
+from tlnlp.storage.uri import local_path
 from tlnlp.train.choose import STRONGEST, Tried, _better, candidates, other_script
 from tlnlp.train.finetune import finetune
-from tlnlp.uri import local_path
 
 RUSSIAN = ["Паром опаздывает на два часа, и хлеб уже остыл.", "Ночь была тёплая, и сапоги высохли к утру."]
 CHINESE = ["渡轮晚点了两个小时、面包已经凉了。", "夜里很暖和、靴子到早上就干了。"]

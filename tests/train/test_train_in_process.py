@@ -13,9 +13,9 @@ from train_kit import settings, weights
 
 from tlnlp.config import FinetuneSettings, RaySettings, load_settings
 from tlnlp.errors import EngineError
+from tlnlp.storage.uri import local_path
 from tlnlp.train import in_process, ray_job
 from tlnlp.train.finetune import finetune
-from tlnlp.uri import local_path
 
 
 @pytest.fixture

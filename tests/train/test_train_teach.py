@@ -18,6 +18,7 @@ from tlnlp.errors import EngineError, InputDataError, LabelFaultsError
 from tlnlp.model.classifier import Classifier
 from tlnlp.model.ngram import NgramView
 from tlnlp.registry import Registry
+from tlnlp.storage.uri import local_path
 from tlnlp.train import pace, rounds, tasks, teach
 from tlnlp.train.evaluation import evaluate_version
 from tlnlp.train.finetune import FinetuneResult, finetune
@@ -26,7 +27,6 @@ from tlnlp.train.relevance import FOREIGN
 from tlnlp.train.rounds import EVIDENCE, Rounds
 from tlnlp.train.tasks import Lesson
 from tlnlp.train.teach import Guesses
-from tlnlp.uri import local_path
 
 pytestmark = pytest.mark.usefixtures("cluster")
 

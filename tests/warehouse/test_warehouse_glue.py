@@ -11,7 +11,7 @@ import pytest
 from botocore.exceptions import ParamValidationError
 
 from tlnlp.errors import NotFoundError, PublishConflictError, StorageError
-from tlnlp.s3 import aws_client, s3_of_environment
+from tlnlp.storage.s3 import aws_client, s3_of_environment
 from tlnlp.warehouse.glue import register, table_input
 from tlnlp.warehouse.published import Published
 from tlnlp.warehouse.schema import SCORES, Column

@@ -12,14 +12,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tlnlp import console
 from tlnlp.config import DEFAULT_WORKSPACE, EvaluateSettings, FinetuneSettings, PromoteSettings, ScoreSettings
 from tlnlp.data.labels import LabelContract, read_labels, require_sound
 from tlnlp.errors import UsageError
-from tlnlp.progress import say
 from tlnlp.registry import ModelVersion, Registry
 from tlnlp.registry.training import read_training
-from tlnlp.uri import local_path, resolve_uri
+from tlnlp.runs import console
+from tlnlp.runs.progress import say
+from tlnlp.storage.uri import local_path, resolve_uri
 from tlnlp.warehouse.query import run_query
 
 MODEL = "reviews"

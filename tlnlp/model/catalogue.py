@@ -17,10 +17,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from tlnlp.config.base import Settings, load_settings
 from tlnlp.errors import InputDataError, UsageError
-from tlnlp.settings import Settings, load_settings
 from tlnlp.storage import Storage
-from tlnlp.uri import local_path
+from tlnlp.storage.uri import local_path
 
 MARKER = "tlnlp-encoder.json"
 _FILE = "encoders.yaml"

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from tlnlp.errors import BundleError, NotFoundError, StorageError
-from tlnlp.ledger import Ledger, list_ledgers, utc_now
 from tlnlp.registry.alias import FORMAT, Alias, Champion, dump
 from tlnlp.registry.names import ModelVersion, check_name, is_name, parse_model
+from tlnlp.runs.ledger import Ledger, list_ledgers, utc_now
 from tlnlp.storage import Storage
 
 MANIFEST = "manifest.json"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pyiceberg.catalog import Catalog
 
 from tlnlp.config import ScoreSettings
-from tlnlp.ledger import Ledger
-from tlnlp.progress import say
+from tlnlp.runs.ledger import Ledger
+from tlnlp.runs.progress import say
 from tlnlp.warehouse.announce import announce, names_of
 
 

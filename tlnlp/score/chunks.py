@@ -13,11 +13,11 @@ from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from tlnlp.background import repeated
 from tlnlp.config import ScoreSettings
 from tlnlp.model import bundle
-from tlnlp.progress import meter
 from tlnlp.registry import ModelVersion
+from tlnlp.runs.background import repeated
+from tlnlp.runs.progress import meter
 from tlnlp.score import contract
 from tlnlp.score.session import spark_input, translated
 from tlnlp.score.staging import Piece, PreparedRows, Staging

@@ -19,9 +19,9 @@ from pyspark.sql import SparkSession
 
 from tlnlp.config import ScoreSettings
 from tlnlp.errors import NothingToPublishError, StorageError
-from tlnlp.ledger import Ledger, new_run_id
-from tlnlp.progress import say
 from tlnlp.registry import ModelVersion
+from tlnlp.runs.ledger import Ledger, new_run_id
+from tlnlp.runs.progress import say
 from tlnlp.score import contract
 from tlnlp.score.announce import announce_night
 from tlnlp.score.chunks import ChunkScorer, quarantine_rows, reused_rows

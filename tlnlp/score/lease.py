@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tlnlp.background import repeated
 from tlnlp.errors import StorageError
+from tlnlp.runs.background import repeated
 from tlnlp.storage import Storage
 
 RENEW_EVERY_S = 60.0

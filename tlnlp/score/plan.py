@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from tlnlp import memory
 from tlnlp.config import ScoreSettings
-from tlnlp.cost import Budget
 from tlnlp.errors import NothingToPublishError, StorageError
-from tlnlp.ledger import Ledger, new_run_id
 from tlnlp.registry import ModelVersion
+from tlnlp.runs import memory
+from tlnlp.runs.cost import Budget
+from tlnlp.runs.ledger import Ledger, new_run_id
 from tlnlp.score import contract
 from tlnlp.score.opening import Opened, opened, resolved
 from tlnlp.score.session import jvm_peak_bytes

@@ -16,9 +16,9 @@ from pyspark.sql import SparkSession
 
 from tlnlp.config import SparkSettings
 from tlnlp.errors import BundleError, EngineError, InputDataError, TlnlpError
-from tlnlp.memory import peak_bytes
-from tlnlp.progress import say
-from tlnlp.s3 import COMMIT_CLASS, COMMITTER, is_s3, s3_of_environment
+from tlnlp.runs.memory import peak_bytes
+from tlnlp.runs.progress import say
+from tlnlp.storage.s3 import COMMIT_CLASS, COMMITTER, is_s3, s3_of_environment
 
 ARROW_BATCH_BYTES = 16 << 20
 _ADVICE = {

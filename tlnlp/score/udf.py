@@ -17,8 +17,8 @@ import pandas as pd
 from pyspark.accumulators import AccumulatorParam
 
 from tlnlp.errors import BundleError
-from tlnlp.memory import peak_bytes
 from tlnlp.model.classifier import Classifier
+from tlnlp.runs.memory import peak_bytes
 
 if TYPE_CHECKING:
     from pyspark import Accumulator, Broadcast

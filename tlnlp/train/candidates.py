@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tlnlp.model.reference import load_encoder
-from tlnlp.progress import say
+from tlnlp.runs.progress import say
 from tlnlp.train import ray_job
 from tlnlp.train.crossval import (
     CURVE_FOLDS,

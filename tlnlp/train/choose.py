@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tlnlp.config import FinetuneSettings
 from tlnlp.model.catalogue import KnownEncoder, at_hand, known
-from tlnlp.progress import say
+from tlnlp.runs.progress import say
 from tlnlp.train.crossval import cross_validate_frozen
 from tlnlp.train.findings import paired_interval, wilson
 from tlnlp.train.frozen import read_frozen, right_by_names

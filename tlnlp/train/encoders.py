@@ -11,7 +11,7 @@ from typing import Any
 from tlnlp.errors import UsageError
 from tlnlp.model.catalogue import at_hand, known
 from tlnlp.model.fetch import fetch
-from tlnlp.progress import say
+from tlnlp.runs.progress import say
 
 COLUMNS = ["name", "at_hand", "s_per_million_tokens", "licence", "parameters", "layers", "languages", "source"]
 

@@ -17,16 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from tlnlp.config import FinetuneSettings
-from tlnlp.cost import Budget
 from tlnlp.data.labels import LabelledSet
 from tlnlp.data.pool import Pool
 from tlnlp.data.text import text_sha256
 from tlnlp.errors import UsageError
-from tlnlp.ledger import Ledger, new_run_id
 from tlnlp.model import bundle
 from tlnlp.model.reference import INPUT_NAMES
-from tlnlp.progress import say
 from tlnlp.registry import ModelVersion, Registry, check_name
+from tlnlp.runs.cost import Budget
+from tlnlp.runs.ledger import Ledger, new_run_id
+from tlnlp.runs.progress import say
 from tlnlp.storage import Storage
 from tlnlp.train import assemble, ray_job
 from tlnlp.train.choose import candidates, choose

@@ -14,7 +14,7 @@ import ray
 import torch
 
 from tlnlp.config import RaySettings
-from tlnlp.progress import meter
+from tlnlp.runs.progress import meter
 
 
 def suffices(settings: RaySettings, tokens: float) -> bool:

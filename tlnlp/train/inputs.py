@@ -9,8 +9,8 @@ from tlnlp.data.labels import LabelContract, LabelledSet, describe_faults, read_
 from tlnlp.data.pool import Pool, read_pool
 from tlnlp.data.text import text_sha256
 from tlnlp.errors import UsageError
-from tlnlp.ledger import Ledger
-from tlnlp.progress import say
+from tlnlp.runs.ledger import Ledger
+from tlnlp.runs.progress import say
 
 
 def read_labelled(settings: FinetuneSettings, ledger: Ledger) -> LabelledSet:

@@ -11,7 +11,7 @@ from safetensors.torch import load, save
 
 from tlnlp.errors import NotFoundError
 from tlnlp.model.combine import Floats
-from tlnlp.progress import say
+from tlnlp.runs.progress import say
 from tlnlp.storage import Storage
 from tlnlp.train.ray_job import FitResult
 

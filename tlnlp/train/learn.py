@@ -9,7 +9,7 @@ from typing import Any
 from tlnlp.data.pool import Pool
 from tlnlp.model.combine import Floats, fit_weights
 from tlnlp.model.ngram import NgramView, fit_ngram
-from tlnlp.progress import say
+from tlnlp.runs.progress import say
 from tlnlp.train.candidates import Candidate, best_candidate
 from tlnlp.train.crossval import LABELS_C, CrossValidation
 from tlnlp.train.examples import NO_TEXTS

@@ -16,9 +16,9 @@ from typing import Any
 
 from tlnlp.config import PromoteSettings
 from tlnlp.errors import InputDataError, PromotionRefusedError, UsageError
-from tlnlp.progress import say
 from tlnlp.registry import Champion, ModelVersion, Registry
 from tlnlp.registry.training import read_training
+from tlnlp.runs.progress import say
 from tlnlp.train.evaluation import Reading, read_answers, read_held_out
 
 POWER = 0.8

@@ -17,14 +17,14 @@ from ray.exceptions import RayError
 from ray.train.torch import TorchTrainer
 from safetensors.torch import load_file
 
-from tlnlp import environment
-from tlnlp.background import repeated
 from tlnlp.config import RaySettings
 from tlnlp.errors import EngineError, UsageError
 from tlnlp.model.combine import Floats
-from tlnlp.progress import meter, say
-from tlnlp.s3 import is_s3, s3_of_environment
+from tlnlp.runs import environment
+from tlnlp.runs.background import repeated
+from tlnlp.runs.progress import meter, say
 from tlnlp.storage import Storage, local_path
+from tlnlp.storage.s3 import is_s3, s3_of_environment
 from tlnlp.train import in_process
 from tlnlp.train.fit import Fit
 from tlnlp.train.loop import PREDICTIONS_FILE, STATE_FILE, STEP_FILE

@@ -13,7 +13,7 @@ from tlnlp.data.pool import Pool
 from tlnlp.model.combine import Floats, combine
 from tlnlp.model.encode import TokenIds
 from tlnlp.model.ngram import NgramView
-from tlnlp.progress import say
+from tlnlp.runs.progress import say
 from tlnlp.train.crossval import CrossValidation
 from tlnlp.train.metrics import most_standard_error, paired_standard_error
 from tlnlp.train.pace import Plan, beside_reading_s

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tlnlp.config import FinetuneSettings
-from tlnlp.cost import Budget
-from tlnlp.ledger import Ledger
+from tlnlp.runs.cost import Budget
+from tlnlp.runs.ledger import Ledger
 from tlnlp.storage import Storage
 from tlnlp.train import ray_job
 from tlnlp.train.examples import Examples

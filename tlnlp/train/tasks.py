@@ -23,7 +23,7 @@ from tlnlp.model.conventions import EncoderSource
 from tlnlp.model.encode import TokenIds
 from tlnlp.model.ngram import FEATURES, NgramView, fit_ngram
 from tlnlp.model.reference import load_encoder
-from tlnlp.progress import meter
+from tlnlp.runs.progress import meter
 from tlnlp.train import in_process
 from tlnlp.train.fit import Fit, Learner, features
 from tlnlp.train.pace import Stopwatch

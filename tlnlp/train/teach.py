@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from tlnlp.model.combine import Floats, combine, expected_error, sharpness_for
 from tlnlp.model.encode import TokenIds
 from tlnlp.model.ngram import NgramView
-from tlnlp.progress import say
+from tlnlp.runs.progress import say
 from tlnlp.train.examples import Examples
 from tlnlp.train.fit import Fit
 from tlnlp.train.head import LinearHead, linear_head, with_head

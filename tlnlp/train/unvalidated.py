@@ -12,7 +12,7 @@ import numpy as np
 from tlnlp.data.pool import Pool
 from tlnlp.errors import InputDataError, UsageError
 from tlnlp.model.combine import Floats, sharpness_for, softmax
-from tlnlp.progress import say
+from tlnlp.runs.progress import say
 from tlnlp.train.candidates import Candidate, as_pretrained
 from tlnlp.train.frozen import Frozen, read_frozen
 from tlnlp.train.head import LinearHead

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from pyiceberg.catalog import Catalog
 
 from tlnlp.errors import StorageError, TlnlpError, UsageError
-from tlnlp.s3 import aws_client
+from tlnlp.storage.s3 import aws_client
 from tlnlp.warehouse import glue
 from tlnlp.warehouse.catalog import open_catalog
 from tlnlp.warehouse.ddl import bigquery_table, snowflake_refresh

@@ -17,8 +17,8 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.types import MapType, NestedField
 
 from tlnlp.errors import EngineError, NotFoundError, StorageError
-from tlnlp.s3 import is_s3, s3_of_environment
 from tlnlp.storage import Storage, resolve_uri
+from tlnlp.storage.s3 import is_s3, s3_of_environment
 from tlnlp.warehouse.schema import SCORE_DATE
 
 if TYPE_CHECKING:

@@ -24,8 +24,8 @@ from obstore import exceptions as refusals
 from obstore.store import LocalStore, from_url
 
 from tlnlp.errors import NotFoundError, StorageError, UsageError
-from tlnlp.s3 import is_s3, s3_of_environment
-from tlnlp.uri import join_uri, local_path, resolve_uri
+from tlnlp.storage.s3 import is_s3, s3_of_environment
+from tlnlp.storage.uri import join_uri, local_path, resolve_uri
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore

@@ -6,9 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from tlnlp.settings import Day, Names, Settings, Uri, load_settings, read_yaml
-
-__all__ = ["Settings", "load_settings", "read_yaml"]
+from tlnlp.config.base import Day, Names, Settings, Uri
 
 DEFAULT_WORKSPACE = ".tlnlp"
 OnFault = Literal["fail", "skip"]

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from tlnlp import __version__, console
-from tlnlp.call import Call, command
+from tlnlp import __version__
+from tlnlp.cli.options import Call, command
 from tlnlp.config import (
     DdlSettings,
     EvaluateSettings,
@@ -20,7 +20,8 @@ from tlnlp.config import (
     ScoreSettings,
 )
 from tlnlp.errors import UsageError
-from tlnlp.progress import say
+from tlnlp.runs import console
+from tlnlp.runs.progress import say
 from tlnlp.warehouse.places import DIALECTS
 
 
@@ -216,8 +217,8 @@ def _announce(call: Call) -> None:
 
 def _runs(call: Call) -> None:
     """Past runs of fine-tuning and scoring, newest first; with --json, their whole ledgers."""
-    from tlnlp.ledger import list_ledgers
     from tlnlp.registry import Registry
+    from tlnlp.runs.ledger import list_ledgers
     from tlnlp.storage import Storage
 
     settings = call.settings(RunsSettings)

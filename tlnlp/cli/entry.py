@@ -9,9 +9,9 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
-from tlnlp import environment
 from tlnlp.config import Settings, load_settings
 from tlnlp.errors import TlnlpError, UsageError
+from tlnlp.runs import environment
 
 INTERRUPTED = 130
 # What brings a package that a command imports when it is called.

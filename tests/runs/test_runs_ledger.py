@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tlnlp.errors import BundleError, NotFoundError, StorageError
-from tlnlp.ledger import Ledger, library_versions, list_ledgers, new_run_id, peak_memory, read_ledger
+from tlnlp.runs.ledger import Ledger, library_versions, list_ledgers, new_run_id, peak_memory, read_ledger
 from tlnlp.storage import Storage
 
 MOMENT = datetime(2026, 11, 23, 23, 1, 2, tzinfo=UTC)
@@ -234,7 +234,7 @@ def test_config_is_that_of_the_start(make: Callable[..., Ledger]) -> None:
 
 
 def test_peak_memory_is_in_bytes_and_sees_children() -> None:
-    code = "from tlnlp.ledger import peak_memory; import subprocess, sys\n"
+    code = "from tlnlp.runs.ledger import peak_memory; import subprocess, sys\n"
     code += "before = peak_memory(); held = bytearray(300_000_000); after = peak_memory(); del held\n"
     code += "subprocess.run([sys.executable, '-c', 'x = bytearray(500_000_000)'], check=True)\n"
     code += "import json; print(json.dumps([before, after, peak_memory()]))"
@@ -249,7 +249,7 @@ def test_peak_memory_is_in_bytes_and_sees_children() -> None:
 
 def test_only_installed_libraries_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert library_versions()["pyarrow"] == version("pyarrow")
-    monkeypatch.setattr("tlnlp.ledger.LIBRARIES", ("numpy", "tlnlp-no-such-library"))
+    monkeypatch.setattr("tlnlp.runs.ledger.LIBRARIES", ("numpy", "tlnlp-no-such-library"))
     assert library_versions() == {"numpy": version("numpy")}
 
 

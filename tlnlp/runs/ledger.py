@@ -18,8 +18,8 @@ from enum import Enum
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
-from tlnlp import memory
 from tlnlp.errors import StorageError, TlnlpError
+from tlnlp.runs import memory
 from tlnlp.storage import Storage
 
 FORMAT = 1

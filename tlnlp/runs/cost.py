@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from datetime import date
 
 from tlnlp.config import CostSettings
+from tlnlp.config.base import Settings, load_settings
 from tlnlp.errors import BudgetError, UsageError
-from tlnlp.settings import Settings, load_settings
 
 
 class Instance(Settings):

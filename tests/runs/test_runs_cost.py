@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tlnlp.config import CostSettings
-from tlnlp.cost import Budget, Price, price_of
 from tlnlp.errors import BudgetError, UsageError
-from tlnlp.ledger import Ledger
+from tlnlp.runs.cost import Budget, Price, price_of
+from tlnlp.runs.ledger import Ledger
 
 PRICES = str(Path(__file__).parents[1] / "conf" / "prices.yaml")
 

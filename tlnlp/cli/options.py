@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 import click
 
-from tlnlp import console
+from tlnlp.cli.entry import guarded
 from tlnlp.config import DEFAULT_WORKSPACE, Settings, load_settings, read_yaml
-from tlnlp.entry import guarded
-from tlnlp.progress import say
+from tlnlp.runs import console
+from tlnlp.runs.progress import say
 
 S = TypeVar("S", bound=Settings)
 
