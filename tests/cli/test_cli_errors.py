@@ -203,7 +203,7 @@ def test_no_text_and_no_secret_is_ever_told(
 def test_spark_that_does_not_start_is_an_engine_failure(here: Here, fault: str) -> None:
     places = {"documents": here[3], "warehouse": here[0] / "warehouse", "registry": here[1], "model": MODEL}
     sets = [f"--set={key}={value}" for key, value in places.items()]
-    command = ("-c", "from tlnlp.cli import main; main()", "score", *sets, "--set=score_date=2026-11-23")
+    command = ("-c", "from tlnlp.cli.commands import main; main()", "score", *sets, "--set=score_date=2026-11-23")
     extra = {"JAVA_HOME": str(here[0] / "no-java")} if fault == "no Java" else {}
     conf = [] if extra else ['--set=spark.conf={"spark.archives": "/nowhere.tar.gz"}']
     told = process(*command, *conf, cwd=here[0], extra=extra)

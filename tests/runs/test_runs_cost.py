@@ -11,7 +11,7 @@ from tlnlp.errors import BudgetError, UsageError
 from tlnlp.runs.cost import Budget, Price, price_of
 from tlnlp.runs.ledger import Ledger
 
-PRICES = str(Path(__file__).parents[1] / "conf" / "prices.yaml")
+PRICES = str(Path(__file__).parents[2] / "conf" / "prices.yaml")
 
 
 def test_a_price_by_name_and_by_hand() -> None:
