@@ -88,7 +88,7 @@ def test_an_encoder_not_at_hand_is_told_before_training(tmp_path: Path) -> None:
 
 def test_nothing_heavy_is_loaded_to_list_or_to_find(tmp_path: Path) -> None:
     code = (
-        "import sys, json; from tlnlp.cli import cli; cli(sys.argv[1:], standalone_mode=False)\n"
+        "import sys, json; from tlnlp.cli.commands import cli; cli(sys.argv[1:], standalone_mode=False)\n"
         "print(json.dumps([name for name in ('torch', 'transformers', 'ray', 'onnx') if name in sys.modules]))"
     )
     for arguments in (["encoders", "--no-cost", "--json"], ["encoders", "fetch", "all-minilm-l6-v2"]):

@@ -101,7 +101,7 @@ def start_process(script: str, settings: Mapping[str, Any], log: Path) -> subpro
     program = f"""
 import json, os, signal, sys, time
 from pathlib import Path
-from tlnlp import environment
+from tlnlp.runs import environment
 environment.apply_defaults()
 import tlnlp.score.job as job
 from tlnlp.config import ScoreSettings
