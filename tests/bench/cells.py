@@ -20,9 +20,9 @@ from draws import DATA_SETS, DEV_SEEDS, SEEDS, Draw, draw
 from methods import METHODS, run_method
 from tasks import ENCODER, Outcome, Task
 
+from tlnlp.evaluate.findings import wilson
+from tlnlp.evaluate.metrics import evaluate
 from tlnlp.model.combine import Floats
-from tlnlp.train.findings import wilson
-from tlnlp.train.metrics import evaluate
 
 ROOT = Path(__file__).parents[2]
 CELLS = ROOT / "tests" / "bench" / "cells"

@@ -1,6 +1,6 @@
 """How often a decision "do these documents belong with these labels" is right, on draws that no recipe was chosen on.
 
-    python tests/bench/documents_gate.py run [--function tlnlp.train.relevance.relevance] [--documents 500]
+    python tests/bench/documents_gate.py run [--function tlnlp.train.domain_shift.relevance] [--documents 500]
 
 The function is called with the states of labelled texts (labels, hidden) and of documents (documents, hidden); what it
 returns is true, or has a true ``same_source``, if the documents are kept. Own documents, of 12 draws of labels, should
@@ -30,7 +30,7 @@ from tlnlp.data.text import prepare
 from tlnlp.model.combine import Floats
 from tlnlp.runs import environment
 
-FUNCTION = "tlnlp.train.relevance.relevance"
+FUNCTION = "tlnlp.train.domain_shift.relevance"
 SEEDS = (11, 12, 13, 14)
 OTHER = {"imdb": "agnews", "agnews": "trec", "trec": "imdb"}
 GERMAN = (

@@ -11,7 +11,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from tlnlp.model.reference import encoder_folder
+from tlnlp.model.torch_encoder import encoder_folder
 
 # Where `tlnlp` keeps encoders by name.
 KEPT = Path("~/.cache/tlnlp/encoders")

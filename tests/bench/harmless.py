@@ -25,8 +25,8 @@ from methods import run_method
 from numpy.typing import NDArray
 from tasks import AUTO, MethodError, Task
 
+from tlnlp.evaluate.metrics import paired_standard_error
 from tlnlp.runs import environment
-from tlnlp.train.metrics import paired_standard_error
 
 TEST_TEXTS, DOCUMENTS = 1000, 6000
 STANDARD_ERRORS = 2.0

@@ -23,7 +23,7 @@ from table import into_readme, table
 from tasks import MethodError, Outcome, Task
 from torch_methods import embed
 
-from tlnlp.train.findings import wilson
+from tlnlp.evaluate.findings import wilson
 
 
 @pytest.mark.parametrize("dev", [False, True])

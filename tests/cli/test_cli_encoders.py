@@ -11,7 +11,7 @@ import encoder_kit
 import pytest
 from cli_kit import tlnlp
 
-from tlnlp.model.catalogue import known
+from tlnlp.model.encoder_catalogue import known
 
 
 @pytest.fixture(scope="module")

@@ -134,7 +134,7 @@ def without_ngrams(folder: Path, **changes: Any) -> Classifier:
 
 
 def test_a_bundle_reads_texts_by_its_encoders_conventions(prompted: Path, tmp_path: Path) -> None:
-    from tlnlp.model.reference import load_weights, reference_probabilities
+    from tlnlp.model.torch_encoder import load_weights, reference_probabilities
 
     folder = Path(shutil.copytree(prompted, tmp_path / "bundle"))
     spec = bundle.read_spec(folder)

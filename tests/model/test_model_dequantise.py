@@ -16,10 +16,10 @@ from safetensors.torch import load_file
 from transformers import AutoModel, AutoTokenizer
 
 from tlnlp.errors import InputDataError
-from tlnlp.model import catalogue
-from tlnlp.model.conventions import read_conventions
+from tlnlp.model import encoder_catalogue
 from tlnlp.model.dequantise import Use, check_agreement, dequantise, read_weights
-from tlnlp.model.reference import load_encoder
+from tlnlp.model.encoder_conventions import read_conventions
+from tlnlp.model.torch_encoder import load_encoder
 
 USE = Use(heads=2, max_length=128, prompts={"query": "query: ", "passage": "passage: "})
 
@@ -127,13 +127,13 @@ def test_what_is_no_graph_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_real_encoder() -> None:
-    folder = catalogue.at_hand("e5-small-v2")
+    folder = encoder_catalogue.at_hand("e5-small-v2")
     if folder is None:
         pytest.skip("e5-small-v2 is not at hand and was NOT TESTED: tlnlp encoders fetch e5-small-v2")
-    marker = json.loads((folder / catalogue.MARKER).read_text())
+    marker = json.loads((folder / encoder_catalogue.MARKER).read_text())
     assert marker["name"] == "e5-small-v2"
     model = load_encoder("e5-small-v2", 2, "mean", 0.0, 0)
-    entry = catalogue.known()["e5-small-v2"]
+    entry = encoder_catalogue.known()["e5-small-v2"]
     embeddings = sum(p.numel() for n, p in model.encoder.named_parameters() if not n.startswith("pooler"))
     assert embeddings == pytest.approx(entry.parameters, rel=0.01)
     assert model.encoder.config.num_hidden_layers == entry.layers

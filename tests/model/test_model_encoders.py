@@ -13,10 +13,10 @@ import torch
 from tlnlp.config import TrainingSettings
 from tlnlp.errors import InputDataError
 from tlnlp.model import bundle
-from tlnlp.model.conventions import POSITIONS, EncoderSource, read_conventions
-from tlnlp.model.encode import Encoder, TokenIds, pad
-from tlnlp.model.engine import OnnxEngine
-from tlnlp.model.reference import (
+from tlnlp.model.encoder_conventions import POSITIONS, EncoderSource, read_conventions
+from tlnlp.model.onnx_engine import OnnxEngine
+from tlnlp.model.tokenize import Encoder, TokenIds, pad
+from tlnlp.model.torch_encoder import (
     DROPOUT,
     TextClassifier,
     check_parity,
@@ -25,7 +25,7 @@ from tlnlp.model.reference import (
     reference_probabilities,
     save_tokenizer,
 )
-from tlnlp.train.fit import Fit, Learner
+from tlnlp.train.fit.trainer import Fit, Learner
 
 CPU = torch.device("cpu")
 TEXTS = [*kit.texts(6, 11), "bread", " ".join(kit.texts(8, 12))]

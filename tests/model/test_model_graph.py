@@ -16,8 +16,8 @@ from tlnlp.errors import BundleError, InputDataError
 from tlnlp.model import bundle
 from tlnlp.model.classifier import Classifier
 from tlnlp.model.combine import softmax
-from tlnlp.model.engine import OnnxEngine
-from tlnlp.model.reference import (
+from tlnlp.model.onnx_engine import OnnxEngine
+from tlnlp.model.torch_encoder import (
     PARITY_TOLERANCE,
     check_parity,
     load_encoder,

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tlnlp.model.reference import load_encoder
+from tlnlp.model.torch_encoder import load_encoder
 
 IDS = torch.tensor([[2, 5, 6, 7, 3, 0, 0], [2, 8, 3, 0, 0, 0, 0], [2, 9, 9, 9, 9, 9, 3]])
 MASK = (IDS != 0).long()

@@ -14,9 +14,9 @@ import pytest
 from report_kit import ODD, made
 
 from tlnlp.errors import StorageError
-from tlnlp.report import pictures, words
+from tlnlp.evaluate.findings import calibration
+from tlnlp.report import charts, words
 from tlnlp.report.page import render, write_report
-from tlnlp.train.findings import calibration
 
 HEAD = {"model": "moods", "version": 3, "address": "s3://bucket/<registry>", "seed": None}
 ALL = ["confusion.png", "per_class.png", "calibration.png", "learning_curve.png", "baselines.png", "rounds.png"]
@@ -118,7 +118,7 @@ def test_what_is_missing_is_left_out(part: str, tmp_path: Path) -> None:
     assert [path.name for path in drawn] == expected.get(part, [])
     without = {key: value for key, value in made().items() if key != part}
     lost = {*expected.get(part, []), *(["baselines.png"] if part in ("baselines", "cross_validation") else [])}
-    assert [name for name, picture in pictures.PICTURES.items() if picture(without)] == [
+    assert [name for name, picture in charts.PICTURES.items() if picture(without)] == [
         name for name in ALL if name not in lost
     ]
     assert "moods, version 3" in seen.text
@@ -150,27 +150,27 @@ def test_figures_that_do_not_exist(tmp_path: Path) -> None:
 @pytest.mark.parametrize("count", [2, 16, 17, 100])
 def test_any_number_of_classes(count: int, tmp_path: Path) -> None:
     report = made(tuple(f"class with a long name, number {k}" for k in range(count)))
-    drawn = pictures.draw(report)
+    drawn = charts.draw(report)
     for name in ("confusion.png", "per_class.png"):
         assert max(size(drawn[name])) < 2600, name
-    figure = pictures.confusion(report)
+    figure = charts.confusion(report)
     assert figure is not None
     cells = figure.axes[0].texts
-    assert len(cells) == (2 * count if count <= pictures.NUMBERED_CLASSES else 0)
-    bars = pictures.per_class(report)
+    assert len(cells) == (2 * count if count <= charts.NUMBERED_CLASSES else 0)
+    bars = charts.per_class(report)
     assert bars is not None
-    assert len(bars.axes[0].patches) == min(count, pictures.MAX_BARS)
+    assert len(bars.axes[0].patches) == min(count, charts.MAX_BARS)
 
 
 def test_each_bin_of_the_calibration_error_has_a_dot() -> None:
     probabilities = np.random.default_rng(0).dirichlet((1.0, 1.0), 40)
     found = calibration(probabilities, probabilities, np.zeros(40, dtype=np.int64))
-    dots = pictures._dots(found["bins_after"])
+    dots = charts._dots(found["bins_after"])
     assert dots.tolist() == [[one["confidence"], one["accuracy"], one["n"]] for one in found["bins_after"]]
     assert (len(dots), dots[:, 2].sum()) == (15, 40)
     gaps = np.abs(dots[:, 0] - dots[:, 1]) @ dots[:, 2] / 40
     assert gaps == pytest.approx(found["ece_after"])
-    drawn = pictures.calibration({"calibration": found})
+    drawn = charts.calibration({"calibration": found})
     assert drawn is not None
     assert [len(one.get_offsets()) for one in drawn.axes[0].collections] == [15, 15]
 

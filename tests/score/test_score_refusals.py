@@ -93,7 +93,7 @@ def no_spark(*_: object, **__: object) -> None:
 def test_a_flipped_byte_is_found_before_spark_starts(
     own_registry: Path, warehouse: Path, source: Path, file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tlnlp.score.opening.spark_session", no_spark)
+    monkeypatch.setattr("tlnlp.score.night_context.spark_session", no_spark)
     path = own_registry / MODEL / "versions" / "1" / file
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 0x01
@@ -109,7 +109,7 @@ def test_a_flipped_byte_is_found_before_spark_starts(
 def test_a_version_folder_holds_its_files_and_no_other(
     own_registry: Path, warehouse: Path, source: Path, change: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tlnlp.score.opening.spark_session", no_spark)
+    monkeypatch.setattr("tlnlp.score.night_context.spark_session", no_spark)
     folder = own_registry / MODEL / "versions" / "1"
     if change == "extra":
         (folder / "weights.pkl").write_bytes(b"no")

@@ -17,20 +17,20 @@ from train_kit import THREE
 from tlnlp.config import FinetuneSettings, load_settings
 from tlnlp.data.labels import LabelContract, read_labels
 from tlnlp.data.pool import Pool
-from tlnlp.model.reference import load_encoder
+from tlnlp.model.torch_encoder import load_encoder
 from tlnlp.runs.cost import Budget
 from tlnlp.runs.ledger import Ledger
 from tlnlp.storage import Storage
-from tlnlp.train import candidates, crossval, rounds
+from tlnlp.train import candidates, co_training, cross_validation
 from tlnlp.train.candidates import Candidate, best_candidate
-from tlnlp.train.crossval import CURVE_DRAWS, CrossValidation, fold_count, learning_curve
-from tlnlp.train.examples import Examples, Reader
-from tlnlp.train.frozen import Frozen, ProbeRecipe, fit_probe, read_frozen
-from tlnlp.train.head import LinearHead
-from tlnlp.train.pace import Pace
-from tlnlp.train.rounds import EVIDENCE, Rounds
-from tlnlp.train.run import Run
-from tlnlp.train.trust import HeldOut, Trust
+from tlnlp.train.co_training import EVIDENCE, Rounds
+from tlnlp.train.context import Run
+from tlnlp.train.cross_validation import CURVE_DRAWS, CrossValidation, fold_count, learning_curve
+from tlnlp.train.dataset import Examples, Reader
+from tlnlp.train.fit.linear_head import LinearHead
+from tlnlp.train.frozen_encoder import Frozen, ProbeRecipe, fit_probe, read_frozen
+from tlnlp.train.pseudo_label_calibration import HeldOut, Trust
+from tlnlp.train.time_budget import Pace
 
 pytestmark = pytest.mark.usefixtures("cluster")
 Rows = list[dict[str, Any]]
@@ -155,7 +155,7 @@ def test_settings_say_whether_it_moves(with_documents: bool, made: Made, capfd: 
 
 def test_an_encoder_that_moves_is_left_only_where_it_is_behind_by_more_than_chance(made: Made) -> None:
     run, frozen = made(plain())
-    found = crossval.cross_validate_frozen(run.examples, 0, frozen)
+    found = cross_validation.cross_validate_frozen(run.examples, 0, frozen)
     assert found is not None
 
     def right(*texts: range) -> CrossValidation:
@@ -181,7 +181,7 @@ def test_several_workers_share_a_fit_however_small_it_is(made: Made) -> None:
 
 
 def test_parts_of_the_labels() -> None:
-    limit = crossval.FEW_LABELS_HALVED
+    limit = cross_validation.FEW_LABELS_HALVED
     counts = [fold_count(labels, with_documents=False) for labels in (8, limit, limit + 1)]
     assert counts == [2, 2, 4]
     assert fold_count(limit + 1, with_documents=True) == 2
@@ -191,21 +191,21 @@ def test_a_curve_of_the_encoder_as_it_is_costs_nothing_and_is_drawn_several_time
     made: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, frozen = made(plain())
-    found = crossval.cross_validate_frozen(run.examples, 0, frozen)
+    found = cross_validation.cross_validate_frozen(run.examples, 0, frozen)
     assert found is not None
     curve, of = learning_curve(run.examples, run.settings, found, frozen, run.kept)
     assert of == "model"
     # Of 45 labels outside a fold, a quarter and a half of each class.
     assert {labels for labels, _ in curve} == {12, 24, 45}
     assert sum(len(hits) for labels, hits in curve if labels == 12) == CURVE_DRAWS * 60
-    monkeypatch.setattr(crossval, "LEAST_OF_A_CURVE", 61)
+    monkeypatch.setattr(cross_validation, "LEAST_OF_A_CURVE", 61)
     assert learning_curve(run.examples, run.settings, found, frozen, run.kept) == ([], "model")
 
 
 def test_a_curve_of_an_encoder_that_moves_is_of_labels_that_are_worth_it(
     made: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(crossval, "FEW_LABELS_HALVED", 59)
+    monkeypatch.setattr(cross_validation, "FEW_LABELS_HALVED", 59)
     run, frozen = made(plain(), "training.moves=always", "training.max_steps=20", "training.min_steps=20")
     found = best_candidate(run, frozen, with_documents=False).found
     assert found is not None
@@ -214,11 +214,11 @@ def test_a_curve_of_an_encoder_that_moves_is_of_labels_that_are_worth_it(
     assert [(labels, len(hits)) for labels, hits in curve] == [(12, 15), (12, 15), (24, 15), (24, 15), (45, 60)]
     assert (curve[-1][1] == found.hits(run.examples.targets)).all()
     # Of fewer labels it is that of a head on the encoder as it was.
-    monkeypatch.setattr(crossval, "FEW_LABELS_HALVED", 60)
+    monkeypatch.setattr(cross_validation, "FEW_LABELS_HALVED", 60)
     curve, of = learning_curve(run.examples, run.settings, found, frozen, run.kept)
     assert of == "as_pretrained"
     assert sum(len(hits) for labels, hits in curve if labels == 12) == CURVE_DRAWS * 60
-    still = crossval.cross_validate_frozen(run.examples, 0, frozen)
+    still = cross_validation.cross_validate_frozen(run.examples, 0, frozen)
     assert still is not None
     assert (curve[-1][1] == still.hits(run.examples.targets)).all()
 
@@ -235,7 +235,7 @@ def test_documents_are_refused_on_strong_evidence_alone(
     # So many of 60 labels are told wrong among documents, and none without them.
     assert (lost - EVIDENCE * lost**0.5 > 0) is refused
     near = np.where((np.arange(60) < lost)[:, None], np.roll(truth, 1, axis=1), truth)
-    monkeypatch.setattr(rounds, "measure", lambda *given: HeldOut(near, Trust(0.1, 1.0)))
+    monkeypatch.setattr(co_training, "measure", lambda *given: HeldOut(near, Trust(0.1, 1.0)))
     documents = Rounds(run, found, candidate.fit, Pool("pool", tuple(kit.texts(80)), "", 80, 0, 0))
     trust = documents._trust(documents._documents(0, 80))
     assert (trust is None) is refused

@@ -14,7 +14,7 @@ from train_kit import settings, weights
 from tlnlp.config import FinetuneSettings, RaySettings, load_settings
 from tlnlp.errors import EngineError
 from tlnlp.storage.uri import local_path
-from tlnlp.train import in_process, ray_job
+from tlnlp.train.distributed import in_process, ray_trainer
 from tlnlp.train.finetune import finetune
 
 
@@ -72,5 +72,5 @@ def test_what_needs_a_cluster_gets_one(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_process_alone_is_one_place() -> None:
-    assert ray_job.places(RaySettings()) == 1
+    assert ray_trainer.places(RaySettings()) == 1
     assert in_process.cores() >= 1

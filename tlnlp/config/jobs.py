@@ -99,9 +99,10 @@ class RaySettings(Settings):
 class FinetuneSettings(LabelSettings):
     """``unlabelled``: documents to learn from beside the labels, their text in ``text_column`` too.
 
-    ``pooling`` to ``lower_case``: auto or None as the encoder's own files say (see ``tlnlp.model.conventions``).
-    ``max_length`` is lowered to what the encoder's positions allow. ``allow_unvalidated``: where ``labels`` is empty,
-    or a class has fewer than ``min_per_class``, documents and class names alone give a model that nothing vouches for.
+    ``pooling`` to ``lower_case``: auto or None as the encoder's own files say
+    (see ``tlnlp.model.encoder_conventions``). ``max_length`` is lowered to what the encoder's positions allow.
+    ``allow_unvalidated``: where ``labels`` is empty, or a class has fewer than ``min_per_class``, documents and
+    class names alone give a model that nothing vouches for.
     """
 
     labels: Uri = ""

@@ -93,8 +93,8 @@ def _model(place: _Workspace, digest: str) -> ModelVersion:
             say("3/5  promotion: it is champion already")
             return version
     say("2/5  training")
+    from tlnlp.evaluate.promotion_gate import promote
     from tlnlp.train.finetune import finetune
-    from tlnlp.train.promote import promote
 
     settings = FinetuneSettings(labels=place.path("labels.jsonl"), registry=place.registry, model=MODEL, max_length=128)
     version = finetune(settings).version
@@ -104,7 +104,7 @@ def _model(place: _Workspace, digest: str) -> ModelVersion:
 
 
 def _evaluate(place: _Workspace) -> dict[str, Any]:
-    from tlnlp.train.evaluation import evaluate_version
+    from tlnlp.evaluate.evaluation import evaluate_version
 
     settings = EvaluateSettings(registry=place.registry, model=MODEL, labels=place.path("heldout.jsonl"))
     return evaluate_version(settings).to_json()

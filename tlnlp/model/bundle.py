@@ -39,8 +39,8 @@ class BundleSpec:
 
     ``encoder_weight`` and ``ngram_weight`` multiply the log-probabilities of the two views before the final softmax
     (see ``tlnlp.model.combine``); ``ngram_features`` is the width of the hashed n-gram space. ``pooling``, ``prompt``,
-    ``normalise`` and ``lower_case`` are the encoder's conventions (see ``tlnlp.model.conventions``); older bundles have
-    only the first.
+    ``normalise`` and ``lower_case`` are the encoder's conventions (see ``tlnlp.model.encoder_conventions``);
+    older bundles have only the first.
     """
 
     classes: tuple[str, ...]

@@ -11,9 +11,9 @@ import numpy as np
 from tlnlp.data.text import prepare
 from tlnlp.model import bundle
 from tlnlp.model.combine import Floats, combine
-from tlnlp.model.encode import Encoder
-from tlnlp.model.engine import OnnxEngine
 from tlnlp.model.ngram import NgramView
+from tlnlp.model.onnx_engine import OnnxEngine
+from tlnlp.model.tokenize import Encoder
 
 
 @dataclass(frozen=True)

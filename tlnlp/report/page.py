@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from tlnlp.errors import StorageError
-from tlnlp.report import pictures, words
+from tlnlp.report import charts, words
 
 Report = Mapping[str, Any]
 
@@ -22,19 +22,19 @@ TEMPLATE = "page.html.jinja"
 def write_report(report: Report, head: Report, folder: Path) -> list[Path]:
     """Write the page and its pictures into ``folder``, which is made; returns the page's path, then the pictures'.
 
-    ``report`` is what ``tlnlp.train.findings`` makes, to which ``rounds`` and ``pool`` may be added; parts may be
+    ``report`` is what ``tlnlp.evaluate.findings`` makes, to which ``rounds`` and ``pool`` may be added; parts may be
     missing, and are then left out of the page. ``head`` says of what it is: ``model`` and ``version``, then anything
     else that has a name and a short value.
 
     Raises:
         StorageError: the folder cannot be written.
     """
-    drawn = pictures.draw(report)
+    drawn = charts.draw(report)
     page = render(report, head, drawn)
     written = [folder / PAGE, *(folder / name for name in drawn)]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name in pictures.PICTURES.keys() - drawn.keys():
+        for name in charts.PICTURES.keys() - drawn.keys():
             # Of an earlier report: beside this page it would pass for one of its pictures.
             (folder / name).unlink(missing_ok=True)
         for path, data in zip(written, [page.encode(), *drawn.values()], strict=True):
@@ -88,7 +88,7 @@ def _figures(report: Report) -> list[tuple[str, str, str]]:
 def _classes(report: Report) -> list[dict[str, Any]]:
     """Rows of the table of classes; ``alias`` is what a picture calls a class whose name it cannot write."""
     found = (report.get("cross_validation") or {}).get("per_class") or {}
-    aliases = pictures.aliases(list(found))
+    aliases = charts.aliases(list(found))
     return [{"label": label, "alias": aliases.get(label), **figures} for label, figures in found.items()]
 
 

@@ -25,12 +25,12 @@ from tlnlp.runs.progress import say
 from tlnlp.score import contract
 from tlnlp.score.announce import announce_night
 from tlnlp.score.chunks import ChunkScorer, quarantine_rows, reused_rows
-from tlnlp.score.opening import Opened, opened, resolved, source_of
+from tlnlp.score.night_context import Opened, opened, resolved, source_of
 from tlnlp.score.plan import Pace
 from tlnlp.score.result import Counts, ScoreResult
+from tlnlp.score.resume import Unfinished
 from tlnlp.score.session import jvm_peak_bytes
 from tlnlp.score.staging import Piece, PreparedRows
-from tlnlp.score.unfinished import Unfinished
 from tlnlp.storage import Storage
 from tlnlp.warehouse.announce import check_targets
 from tlnlp.warehouse.audit import audit_quarantine, audit_scores

@@ -20,7 +20,7 @@ from tlnlp.runs import memory
 from tlnlp.runs.cost import Budget
 from tlnlp.runs.ledger import Ledger, new_run_id
 from tlnlp.score import contract
-from tlnlp.score.opening import Opened, opened, resolved
+from tlnlp.score.night_context import Opened, opened, resolved
 from tlnlp.score.session import jvm_peak_bytes
 from tlnlp.score.staging import PreparedRows
 from tlnlp.storage import Storage

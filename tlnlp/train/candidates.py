@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tlnlp.model.reference import load_encoder
+from tlnlp.evaluate.metrics import paired_standard_error
+from tlnlp.model.torch_encoder import load_encoder
 from tlnlp.runs.progress import say
-from tlnlp.train import ray_job
-from tlnlp.train.crossval import (
+from tlnlp.train.context import FIT, Run
+from tlnlp.train.cross_validation import (
     CURVE_FOLDS,
     CURVE_SHARES,
     FEW_LABELS_HALVED,
@@ -23,13 +24,12 @@ from tlnlp.train.crossval import (
     cross_validate_frozen,
     fold_count,
 )
-from tlnlp.train.examples import Examples
-from tlnlp.train.frozen import Frozen, ProbeRecipe, fit_probe
-from tlnlp.train.head import LinearHead, with_head
-from tlnlp.train.metrics import paired_standard_error
-from tlnlp.train.ray_job import FitResult
-from tlnlp.train.run import FIT, Run
-from tlnlp.train.split import FOLDS, measured_folds
+from tlnlp.train.dataset import Examples
+from tlnlp.train.distributed import ray_trainer
+from tlnlp.train.distributed.ray_trainer import FitResult
+from tlnlp.train.fit.linear_head import LinearHead, with_head
+from tlnlp.train.folds import FOLDS, measured_folds
+from tlnlp.train.frozen_encoder import Frozen, ProbeRecipe, fit_probe
 
 # With documents to learn from, fits that move the encoder may take so much of the time that is left: the more, the more
 # labels the encoder gets wrong as it was pretrained, and at most this.
@@ -141,7 +141,7 @@ def _moving_s(run: Run, parts: int) -> float:
 
 
 def _note_pace(run: Run, found: CrossValidation, tokens_a_step: float) -> None:
-    places = ray_job.places(run.settings.ray)
+    places = ray_trainer.places(run.settings.ray)
     rate = float(np.mean([fit.rate for fit in found.fits])) * min(len(found.fits), places)
     run.pace.has_learned_labels(rate * tokens_a_step)
     if len(run.examples.texts) > FEW_LABELS_HALVED:

@@ -21,24 +21,24 @@ from tlnlp.data.labels import LabelledSet
 from tlnlp.data.pool import Pool
 from tlnlp.data.text import text_sha256
 from tlnlp.errors import UsageError
-from tlnlp.model import bundle
-from tlnlp.model.reference import INPUT_NAMES
+from tlnlp.evaluate.metrics import Evaluation
+from tlnlp.model import bundle, bundle_writer
+from tlnlp.model.torch_encoder import INPUT_NAMES
 from tlnlp.registry import ModelVersion, Registry, check_name
 from tlnlp.runs.cost import Budget
 from tlnlp.runs.ledger import Ledger, new_run_id
 from tlnlp.runs.progress import say
 from tlnlp.storage import Storage
-from tlnlp.train import assemble, ray_job
-from tlnlp.train.choose import candidates, choose
-from tlnlp.train.examples import Examples, Reader
+from tlnlp.train.context import Run
+from tlnlp.train.dataset import Examples, Reader
+from tlnlp.train.distributed import ray_trainer
+from tlnlp.train.distributed.tasks import warm_up
+from tlnlp.train.encoder_selection import candidates, choose
 from tlnlp.train.inputs import is_validated, read_documents, read_labelled
-from tlnlp.train.learn import Learned, learn
-from tlnlp.train.metrics import Evaluation
-from tlnlp.train.pace import Pace
-from tlnlp.train.run import Run
-from tlnlp.train.summary import held_out_figures, make_report
-from tlnlp.train.tasks import warm_up
-from tlnlp.train.unvalidated import learn_unvalidated
+from tlnlp.train.recipe import Learned, learn
+from tlnlp.train.report_data import held_out_figures, make_report
+from tlnlp.train.time_budget import Pace
+from tlnlp.train.zero_shot import learn_unvalidated
 
 
 @dataclass(frozen=True)
@@ -97,9 +97,9 @@ def finetune(settings: FinetuneSettings) -> FinetuneResult:
                 name: _run_of(name, settings, labelled, pool, Path(scratch), (ledger, budget, pace))
                 for name in candidates(settings, labelled.texts)
             }
-            with ray_job.cluster(settings.ray):
+            with ray_trainer.cluster(settings.ray):
                 if pool is not None:
-                    ray_job.start(settings.ray)
+                    ray_trainer.start(settings.ray)
                 warm_up(settings.ray)
                 with ledger.stage("encoder"):
                     run, tried = choose(runs)
@@ -194,7 +194,7 @@ def _assemble(
         "text_sha256": sorted(text_sha256(text) for text in labelled.texts),
         "unlabelled_sha256": sorted(text_sha256(text)[:32] for text in learned.documents),
     }
-    parity = assemble.write_bundle(
+    parity = bundle_writer.write_bundle(
         folder, spec, learned.weights, learned.ngram, training, examples.cut or examples.named
     )
     say(f"bundle: exported graph within {parity:.1e} of torch")

@@ -1,0 +1,42 @@
+"""What a run has finished is taken up by its like, once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tlnlp.storage import Storage
+from tlnlp.train.artifacts import Kept
+from tlnlp.train.distributed.ray_trainer import FitResult
+
+
+def never() -> None:
+    raise AssertionError("made a second time")
+
+
+def test_notes_probabilities_and_fits_are_made_once(tmp_path: Path) -> None:
+    kept, again = (Kept(Storage(str(tmp_path)), "run") for _ in range(2))
+    whole = FitResult({"a": torch.arange(3.0)}, np.array([[0.25, 0.75]]), 7, 1.5, 2.5)
+    fits = [whole, FitResult({}, np.zeros((0, 2)), 8)]
+    assert kept.note("plan", lambda: {"rounds": 2}) == {"rounds": 2}
+    assert kept.array("p", lambda: np.eye(2)).tolist() == np.eye(2).tolist()
+    kept.fits("f", lambda: fits)
+
+    assert again.note("plan", never) == {"rounds": 2}  # type: ignore[arg-type]
+    assert again.array("p", never).tolist() == np.eye(2).tolist()  # type: ignore[arg-type]
+    one, other = again.fits("f", never)  # type: ignore[arg-type]
+    assert torch.equal(one.weights["a"], torch.arange(3.0))
+    assert (one.held_out.tolist(), one.steps, one.seconds, one.rate) == ([[0.25, 0.75]], 7, 1.5, 2.5)
+    assert (other.weights, other.held_out.shape, other.steps) == ({}, (0, 2), 8)
+
+
+def test_another_run_takes_up_nothing_and_forgetting_forgets(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    Kept(storage, "run").note("plan", lambda: {"rounds": 2})
+    with pytest.raises(AssertionError, match="second time"):
+        Kept(storage, "other").note("plan", never)  # type: ignore[arg-type]
+    Kept(storage, "run").forget()
+    assert Kept(storage, "run").note("plan", lambda: {"rounds": 3}) == {"rounds": 3}

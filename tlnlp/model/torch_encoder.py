@@ -1,0 +1,254 @@
+"""The encoder view in torch: what training moves, and the reference that the exported graph is held to."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import AutoConfig, AutoModel, AutoTokenizer
+
+from tlnlp.errors import BundleError, InputDataError
+from tlnlp.model import bundle, encoder_catalogue
+from tlnlp.model.combine import Floats, softmax
+from tlnlp.model.onnx_engine import OnnxEngine
+from tlnlp.model.tokenize import Ids, pad
+
+PARITY_TOLERANCE = 1e-4
+INPUT_NAMES = ("input_ids", "attention_mask")
+OPSET = 18
+# What transformers calls the dropout of each type of encoder.
+DROPOUT = {
+    "bert": ("hidden_dropout_prob", "attention_probs_dropout_prob"),
+    "roberta": ("hidden_dropout_prob", "attention_probs_dropout_prob"),
+    "xlm-roberta": ("hidden_dropout_prob", "attention_probs_dropout_prob"),
+    "mpnet": ("hidden_dropout_prob", "attention_probs_dropout_prob"),
+    "distilbert": ("dropout", "attention_dropout"),
+    "modernbert": ("embedding_dropout", "mlp_dropout", "attention_dropout"),
+}
+# transformers has no fused attention for these.
+EAGER_ONLY = {"mpnet"}
+
+
+def encoder_folder(encoder: str) -> str:
+    """Where an encoder's files are, as ``encoder_catalogue.resolve`` says."""
+    return encoder_catalogue.resolve(encoder)
+
+
+class TextClassifier(nn.Module):
+    """A pretrained encoder, pooling over its tokens (mean, cls or max), and a linear head.
+
+    ``normalise``: pooled states are scaled to the length sqrt(hidden): about 1 a component, as layer norm leaves them,
+    so that the head needs no other learning rate.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        hidden: int,
+        classes: int,
+        pooling: str,
+        dropout: float = 0.1,
+        normalise: bool = False,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(hidden, classes)
+        self.pooling = pooling
+        self.normalise = normalise
+
+    def pool(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """One vector a text (batch, hidden) of ``input_ids`` and ``attention_mask``, both (batch, tokens)."""
+        states: Tensor = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        pooled = self._over_tokens(states, attention_mask.unsqueeze(-1))
+        return functional.normalize(pooled, dim=1) * states.shape[-1] ** 0.5 if self.normalise else pooled
+
+    def _over_tokens(self, states: Tensor, mask: Tensor) -> Tensor:
+        if self.pooling == "cls":
+            return states[:, 0]
+        if self.pooling == "max":
+            return states.masked_fill(mask == 0, torch.finfo(states.dtype).min).amax(1)
+        mask = mask.to(states.dtype)
+        return (states * mask).sum(1) / mask.sum(1).clamp(min=1.0)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, features: bool = False) -> Tensor:
+        """Logits (batch, classes); or, of ``features``, what the head would read (batch, hidden)."""
+        pooled = self.pool(input_ids, attention_mask)
+        if features:
+            return pooled
+        logits: Tensor = self.head(self.dropout(pooled))
+        return logits
+
+
+def load_encoder(
+    source: str,
+    classes: int,
+    pooling: str,
+    dropout: float | None,
+    seed: int,
+    attention: str = "sdpa",
+    normalise: bool = False,
+) -> TextClassifier:
+    """A pretrained encoder with a fresh head. Never runs code that comes with a model, nor opens a pickle.
+
+    ``dropout``: of the encoder and before the head; None: as pretrained. ``attention``: how transformers computes it:
+    ``sdpa``, or ``eager``, which also stands in where an encoder has no other.
+
+    Raises:
+        InputDataError: nothing there that transformers opens as an encoder.
+    """
+    transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    folder = encoder_folder(source)
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        if dropout is not None:
+            for name in DROPOUT.get(config.model_type, ()):
+                setattr(config, name, dropout)
+        torch.manual_seed(seed)  # A checkpoint may lack some weights (a pooler), which are then drawn.
+        encoder = _open(folder, config=config, attn_implementation=_attention(config.model_type, attention))
+    except (OSError, ValueError, ImportError) as error:
+        raise InputDataError(_cannot_open(source, error)) from error
+    torch.manual_seed(seed)
+    head_dropout = 0.1 if dropout is None else dropout
+    return TextClassifier(encoder, config.hidden_size, classes, pooling, head_dropout, normalise)
+
+
+def _open(folder: str | Path, **options: Any) -> nn.Module:
+    model: nn.Module = AutoModel.from_pretrained(
+        folder, trust_remote_code=False, use_safetensors=True, dtype=torch.float32, **options
+    )
+    return model
+
+
+def _attention(model_type: str, wanted: str) -> str:
+    return "eager" if model_type in EAGER_ONLY else wanted
+
+
+def save_tokenizer(source: str, folder: Path) -> int:
+    """Write an encoder's fast tokenizer to a folder; returns its padding token's id.
+
+    Raises:
+        InputDataError: the encoder has no fast tokenizer.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(encoder_folder(source), trust_remote_code=False)
+    except (OSError, ValueError, ImportError) as error:
+        raise InputDataError(_cannot_open(source, error)) from error
+    if not tokenizer.is_fast:
+        raise InputDataError(f"encoder {source!r} has no fast tokenizer (tokenizer.json); choose one that has")
+    tokenizer.backend_tokenizer.save(str(folder / bundle.TOKENIZER))
+    tokenizer.save_pretrained(folder)
+    for path in folder.iterdir():
+        if path.name not in bundle.REQUIRED:
+            path.unlink()
+    return int(tokenizer.pad_token_id or 0)
+
+
+def save_weights(model: TextClassifier, folder: Path) -> None:
+    """Write encoder (safetensors and config, as transformers does) and head to a bundle's folder."""
+    model.encoder.save_pretrained(folder)  # type: ignore[operator]
+    save_file({name: tensor.contiguous() for name, tensor in model.head.state_dict().items()}, folder / bundle.HEAD)
+
+
+def load_weights(folder: Path, pooling: str, normalise: bool = False) -> TextClassifier:
+    """The torch form of a bundle's encoder view, in evaluation mode."""
+    head = load_file(folder / bundle.HEAD)
+    classes, hidden = head["weight"].shape
+    model = TextClassifier(_open(folder), hidden, classes, pooling, dropout=0.0, normalise=normalise)
+    model.head.load_state_dict(head)
+    return model.eval()
+
+
+def export_graph(model: TextClassifier, path: Path) -> tuple[str, ...]:
+    """Write the encoder view, pooling and head included, as an ONNX graph; returns its input names.
+
+    Weights stand in a file of their own beside the graph, so that they can be mapped into memory, once for all
+    processes of a host.
+    """
+    model = model.cpu().eval()
+    example = (torch.ones((2, 8), dtype=torch.int64), torch.ones((2, 8), dtype=torch.int64))
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            _export_traced(model, example, path)
+        except Exception:  # What tracing cannot follow comes as many classes.
+            _export_captured(model, example, path)
+    return INPUT_NAMES
+
+
+def _export_traced(model: TextClassifier, example: tuple[Tensor, Tensor], path: Path) -> None:
+    """By TorchScript's tracer: two seconds for a dozen layers, where the newer exporter takes thirteen."""
+    axes = {0: "batch", 1: "tokens"}
+    torch.onnx.export(
+        model,
+        example,
+        path,
+        input_names=list(INPUT_NAMES),
+        output_names=["logits"],
+        dynamic_axes=dict.fromkeys(INPUT_NAMES, axes) | {"logits": {0: "batch"}},
+        opset_version=OPSET,
+        dynamo=False,
+    )
+    onnx.save_model(
+        onnx.load_model(path), path, save_as_external_data=True, location=bundle.GRAPH_WEIGHTS, size_threshold=1024
+    )
+
+
+def _export_captured(model: TextClassifier, example: tuple[Tensor, Tensor], path: Path) -> None:
+    """By torch.export, which follows more kinds of code."""
+    shape = {0: torch.export.Dim("batch"), 1: torch.export.Dim("tokens")}
+    program = torch.onnx.export(
+        model,
+        example,
+        input_names=list(INPUT_NAMES),
+        output_names=["logits"],
+        dynamic_shapes=dict.fromkeys(INPUT_NAMES, shape),
+        dynamo=True,
+        verbose=False,
+    )
+    assert program is not None
+    program.save(str(path), external_data=True)
+
+
+def reference_probabilities(model: TextClassifier, encoded: Sequence[Ids], pad_token_id: int) -> Floats:
+    """Probabilities (texts, classes) by torch, a text at a time: no padding, no batch-mates."""
+    rows = []
+    with torch.inference_mode():
+        for ids in encoded:
+            input_ids, attention_mask = pad([ids], pad_token_id)
+            rows.append(model(torch.from_numpy(input_ids), torch.from_numpy(attention_mask))[0].double().numpy())
+    return softmax(np.stack(rows))
+
+
+def check_parity(model: TextClassifier, engine: OnnxEngine, encoded: Sequence[Ids], pad_id: int) -> float:
+    """The largest difference in probability between torch and the exported graph on ``encoded`` texts.
+
+    Raises:
+        BundleError: it is over 1e-4.
+    """
+    difference = float(np.abs(reference_probabilities(model, encoded, pad_id) - engine.predict(encoded)).max())
+    if not difference <= PARITY_TOLERANCE:
+        raise BundleError(
+            f"the exported graph differs from torch by {difference:.1e} in probability (at most {PARITY_TOLERANCE});"
+            " the bundle was not made; try another encoder or version of onnxruntime"
+        )
+    return difference
+
+
+def _cannot_open(source: str, error: Exception) -> str:
+    return (
+        f"encoder {source!r}: transformers cannot open it ({type(error).__name__}); give a folder with config.json, "
+        "model.safetensors and tokenizer.json, or set HF_HUB_OFFLINE=0 to fetch a name from a model hub"
+    )

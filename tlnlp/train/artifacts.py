@@ -1,0 +1,73 @@
+"""What a run has finished, kept in its storage under its name, so that a start after a kill goes on from there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from safetensors.torch import load, save
+
+from tlnlp.errors import NotFoundError
+from tlnlp.model.combine import Floats
+from tlnlp.runs.progress import say
+from tlnlp.storage import Storage
+from tlnlp.train.distributed.ray_trainer import FitResult
+
+Tensors = Mapping[str, torch.Tensor]
+
+
+class Kept:
+    """Pieces of work by key: safetensors with a JSON note. ``name`` must change with whatever shapes the pieces."""
+
+    def __init__(self, storage: Storage, name: str) -> None:
+        self._storage, self._name = storage, f"{name}-kept"
+
+    def note(self, key: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """A small decision, made once."""
+        data = self._read(f"{key}.json")
+        if data is None:
+            made = make()
+            self._storage.write(f"{self._name}/{key}.json", json.dumps(made).encode())
+            return made
+        return dict(json.loads(data))
+
+    def array(self, key: str, make: Callable[[], Floats]) -> Floats:
+        """What was read of texts: an array (texts, ...)."""
+        data = self._read(f"{key}.safetensors")
+        if data is None:
+            made = make()
+            self._storage.write(f"{self._name}/{key}.safetensors", save({"array": torch.tensor(made)}))
+            return made
+        return load(data)["array"].numpy()
+
+    def fits(self, key: str, make: Callable[[], list[FitResult]]) -> list[FitResult]:
+        """Fitted models, with what they predict of the texts held out from them."""
+        notes = self._read(f"{key}.json")
+        if notes is None:
+            made = make()
+            for number, fit in enumerate(made):
+                tensors = {f"model.{name}": tensor.contiguous() for name, tensor in fit.weights.items()}
+                tensors["held_out"] = torch.tensor(fit.held_out)
+                self._storage.write(f"{self._name}/{key}-{number}.safetensors", save(tensors))
+            told = [{"steps": fit.steps, "seconds": fit.seconds, "rate": fit.rate} for fit in made]
+            self._storage.write(f"{self._name}/{key}.json", json.dumps(told).encode())
+            return made
+        say(f"{key}: taken up, finished by an earlier start of this run")
+        return [self._fit(f"{key}-{number}", note) for number, note in enumerate(json.loads(notes))]
+
+    def forget(self) -> None:
+        self._storage.delete_folder(self._name)
+
+    def _fit(self, key: str, note: dict[str, Any]) -> FitResult:
+        tensors = load(self._storage.read(f"{self._name}/{key}.safetensors"))
+        held_out = tensors.pop("held_out").numpy()
+        weights = {name.removeprefix("model."): tensor for name, tensor in tensors.items()}
+        return FitResult(weights, held_out, int(note["steps"]), float(note["seconds"]), float(note["rate"]))
+
+    def _read(self, key: str) -> bytes | None:
+        try:
+            return self._storage.read(f"{self._name}/{key}")
+        except NotFoundError:
+            return None

@@ -1,0 +1,125 @@
+"""From labels, and documents without labels where there are any, to two views and one calibrated combination."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tlnlp.data.pool import Pool
+from tlnlp.model.combine import Floats, fit_weights
+from tlnlp.model.ngram import NgramView, fit_ngram
+from tlnlp.runs.progress import say
+from tlnlp.train.candidates import Candidate, best_candidate
+from tlnlp.train.co_training import LEAST_DOCUMENTS, Rounds
+from tlnlp.train.context import Run
+from tlnlp.train.cross_validation import LABELS_C, CrossValidation
+from tlnlp.train.dataset import NO_TEXTS
+from tlnlp.train.domain_shift import LOOKED_AT, relevance
+from tlnlp.train.frozen_encoder import Frozen, contradicted, read_as_pretrained, read_frozen, right_by_names
+from tlnlp.train.pseudo_labels import cut_documents
+
+
+@dataclass(frozen=True)
+class Learned:
+    """``weights``: the encoder view's tensors; ``combination``: weights of encoder and n-gram view.
+
+    ``found``: the cross-validation, None where too few labels could be held out; ``frozen``: states of the labels by
+    the encoder as pretrained; ``rounds``: what each step of learning came to, for the report; ``documents``: the texts
+    read in them; ``documents_read``: how many in all, some again.
+    """
+
+    weights: dict[str, Any]
+    ngram: NgramView
+    combination: tuple[float, float]
+    steps: int
+    found: CrossValidation | None
+    frozen: Frozen
+    rounds: tuple[dict[str, Any], ...] = ()
+    documents: tuple[str, ...] = ()
+    documents_read: int = 0
+
+
+def learn(run: Run, pool: Pool | None) -> tuple[Run, Learned]:
+    """Learn from the labels, then from the documents if they are of the same source.
+
+    Returns the run as it went on: its fits do without class names where the labels contradict them.
+
+    Raises:
+        EngineError.
+        BudgetError: the rest would cost more than the budget has left.
+    """
+    with run.ledger.stage("frozen_encoder"):
+        frozen = read_frozen(run.examples, run.settings, run.kept)
+        run.pace.has_read_at(frozen.tokens_per_s)
+        run, frozen = _acquainted(run, frozen)
+        if pool is not None and not _relevant(run, frozen, pool):
+            pool = None
+    candidate = best_candidate(run, frozen, with_documents=pool is not None)
+    taught = teach(run, candidate, frozen, pool) if candidate.found is not None and pool is not None else None
+    return run, taught if taught is not None else _labels_alone(run, candidate, frozen)
+
+
+def _acquainted(run: Run, frozen: Frozen) -> tuple[Run, Frozen]:
+    """The same run, its fits without what classes are called if the labels contradict that."""
+    examples = run.examples
+    if not examples.learns_names(run.settings):
+        return run, frozen
+    right = right_by_names(frozen, examples)
+    run.ledger.results["class_names"] = {"right": round(right, 4)}
+    told = f"class names: as pretrained, the encoder tells {right:.1%} of labelled texts by them"
+    if contradicted(right, examples):
+        say(f"{told}, fewer than chance; names are left aside (class_descriptions says what a class is)")
+        return replace(run, examples=replace(examples, named=NO_TEXTS)), replace(frozen, names=frozen.names[:0])
+    say(told)
+    return run, frozen
+
+
+def _relevant(run: Run, frozen: Frozen, pool: Pool) -> bool:
+    """Whether the documents come from where the labelled texts come from."""
+    if len(pool.texts) < LEAST_DOCUMENTS or len(frozen.labels) < 2:
+        return True  # Too few are dealt with later.
+    states = look_at(run, "relevance", pool.texts[:LOOKED_AT])
+    found = relevance(frozen.labels, states)
+    run.ledger.results["relevance"] = {"further": round(found.further, 4), "same_source": found.same_source}
+    told = f"documents: {found.further:.0%} are further from the labelled texts than those are from one another"
+    if not found.same_source:
+        say(f"{told}; they are of another subject or language, so the labels alone are learned from")
+        return False
+    say(f"{told} (50%: as labelled texts are; from 90% on they would not be learned from)")
+    return True
+
+
+def look_at(run: Run, key: str, texts: Sequence[str]) -> Floats:
+    """States (texts, hidden) of a few documents by the encoder as it was pretrained, read once under a key.
+
+    The labels were too few, and read by processes that had just started, to say how fast the machine is: these say it.
+    """
+    cut = cut_documents(texts, run.examples, run.settings).cut
+    states, rate = read_as_pretrained(cut, key, "documents looked at", run.examples, run.settings, run.kept)
+    run.pace.has_read_at(rate)
+    return states
+
+
+def _labels_alone(run: Run, candidate: Candidate, frozen: Frozen) -> Learned:
+    settings, examples, fit, found = run.settings, run.examples, candidate.fit, candidate.found
+    ngram = fit_ngram(examples.texts, examples.targets.tolist(), len(examples.classes), settings.seed, c=LABELS_C)
+    if found is None:
+        return Learned(fit.weights, ngram, (1.0, 0.0), fit.steps, None, frozen)
+    combination = fit_weights(found.encoder[found.held], found.ngram[found.held], examples.targets[found.held])
+    return Learned(fit.weights, ngram, combination, fit.steps, found, frozen)
+
+
+def teach(run: Run, candidate: Candidate, frozen: Frozen, pool: Pool) -> Learned | None:
+    """What the rounds come to that begin with a candidate; None where documents are not to be learned from."""
+    rounds = Rounds(run, candidate.found, candidate.fit, pool)
+    taught = rounds.teach()
+    if taught is None:
+        return None
+    read = sum(told["documents"] for told in rounds.told)
+    # Rounds take documents from the beginning of the pool, one after another.
+    documents = pool.texts[:read]
+    told = tuple(rounds.told)
+    return Learned(
+        taught.weights, taught.ngram, taught.combination, taught.steps, candidate.found, frozen, told, documents, read
+    )
