@@ -25,7 +25,8 @@ from tlnlp.model.torch_encoder import (
     reference_probabilities,
     save_tokenizer,
 )
-from tlnlp.train.fit.trainer import Fit, Learner
+from tlnlp.train.fit.encoder_fit import EncoderFit
+from tlnlp.train.fit.trainer import Learner
 
 CPU = torch.device("cpu")
 TEXTS = [*kit.texts(6, 11), "bread", " ".join(kit.texts(8, 12))]
@@ -92,7 +93,7 @@ def test_a_step_moves_all_but_the_word_embeddings(
     targets = np.eye(2, dtype=np.float32)[np.arange(len(encoded)) % 2]
     weights = np.ones(len(encoded), dtype=np.float32)
     tokens = TokenIds.of(encoded)
-    fit = Fit(source, (1, 1), tokens, targets, weights, tokens, 2, 16, 32, objective, 3, recipe)  # type: ignore[arg-type]
+    fit = EncoderFit(source, (1, 1), tokens, targets, weights, tokens, 2, 16, 32, objective, 3, recipe)  # type: ignore[arg-type]
     learner = Learner(fit, CPU)
     before = {name: tensor.clone() for name, tensor in learner.model.encoder.named_parameters()}
     learner.begin()

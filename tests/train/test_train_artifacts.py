@@ -10,7 +10,7 @@ import torch
 
 from tlnlp.storage import Storage
 from tlnlp.train.artifacts import Kept
-from tlnlp.train.distributed.ray_trainer import FitResult
+from tlnlp.train.fit.encoder_fit import FitResult
 
 
 def never() -> None:

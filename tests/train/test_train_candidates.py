@@ -27,12 +27,13 @@ from tlnlp.train.co_training import EVIDENCE, Rounds
 from tlnlp.train.context import Run
 from tlnlp.train.cross_validation import CURVE_DRAWS, CrossValidation, fold_count, learning_curve
 from tlnlp.train.dataset import Examples, Reader
+from tlnlp.train.distributed.ray_executor import RayExecutor
 from tlnlp.train.fit.linear_head import LinearHead
 from tlnlp.train.frozen_encoder import Frozen, ProbeRecipe, fit_probe, read_frozen
+from tlnlp.train.local_executor import LocalExecutor
 from tlnlp.train.pseudo_label_calibration import HeldOut, Trust
 from tlnlp.train.time_budget import Pace
 
-pytestmark = pytest.mark.usefixtures("cluster")
 Rows = list[dict[str, Any]]
 
 
@@ -67,8 +68,9 @@ def made(tiny_encoder: Path, tmp_path: Path) -> Callable[..., tuple[Run, Frozen]
         examples = Examples.make(read_labels(str(labels), LabelContract()), Reader.make(settings, tmp_path / "reader"))
         pace = Pace(settings.time_budget_s, time.monotonic())
         ledger = Ledger("finetune", "test", settings.model_dump(mode="json"))
-        run = Run(settings, examples, Storage(str(tmp_path / "kept")), "run", ledger, Budget(settings.cost), pace)
-        frozen = read_frozen(examples, settings, run.kept)
+        storage = Storage(str(tmp_path / "kept"))
+        run = Run(settings, examples, storage, "run", ledger, Budget(settings.cost), pace, LocalExecutor())
+        frozen = read_frozen(run)
         pace.has_read_at(frozen.tokens_per_s)
         return run, frozen
 
@@ -174,10 +176,9 @@ def test_an_encoder_that_moves_is_left_only_where_it_is_behind_by_more_than_chan
 def test_several_workers_share_a_fit_however_small_it_is(made: Made) -> None:
     run, _ = made(plain())
     fit = run.examples.fit(run.settings, np.arange(60), np.arange(0), 0)
-    assert not run.needs_job(fit)
+    assert not RayExecutor(run.settings.ray).needs_job(fit)
     for ray in ({"workers": 2}, {"job_tokens": int(fit.learned_tokens) - 1}):
-        settings = run.settings.model_copy(update={"ray": run.settings.ray.model_copy(update=ray)})
-        assert replace(run, settings=settings).needs_job(fit)
+        assert RayExecutor(run.settings.ray.model_copy(update=ray)).needs_job(fit)
 
 
 def test_parts_of_the_labels() -> None:
@@ -193,13 +194,13 @@ def test_a_curve_of_the_encoder_as_it_is_costs_nothing_and_is_drawn_several_time
     run, frozen = made(plain())
     found = cross_validation.cross_validate_frozen(run.examples, 0, frozen)
     assert found is not None
-    curve, of = learning_curve(run.examples, run.settings, found, frozen, run.kept)
+    curve, of = learning_curve(run, found, frozen)
     assert of == "model"
     # Of 45 labels outside a fold, a quarter and a half of each class.
     assert {labels for labels, _ in curve} == {12, 24, 45}
     assert sum(len(hits) for labels, hits in curve if labels == 12) == CURVE_DRAWS * 60
     monkeypatch.setattr(cross_validation, "LEAST_OF_A_CURVE", 61)
-    assert learning_curve(run.examples, run.settings, found, frozen, run.kept) == ([], "model")
+    assert learning_curve(run, found, frozen) == ([], "model")
 
 
 def test_a_curve_of_an_encoder_that_moves_is_of_labels_that_are_worth_it(
@@ -209,13 +210,13 @@ def test_a_curve_of_an_encoder_that_moves_is_of_labels_that_are_worth_it(
     run, frozen = made(plain(), "training.moves=always", "training.max_steps=20", "training.min_steps=20")
     found = best_candidate(run, frozen, with_documents=False).found
     assert found is not None
-    curve, of = learning_curve(run.examples, run.settings, found, frozen, run.kept)
+    curve, of = learning_curve(run, found, frozen)
     assert of == "model"
     assert [(labels, len(hits)) for labels, hits in curve] == [(12, 15), (12, 15), (24, 15), (24, 15), (45, 60)]
     assert (curve[-1][1] == found.hits(run.examples.targets)).all()
     # Of fewer labels it is that of a head on the encoder as it was.
     monkeypatch.setattr(cross_validation, "FEW_LABELS_HALVED", 60)
-    curve, of = learning_curve(run.examples, run.settings, found, frozen, run.kept)
+    curve, of = learning_curve(run, found, frozen)
     assert of == "as_pretrained"
     assert sum(len(hits) for labels, hits in curve if labels == 12) == CURVE_DRAWS * 60
     still = cross_validation.cross_validate_frozen(run.examples, 0, frozen)

@@ -1,4 +1,4 @@
-"""Learning from unlabelled documents on a real Ray cluster of one machine: rounds, degenerate pools, resumption."""
+"""Learning from unlabelled documents: rounds, degenerate pools, resumption."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ import pyarrow.parquet as pq
 import pytest
 from train_kit import THREE
 
-from tlnlp.config import EvaluateSettings, FinetuneSettings, load_settings
+from tlnlp.config import EvaluateSettings, FinetuneSettings, RaySettings, load_settings
 from tlnlp.errors import EngineError, InputDataError, LabelFaultsError
 from tlnlp.evaluate.evaluation import evaluate_version
 from tlnlp.model.classifier import Classifier
 from tlnlp.model.ngram import NgramView
 from tlnlp.registry import Registry
 from tlnlp.storage.uri import local_path
-from tlnlp.train import co_training, co_training_round, time_budget
+from tlnlp.train import co_training, time_budget
 from tlnlp.train.co_training import EVIDENCE, Rounds
 from tlnlp.train.co_training_round import Guesses
-from tlnlp.train.distributed import tasks
-from tlnlp.train.distributed.tasks import Lesson
+from tlnlp.train.distributed.ray_executor import RayExecutor
 from tlnlp.train.domain_shift import FOREIGN
+from tlnlp.train.executor import Executor
 from tlnlp.train.finetune import FinetuneResult, finetune
+from tlnlp.train.fit.ngram_fit import NgramFit
+from tlnlp.train.local_executor import LocalExecutor
+from tlnlp.train.pseudo_labels import GUESSES_C
 from tlnlp.train.time_budget import Pace, Plan
-
-pytestmark = pytest.mark.usefixtures("cluster")
 
 
 @pytest.fixture(autouse=True)
@@ -63,8 +64,9 @@ def overrides(folder: Path, encoder: Path, documents: Path | None, labels: int =
     ]
 
 
-def run(given: list[str]) -> FinetuneResult:
-    return finetune(load_settings(FinetuneSettings, None, given))
+def run(given: list[str], executor: Executor | None = None) -> FinetuneResult:
+    """Fine-tune in this process, unless an executor says where."""
+    return finetune(load_settings(FinetuneSettings, None, given), executor or LocalExecutor())
 
 
 def training_of(result: FinetuneResult) -> dict[str, Any]:
@@ -73,6 +75,7 @@ def training_of(result: FinetuneResult) -> dict[str, Any]:
     return dict(json.loads((path / "training.json").read_text()))
 
 
+@pytest.mark.usefixtures("cluster")
 def test_two_rounds_cut_short_between_them(
     tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -93,22 +96,22 @@ def test_two_rounds_cut_short_between_them(
 
     monkeypatch.setattr(Rounds, "_tell", killed)
     with pytest.raises(EngineError, match="killed"):
-        run(given)
+        run(given, RayExecutor(RaySettings()))
     monkeypatch.setattr(Rounds, "_tell", whole)
     told = capfd.readouterr().err
     assert "teaching: 2 round(s), 90 of 200 documents a round" in told
     assert "round 1: encoder: " in told
     registry = Registry(str(tmp_path / "registry"))
     (before,) = registry.ledgers("moods")
-    learned = list[Lesson]()
+    learned, learn = list[NgramFit](), NgramFit.learn
 
-    def watched(lesson: Lesson) -> NgramView:
-        learned.append(lesson)
-        return tasks.learn(lesson)
+    def watched(self: NgramFit) -> NgramView:
+        learned.append(self)
+        return learn(self)
 
-    monkeypatch.setattr(co_training_round, "learn", watched)
+    monkeypatch.setattr(NgramFit, "learn", watched)
     monkeypatch.setattr(Pace, "has_learned_labels", lambda self, rate: self.has_learned(rate / 2))
-    result = run(given)
+    result = run(given, RayExecutor(RaySettings()))
     told = capfd.readouterr().err
     assert "cross-validation: taken up" in told
     assert "pupil-1: taken up" in told
@@ -124,8 +127,8 @@ def test_two_rounds_cut_short_between_them(
     ]  # fmt: skip
     assert (after["counts"]["unlabelled"], after["counts"]["labelled_inside"]) == (200, 30)
     # The last n-grams learn from the documents of all rounds.
-    (lesson,) = learned
-    assert len(lesson.texts) == len(set(lesson.texts)) == 200
+    of_documents = [fit for fit in learned if fit.c == GUESSES_C]
+    assert len(of_documents[-1].texts) == len(set(of_documents[-1].texts)) == 200
     check_version_of_two_rounds(result, tmp_path)
 
 

@@ -14,6 +14,7 @@ from tlnlp.data.labels import LabelContract, read_labels
 from tlnlp.errors import InputDataError, UsageError
 from tlnlp.model.encoder_conventions import Conventions
 from tlnlp.train.dataset import Examples, Reader, conventions_of
+from tlnlp.train.fit.trainer import new_model
 
 
 @pytest.fixture(scope="module")
@@ -46,13 +47,13 @@ def test_fits_and_readings_are_of_the_encoder_as_it_is_used(encoder: Path, tmp_p
     reader = Reader.make(given, tmp_path / "bundle")
     examples = Examples.make(read_labels(str(rows), LabelContract()), reader)
     fit = examples.fit(given, np.arange(8), np.arange(8, 12), 0)
-    assert fit.encoder == examples.reading(given).encoder == reader.encoder
+    assert fit.encoder == examples.embedding(given).encoder == reader.encoder
     assert (fit.encoder.name, fit.encoder.conventions, fit.encoder.pad_token_id) == (
         str(encoder),
         Conventions("max", "the warm night ", True, True, 128),
         0,
     )
-    model = fit.load(0.0)
+    model = new_model(fit, 0.0)
     assert (model.pooling, model.normalise) == ("max", True)
     # Windows keep what stands before each text: it is a part of the edges.
     assert fit.edges == (4, 1)

@@ -39,7 +39,8 @@ from tlnlp.registry import Registry
 from tlnlp.storage import Storage, local_path
 from tlnlp.train.distributed import ray_trainer
 from tlnlp.train.finetune import FinetuneResult, finetune
-from tlnlp.train.fit.trainer import Fit, Learner, Objective
+from tlnlp.train.fit.encoder_fit import EncoderFit, Objective
+from tlnlp.train.fit.trainer import Learner
 from tlnlp.train.time_budget import Pace
 
 ROOT = Path(__file__).parents[2]
@@ -138,7 +139,7 @@ def test_beside_the_cross_validation_a_small_fit_learns_what_the_job_learns(
 @pytest.mark.parametrize("objective", ["contrast", pytest.param("classify", marks=pytest.mark.acceptance)])
 def test_two_workers_learn_what_one_learns(tmp_path: Path, tiny_encoder: Path, objective: Objective) -> None:
     # Without dropout the mean of two equal shares' gradients is the gradient of the batch.
-    fit = Fit(
+    fit = EncoderFit(
         encoder=EncoderSource(str(tiny_encoder), Conventions("mean", "", False, False, 128), pad_token_id=0),
         edges=(1, 1),
         tokens=TokenIds.of([2, 4 + i % 2, *range(6, 8 + i % 9), 3] for i in range(20)),

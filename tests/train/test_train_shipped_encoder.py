@@ -19,8 +19,8 @@ from tlnlp.model.tokenize import TokenIds
 from tlnlp.storage import Storage
 from tlnlp.train.distributed import ray_trainer
 from tlnlp.train.distributed.shipped_encoder import ShippedEncoder, lay, ship
-from tlnlp.train.distributed.tasks import Reading, fit_each, states_of
-from tlnlp.train.fit.trainer import Fit
+from tlnlp.train.distributed.tasks import embed, fit_each
+from tlnlp.train.fit.encoder_fit import EmbeddingSpec, EncoderFit
 
 pytestmark = pytest.mark.usefixtures("cluster")
 LAID = Path(tempfile.gettempdir()) / "tlnlp-encoders"
@@ -32,8 +32,8 @@ def source(encoder: Path) -> EncoderSource:
     return EncoderSource(str(encoder), Conventions("mean", "", False, False, 32), 0)
 
 
-def fit_of(encoder: Path) -> Fit:
-    return Fit(
+def fit_of(encoder: Path) -> EncoderFit:
+    return EncoderFit(
         encoder=source(encoder),
         edges=(1, 1),
         tokens=TOKENS,
@@ -102,9 +102,9 @@ def test_what_every_machine_has_stays_a_name(tmp_path: Path) -> None:
 def test_fits_and_readings_go_on_without_the_folder(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reading = Reading(source(folder), 2, "fp32")
+    spec = EmbeddingSpec(source(folder), 2, "fp32")
     (wanted,) = fit_each([fit_of(folder)], SETTINGS, "fits")
-    states, _ = states_of(TOKENS, None, reading, SETTINGS, "reading")
+    states, _ = embed(TOKENS, None, spec, SETTINGS, "reading")
     sent = ship(str(folder))
     shutil.rmtree(folder)
     # What another machine would see: the driver sent it, the folder is not there.
@@ -112,7 +112,7 @@ def test_fits_and_readings_go_on_without_the_folder(
         monkeypatch.setattr(f"tlnlp.train.{module}.ship", lambda name: sent)
     (alone,) = fit_each([fit_of(folder)], SETTINGS, "fits")
     job = ray_trainer.run_fit(fit_of(folder), SETTINGS, Storage(str(tmp_path / "runs")), "shipped", "training")
-    found, _ = states_of(TOKENS, None, reading, SETTINGS, "reading")
+    found, _ = embed(TOKENS, None, spec, SETTINGS, "reading")
     assert alone.held_out == pytest.approx(wanted.held_out, abs=1e-6)
     assert job.held_out == pytest.approx(wanted.held_out, abs=1e-5)
     assert found == pytest.approx(states, abs=1e-6)

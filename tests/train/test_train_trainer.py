@@ -13,9 +13,12 @@ import torch
 from tlnlp.config import TrainingSettings
 from tlnlp.model.encoder_conventions import Conventions, EncoderSource
 from tlnlp.model.tokenize import TokenIds
+from tlnlp.train.fit.batches import balanced_batches
+from tlnlp.train.fit.encoder_fit import EncoderFit, Objective
 from tlnlp.train.fit.linear_head import linear_head
+from tlnlp.train.fit.losses import contrast
 from tlnlp.train.fit.precision import in_bfloat16
-from tlnlp.train.fit.trainer import Fit, Learner, Objective, balanced_batches, contrast
+from tlnlp.train.fit.trainer import Learner
 
 CPU = torch.device("cpu")
 RECIPE = TrainingSettings(
@@ -23,11 +26,11 @@ RECIPE = TrainingSettings(
 )
 
 
-def fit(encoder: Path, objective: Objective, steps: int, texts: int = 24) -> Fit:
+def fit(encoder: Path, objective: Objective, steps: int, texts: int = 24) -> EncoderFit:
     """Texts of two classes, told by their first word."""
     tokens = TokenIds.of([2, 4 + i % 2, *range(6, 8 + i % 9), 3] for i in range(texts))
     targets = np.eye(2, dtype=np.float32)[np.arange(texts) % 2]
-    return Fit(
+    return EncoderFit(
         encoder=EncoderSource(str(encoder), Conventions("mean", "", False, False, 128), pad_token_id=0),
         edges=(1, 1),
         tokens=tokens,
@@ -43,7 +46,7 @@ def fit(encoder: Path, objective: Objective, steps: int, texts: int = 24) -> Fit
     )
 
 
-def learned(fit: Fit) -> Learner:
+def learned(fit: EncoderFit) -> Learner:
     learner = Learner(fit, CPU)
     learner.begin()
     for step, batch in learner.batches(0):

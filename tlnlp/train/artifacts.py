@@ -13,7 +13,7 @@ from tlnlp.errors import NotFoundError
 from tlnlp.model.combine import Floats
 from tlnlp.runs.progress import say
 from tlnlp.storage import Storage
-from tlnlp.train.distributed.ray_trainer import FitResult
+from tlnlp.train.fit.encoder_fit import FitResult
 
 Tensors = Mapping[str, torch.Tensor]
 

@@ -25,8 +25,7 @@ from tlnlp.train.cross_validation import (
     fold_count,
 )
 from tlnlp.train.dataset import Examples
-from tlnlp.train.distributed import ray_trainer
-from tlnlp.train.distributed.ray_trainer import FitResult
+from tlnlp.train.fit.encoder_fit import FitResult
 from tlnlp.train.fit.linear_head import LinearHead, with_head
 from tlnlp.train.folds import FOLDS, measured_folds
 from tlnlp.train.frozen_encoder import Frozen, ProbeRecipe, fit_probe
@@ -115,9 +114,9 @@ def _moved(run: Run, parts: int) -> Candidate:
     run.budget.refuse(0.0, "before the first fit")
     settings, examples = run.settings, run.examples
     whole = examples.fit(settings, np.arange(len(examples.texts)), np.zeros(0, dtype=np.int64), settings.seed)
-    small = not run.needs_job(whole)
+    small = not run.executor.needs_job(whole)
     with run.ledger.stage("cross_validation"):
-        found, others = cross_validate(examples, settings, run.kept, parts, [whole] if small else [])
+        found, others = cross_validate(run, parts, [whole] if small else [])
     if found is not None:
         _note_pace(run, found, whole.learned_tokens / whole.steps)
     with run.ledger.stage("fit"):
@@ -141,7 +140,7 @@ def _moving_s(run: Run, parts: int) -> float:
 
 
 def _note_pace(run: Run, found: CrossValidation, tokens_a_step: float) -> None:
-    places = ray_trainer.places(run.settings.ray)
+    places = run.executor.places
     rate = float(np.mean([fit.rate for fit in found.fits])) * min(len(found.fits), places)
     run.pace.has_learned_labels(rate * tokens_a_step)
     if len(run.examples.texts) > FEW_LABELS_HALVED:

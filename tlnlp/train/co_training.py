@@ -18,7 +18,7 @@ from tlnlp.runs.progress import say
 from tlnlp.train.co_training_round import Guesses, guesses_of, last_ngram, pupil_of, read_states, told_of
 from tlnlp.train.context import Run
 from tlnlp.train.cross_validation import CrossValidation
-from tlnlp.train.distributed.ray_trainer import FitResult
+from tlnlp.train.fit.encoder_fit import FitResult
 from tlnlp.train.pseudo_label_calibration import States, Trust, measure
 from tlnlp.train.pseudo_labels import Documents, Told, cut_documents
 from tlnlp.train.time_budget import Plan, beside_reading_s
@@ -145,7 +145,7 @@ class Rounds:
             count = MEASURED_DOCUMENTS
         note = run.kept.note("held-out", lambda: {"documents": min(max(count, LEAST_DOCUMENTS), len(documents))})
         some = documents.first(int(note["documents"]))
-        said = measure(run.examples, run.settings, found, some, self._states_of_folds(found, documents, len(some)))
+        said = measure(run, found, some, self._states_of_folds(found, documents, len(some)))
         hits, hits_before = self._held_hits(found, said.near), self._held_hits(found, found.encoder)
         right, before = float(hits.mean()), float(hits_before.mean())
         say(f"held-out labels right: {before:.1%} by labels alone, {right:.1%} among {len(some)} documents")

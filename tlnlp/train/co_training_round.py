@@ -24,10 +24,8 @@ from tlnlp.model.tokenize import TokenIds
 from tlnlp.runs.progress import say
 from tlnlp.train.context import Run, pupil
 from tlnlp.train.dataset import Examples
-from tlnlp.train.distributed.ray_trainer import FitResult
-from tlnlp.train.distributed.tasks import guess_each, learn, states_of
+from tlnlp.train.fit.encoder_fit import EncoderFit, FitResult
 from tlnlp.train.fit.linear_head import LinearHead, linear_head, with_head
-from tlnlp.train.fit.trainer import Fit
 from tlnlp.train.label_spreading import label_documents
 from tlnlp.train.pseudo_label_calibration import Trust, disagreement
 from tlnlp.train.pseudo_labels import Documents, Told, lesson_from_told, sureness
@@ -102,7 +100,7 @@ def pupil_of(run: Run, round_number: int, teacher: dict[str, Any], guesses: Gues
     recipe = settings.training.model_copy(update=changes | {"dropout": 0.0})
     steps = run.kept.note(f"{key}-steps", lambda: {"steps": max(1, crops // recipe.batch_size)})["steps"]
     tokens, targets, weights = learned_from(guesses, examples)
-    fit = Fit(
+    fit = EncoderFit(
         encoder=examples.reader.encoder,
         edges=examples.reader.cut.edges,
         tokens=tokens,
@@ -122,7 +120,7 @@ def pupil_of(run: Run, round_number: int, teacher: dict[str, Any], guesses: Gues
 
 def last_ngram(run: Run, guesses: Guesses) -> NgramView:
     """The n-gram view of the bundle, which learns from all that was told of documents."""
-    return learn(lesson_from_told(guesses.told, [], run.examples, run.settings))
+    return lesson_from_told(guesses.told, [], run.examples, run.settings).learn()
 
 
 def _ngrams(run: Run, told: Told, before: Told, what: str) -> tuple[Floats, Floats]:
@@ -132,7 +130,7 @@ def _ngrams(run: Run, told: Told, before: Told, what: str) -> tuple[Floats, Floa
         lesson_from_told(told.take(parts != part) + before, told.take(parts == part).texts, run.examples, run.settings)
         for part in range(PARTS)
     ]
-    guessed = guess_each(lessons, run.settings.ray, what)
+    guessed = run.executor.predict_each(lessons, what)
     ngram = np.zeros_like(told.near)
     for part in range(PARTS):
         ngram[parts == part] = guessed[part][labels:]
@@ -146,7 +144,7 @@ def read_states(run: Run, key: str, weights: dict[str, Any] | None, tokens: Toke
     """
 
     def read() -> Floats:
-        states, rate = states_of(tokens, weights, run.examples.reading(run.settings), run.settings.ray, what)
+        states, rate = run.executor.embed(tokens, weights, run.examples.embedding(run.settings), what)
         run.pace.has_read_at(rate)
         return states
 

@@ -11,14 +11,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tlnlp.config import FinetuneSettings
 from tlnlp.model.combine import Floats
-from tlnlp.train.artifacts import Kept
+from tlnlp.train.context import Run
 from tlnlp.train.dataset import Examples
-from tlnlp.train.distributed.ray_trainer import FitResult
-from tlnlp.train.distributed.tasks import Lesson, fit_each, guess_each, learn
+from tlnlp.train.fit.encoder_fit import EncoderFit, FitResult
 from tlnlp.train.fit.linear_head import LinearHead, linear_head
-from tlnlp.train.fit.trainer import Fit
+from tlnlp.train.fit.ngram_fit import NgramFit
 from tlnlp.train.folds import FOLDS, ONE_FOLD_FROM, measured_folds, stratified_folds
 from tlnlp.train.frozen_encoder import Frozen, ProbeRecipe, cross_validate_probe
 
@@ -81,9 +79,7 @@ def cross_validate_frozen(examples: Examples, seed: int, frozen: Frozen, parts: 
     encoder[frozen.chosen] = probe.held_out
     for fold in measured:
         train, held_out = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
-        ngram[held_out] = learn(lesson_of(examples, train, seed, held_out)).predict(
-            [examples.texts[i] for i in held_out]
-        )
+        ngram[held_out] = ngram_fit_of(examples, train, seed, held_out).predict()
     heads = [probe.heads[fold] for fold in measured]
     return CrossValidation(folds, measured, held, [], heads, encoder, ngram, probe.recipe)
 
@@ -99,7 +95,7 @@ def fold_count(labels: int, *, with_documents: bool) -> int:
 
 
 def cross_validate(
-    examples: Examples, settings: FinetuneSettings, kept: Kept, parts: int, beside: Sequence[Fit] = ()
+    run: Run, parts: int, beside: Sequence[EncoderFit] = ()
 ) -> tuple[CrossValidation | None, list[FitResult]]:
     """One fit of each view a part, on the labels outside it; None where too few labels could be held out.
 
@@ -108,31 +104,30 @@ def cross_validate(
     Raises:
         EngineError.
     """
+    examples, settings, executor = run.examples, run.settings, run.executor
     folds = stratified_folds(examples.targets.tolist(), settings.seed, parts)
     measured = measured_folds(len(folds), parts)
     held = np.flatnonzero(np.isin(folds, list(measured)))
     if len(held) < MIN_HELD_OUT:
         fits = list(beside)
-        return None, kept.fits("small-fits", lambda: fit_each(fits, settings.ray, "training")) if fits else []
+        return None, run.kept.fits("small-fits", lambda: executor.fit_each(fits, "training")) if fits else []
     splits = [(np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)) for fold in measured]
     fits = [
         examples.fit(settings, train, held_out, settings.seed * 1000 + 1 + fold)
         for fold, (train, held_out) in enumerate(splits)
     ] + list(beside)
-    results = kept.fits("cross-validation", lambda: fit_each(fits, settings.ray, "cross-validation"))
-    lessons = [lesson_of(examples, train, settings.seed, held_out) for train, held_out in splits]
-    guessed = guess_each(lessons, settings.ray, "cross-validation of n-grams")
+    results = run.kept.fits("cross-validation", lambda: executor.fit_each(fits, "cross-validation"))
+    ngram_fits = [ngram_fit_of(examples, train, settings.seed, held_out) for train, held_out in splits]
+    predicted = executor.predict_each(ngram_fits, "cross-validation of n-grams")
     encoder, ngram = np.zeros((2, len(folds), len(examples.classes)))
-    for (_, held_out), fit, guesses in zip(splits, results, guessed, strict=False):
+    for (_, held_out), fit, guesses in zip(splits, results, predicted, strict=False):
         encoder[held_out], ngram[held_out] = fit.held_out, guesses
     of_folds, others = results[: len(splits)], results[len(splits) :]
     heads = [LinearHead.of(fit.weights) for fit in of_folds]
     return CrossValidation(folds, measured, held, of_folds, heads, encoder, ngram), others
 
 
-def learning_curve(
-    examples: Examples, settings: FinetuneSettings, found: CrossValidation, frozen: Frozen, kept: Kept
-) -> tuple[list[tuple[int, NDArray[np.int64]]], str]:
+def learning_curve(run: Run, found: CrossValidation, frozen: Frozen) -> tuple[list[tuple[int, NDArray[np.int64]]], str]:
     """Labels learned from, and hits among held-out labels, (texts,): of fits on a quarter and a half of the labels
     outside a fold, and of the cross-validation itself; and of which model: ``model`` or ``as_pretrained``.
 
@@ -142,15 +137,16 @@ def learning_curve(
     Raises:
         EngineError.
     """
-    count, of = len(examples.texts), "model"
+    examples, of = run.examples, "model"
+    count = len(examples.texts)
     if count < LEAST_OF_A_CURVE:
         return [], of
     if found.tuned and count <= FEW_LABELS_HALVED:
-        still, of = cross_validate_frozen(examples, settings.seed, frozen), "as_pretrained"
+        still, of = cross_validate_frozen(examples, run.settings.seed, frozen), "as_pretrained"
         if still is None:
             return [], of
         found = still
-    curve = _tuned_curve(examples, settings, found, kept) if found.tuned else _frozen_curve(examples, found, frozen)
+    curve = _tuned_curve(run, found) if found.tuned else _frozen_curve(examples, found, frozen)
     whole = found.hits(examples.targets).astype(np.int64)
     return [*curve, (int(np.mean([(found.folds != fold).sum() for fold in found.measured])), whole)], of
 
@@ -170,16 +166,15 @@ def _frozen_curve(examples: Examples, found: CrossValidation, frozen: Frozen) ->
     return curve
 
 
-def _tuned_curve(
-    examples: Examples, settings: FinetuneSettings, found: CrossValidation, kept: Kept
-) -> list[tuple[int, NDArray[np.int64]]]:
+def _tuned_curve(run: Run, found: CrossValidation) -> list[tuple[int, NDArray[np.int64]]]:
+    examples, settings = run.examples, run.settings
     parts = [
         (share, fold, _fewer(examples, found, share, fold, settings.seed))
         for share in CURVE_SHARES
         for fold in list(found.measured)[:CURVE_FOLDS]
     ]
-    fits = [_smaller(examples, settings, found, *part) for part in parts]
-    results = kept.fits("learning-curve", lambda: fit_each(fits, settings.ray, "learning curve"))
+    fits = [_smaller(run, found, *part) for part in parts]
+    results = run.kept.fits("learning-curve", lambda: run.executor.fit_each(fits, "learning curve"))
     curve = []
     for (_, fold, train), result in zip(parts, results, strict=True):
         targets = examples.targets[found.folds == fold]
@@ -198,25 +193,19 @@ def _fewer(examples: Examples, found: CrossValidation, share: float, fold: int, 
     return np.sort(np.concatenate(chosen))
 
 
-def _smaller(
-    examples: Examples,
-    settings: FinetuneSettings,
-    found: CrossValidation,
-    share: float,
-    fold: int,
-    train: NDArray[np.int64],
-) -> Fit:
-    fit = examples.fit(settings, train, np.flatnonzero(found.folds == fold), settings.seed * 1000 + 50 + fold)
+def _smaller(run: Run, found: CrossValidation, share: float, fold: int, train: NDArray[np.int64]) -> EncoderFit:
+    settings = run.settings
+    fit = run.examples.fit(settings, train, np.flatnonzero(found.folds == fold), settings.seed * 1000 + 50 + fold)
     return replace(fit, steps=max(10, round(share * fit.steps)))
 
 
-def lesson_of(examples: Examples, train: NDArray[np.int64], seed: int, guessed: NDArray[np.int64]) -> Lesson:
-    """The n-gram view learns from some labels and guesses others."""
-    return Lesson(
+def ngram_fit_of(examples: Examples, train: NDArray[np.int64], seed: int, held_out: NDArray[np.int64]) -> NgramFit:
+    """Return the fit of an n-gram view that learns from some labels and predicts others."""
+    return NgramFit(
         [examples.texts[i] for i in train],
         examples.targets[train],
         np.ones(len(train)),
-        [examples.texts[i] for i in guessed],
+        [examples.texts[i] for i in held_out],
         len(examples.classes),
         seed,
         LABELS_C,

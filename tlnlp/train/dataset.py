@@ -19,8 +19,8 @@ from tlnlp.model.combine import Floats
 from tlnlp.model.encoder_conventions import Conventions, EncoderSource, read_conventions
 from tlnlp.model.tokenize import Encoder, TokenIds
 from tlnlp.model.torch_encoder import encoder_folder, save_tokenizer
-from tlnlp.train.distributed.tasks import Reading
-from tlnlp.train.fit.trainer import Fit, Objective, steps_of
+from tlnlp.train.fit.batches import steps_of
+from tlnlp.train.fit.encoder_fit import EmbeddingSpec, EncoderFit, Objective
 
 Positions = NDArray[np.int64]
 NO_TEXTS = TokenIds.of([])
@@ -147,12 +147,12 @@ class Examples:
         labels = labels * float(labels.any(axis=0).all())
         return np.vstack([np.zeros((documents, len(self.classes))), labels])
 
-    def fit(self, settings: FinetuneSettings, train: Positions, held_out: Positions, seed: int) -> Fit:
+    def fit(self, settings: FinetuneSettings, train: Positions, held_out: Positions, seed: int) -> EncoderFit:
         """A fit on some of the labels alone, and, if they are few, on what the classes are called."""
         named = self.named if self.learns_names(settings) else NO_TEXTS
         names = np.resize(np.eye(len(self.classes), dtype=np.float32), (len(named), len(self.classes)))
         tokens = self.whole.take(train) + named
-        return Fit(
+        return EncoderFit(
             encoder=self.reader.encoder,
             edges=self.reader.cut.edges,
             tokens=tokens,
@@ -187,5 +187,6 @@ class Examples:
             return settings.training.objective
         return "contrast" if len(self.texts) <= FEW_LABELS else "classify"
 
-    def reading(self, settings: FinetuneSettings) -> Reading:
-        return Reading(self.reader.encoder, len(self.classes), settings.training.precision)
+    def embedding(self, settings: FinetuneSettings) -> EmbeddingSpec:
+        """How texts are embedded with the encoder of these examples."""
+        return EmbeddingSpec(self.reader.encoder, len(self.classes), settings.training.precision)

@@ -125,7 +125,7 @@ def _better(chosen: str, other: str, hits: Mapping[str, NDArray[np.bool_] | None
 
 def _try(name: str, run: Run) -> tuple[Tried, NDArray[np.bool_] | None]:
     examples = run.examples
-    frozen = read_frozen(examples, run.settings, run.kept)
+    frozen = read_frozen(run)
     found = cross_validate_frozen(examples, run.settings.seed, frozen)
     names = right_by_names(frozen, examples) if len(frozen.names) and len(frozen.labels) else None
     entry = known().get(name)

@@ -11,6 +11,7 @@ import hashlib
 import json
 import tempfile
 import time
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,9 +32,9 @@ from tlnlp.runs.progress import say
 from tlnlp.storage import Storage
 from tlnlp.train.context import Run
 from tlnlp.train.dataset import Examples, Reader
-from tlnlp.train.distributed import ray_trainer
-from tlnlp.train.distributed.tasks import warm_up
+from tlnlp.train.distributed.ray_executor import ray_executor
 from tlnlp.train.encoder_selection import candidates, choose
+from tlnlp.train.executor import Executor
 from tlnlp.train.inputs import is_validated, read_documents, read_labelled
 from tlnlp.train.recipe import Learned, learn
 from tlnlp.train.report_data import held_out_figures, make_report
@@ -74,8 +75,11 @@ class FinetuneResult:
         }
 
 
-def finetune(settings: FinetuneSettings) -> FinetuneResult:
+def finetune(settings: FinetuneSettings, executor: Executor | None = None) -> FinetuneResult:
     """Train, bundle and register one version. A ledger is kept in the registry, also of a run that failed.
+
+    The work runs on ``executor``; without one, on the Ray cluster of ``settings.ray``, where it is not so small that
+    this process suffices.
 
     Raises:
         UsageError, InputDataError, LabelFaultsError, BundleError, EngineError, StorageError.
@@ -93,21 +97,20 @@ def finetune(settings: FinetuneSettings) -> FinetuneResult:
         pool = read_documents(settings, labelled, ledger)
         pace = Pace(settings.time_budget_s, started, jobless_tokens=settings.ray.jobless_tokens)
         with tempfile.TemporaryDirectory(prefix="tlnlp-bundle-") as scratch:
-            runs = {
-                name: _run_of(name, settings, labelled, pool, Path(scratch), (ledger, budget, pace))
-                for name in candidates(settings, labelled.texts)
-            }
-            with ray_trainer.cluster(settings.ray):
+            with nullcontext(executor) if executor is not None else ray_executor(settings.ray) as machines:
+                runs = {
+                    name: _run_of(name, settings, labelled, pool, Path(scratch), (ledger, budget, pace, machines))
+                    for name in candidates(settings, labelled.texts)
+                }
                 if pool is not None:
-                    ray_trainer.start(settings.ray)
-                warm_up(settings.ray)
+                    machines.start()
                 with ledger.stage("encoder"):
                     run, tried = choose(runs)
                 validated = is_validated(settings, labelled)
                 run, learned = learn(run, pool) if validated else (run, learn_unvalidated(run, pool))
                 with ledger.stage("report"):
                     figures = held_out_figures(run.examples, learned)
-                    report = make_report(run.settings, labelled, run.examples, learned, pool, run.kept)
+                    report = make_report(run, labelled, learned, pool)
                     report |= {} if validated else {"unvalidated": True}
                     report["encoders"] = ledger.results["encoders"] = [one.to_json() for one in tried]
             folder = _folder(Path(scratch), run.settings.encoder)
@@ -133,7 +136,7 @@ def _run_of(
     labelled: LabelledSet,
     pool: Pool | None,
     scratch: Path,
-    beside: tuple[Ledger, Budget, Pace],
+    beside: tuple[Ledger, Budget, Pace, Executor],
 ) -> Run:
     """The run with this encoder; its tokenizer lies in a folder of the encoder's name, where the bundle is made."""
     named = settings.model_copy(update={"encoder": encoder})

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tlnlp.config import FinetuneSettings
 from tlnlp.evaluate.metrics import most_standard_error
 from tlnlp.model.combine import Floats, log_loss
 from tlnlp.model.tokenize import TokenIds
-from tlnlp.train.artifacts import Kept
+from tlnlp.train.context import Run
 from tlnlp.train.dataset import Examples
-from tlnlp.train.distributed.tasks import states_of
 from tlnlp.train.fit.linear_head import HEAD_C, LinearHead, linear_head, unit_length
 
 # Of more labels, so many are enough.
@@ -64,28 +62,27 @@ class Probe:
     heads: dict[int, LinearHead]
 
 
-def read_frozen(examples: Examples, settings: FinetuneSettings, kept: Kept) -> Frozen:
+def read_frozen(run: Run) -> Frozen:
     """Read labelled texts and class names with the encoder as it was pretrained. Raises EngineError."""
-    chosen = np.random.default_rng((settings.seed, 5)).permutation(len(examples.texts))[:FROZEN_LABELS]
+    examples = run.examples
+    chosen = np.random.default_rng((run.settings.seed, 5)).permutation(len(examples.texts))[:FROZEN_LABELS]
     texts = examples.cut.take(chosen) + examples.named
-    states, rate = read_as_pretrained(texts, "frozen", "frozen encoder", examples, settings, kept)
+    states, rate = read_as_pretrained(run, texts, "frozen", "frozen encoder")
     return Frozen(chosen, states[: len(chosen)], states[len(chosen) :], rate)
 
 
-def read_as_pretrained(
-    tokens: TokenIds, key: str, what: str, examples: Examples, settings: FinetuneSettings, kept: Kept
-) -> tuple[Floats, float]:
+def read_as_pretrained(run: Run, tokens: TokenIds, key: str, what: str) -> tuple[Floats, float]:
     """Pooled states (texts, hidden) by the encoder as it was pretrained, and how many tokens a second were read; read
     once under a key. Raises EngineError."""
     rate = 0.0
 
     def read() -> Floats:
         nonlocal rate
-        states, rate = states_of(tokens, None, examples.reading(settings), settings.ray, what)
+        states, rate = run.executor.embed(tokens, None, run.examples.embedding(run.settings), what)
         return states
 
-    states = kept.array(key, read)
-    return states, float(kept.note(f"{key}-rate", lambda: {"tokens_per_s": rate})["tokens_per_s"])
+    states = run.kept.array(key, read)
+    return states, float(run.kept.note(f"{key}-rate", lambda: {"tokens_per_s": rate})["tokens_per_s"])
 
 
 def right_by_names(frozen: Frozen, examples: Examples) -> float:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tlnlp.config import FinetuneSettings
 from tlnlp.model.combine import (
     Floats,
     expected_error,
@@ -17,9 +16,9 @@ from tlnlp.model.combine import (
     sharpness_for,
     softmax,
 )
+from tlnlp.train.context import Run
 from tlnlp.train.cross_validation import CrossValidation
 from tlnlp.train.dataset import Examples
-from tlnlp.train.distributed.tasks import guess_each
 from tlnlp.train.label_spreading import label_documents
 from tlnlp.train.pseudo_labels import Documents, Told, lesson_from_told
 
@@ -95,9 +94,7 @@ class HeldOut:
     trust: Trust
 
 
-def measure(
-    examples: Examples, settings: FinetuneSettings, found: CrossValidation, documents: Documents, states: States
-) -> HeldOut:
+def measure(run: Run, found: CrossValidation, documents: Documents, states: States) -> HeldOut:
     """Each label is told in the space of the fit that did not see it, by the labels that this fit saw, and by n-grams
     that learned from the documents there.
 
@@ -107,13 +104,13 @@ def measure(
     Raises:
         EngineError.
     """
-    count, held = len(documents), found.held
+    examples, count, held = run.examples, len(documents), found.held
     said = _told_in_folds(examples, found, count, states)
     near = _of_held_out(found, {fold: of_all[count:] for fold, of_all in said.items()})
     wrong = near[held].argmax(axis=1) != examples.targets[held]
     error = drawn_error(wrong, float(np.mean([expected_error(of_all[:count]) for of_all in said.values()])))
     told = {fold: sharpened(of_all, error, of=of_all[:count]) for fold, of_all in said.items()}
-    ngram = _ngrams(examples, settings, found, documents, {fold: of_all[:count] for fold, of_all in told.items()})
+    ngram = _ngrams(run, found, documents, {fold: of_all[:count] for fold, of_all in told.items()})
     calibrated = _of_held_out(found, {fold: of_all[count:] for fold, of_all in told.items()})
     share = fit_share(calibrated[held], ngram[held], examples.one_hot[held].astype(np.float64))
     # Error falls about as the root of labels, and the fit on all has more of them than those that leave some out.
@@ -143,14 +140,8 @@ def _told_in_folds(examples: Examples, found: CrossValidation, documents: int, s
     return said
 
 
-def _ngrams(
-    examples: Examples,
-    settings: FinetuneSettings,
-    found: CrossValidation,
-    documents: Documents,
-    told: dict[int, Floats],
-) -> Floats:
+def _ngrams(run: Run, found: CrossValidation, documents: Documents, told: dict[int, Floats]) -> Floats:
     """What n-grams that learned from documents say of each held-out label, (labels, classes)."""
-    lessons = [lesson_from_told(Told(documents.texts, near), [], examples, settings) for near in told.values()]
-    guessed = guess_each(lessons, settings.ray, "held-out labels by n-grams")
-    return _of_held_out(found, dict(zip(told, guessed, strict=True)))
+    fits = [lesson_from_told(Told(documents.texts, near), [], run.examples, run.settings) for near in told.values()]
+    predicted = run.executor.predict_each(fits, "held-out labels by n-grams")
+    return _of_held_out(found, dict(zip(told, predicted, strict=True)))

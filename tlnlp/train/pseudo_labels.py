@@ -13,7 +13,7 @@ from tlnlp.model.combine import Floats
 from tlnlp.model.ngram import features_for
 from tlnlp.model.tokenize import TokenIds
 from tlnlp.train.dataset import Examples
-from tlnlp.train.distributed.tasks import Lesson
+from tlnlp.train.fit.ngram_fit import NgramFit
 
 # Features scaled by log-count ratios are small, and guesses many: held tighter, the view learns too little of them.
 GUESSES_C = 100.0
@@ -67,9 +67,9 @@ def sureness(probabilities: Floats) -> NDArray[np.float64]:
     return np.asarray((probabilities.max(axis=1) - even) / (1.0 - even))
 
 
-def lesson_from_told(told: Told, guessed: list[str], examples: Examples, settings: FinetuneSettings) -> Lesson:
+def lesson_from_told(told: Told, guessed: list[str], examples: Examples, settings: FinetuneSettings) -> NgramFit:
     """To learn from what was told, and to guess the labels and more documents."""
-    return Lesson(
+    return NgramFit(
         told.texts,
         told.near.argmax(axis=1),
         np.maximum(sureness(told.near), 1e-3),

@@ -50,7 +50,7 @@ def learn(run: Run, pool: Pool | None) -> tuple[Run, Learned]:
         BudgetError: the rest would cost more than the budget has left.
     """
     with run.ledger.stage("frozen_encoder"):
-        frozen = read_frozen(run.examples, run.settings, run.kept)
+        frozen = read_frozen(run)
         run.pace.has_read_at(frozen.tokens_per_s)
         run, frozen = _acquainted(run, frozen)
         if pool is not None and not _relevant(run, frozen, pool):
@@ -96,7 +96,7 @@ def look_at(run: Run, key: str, texts: Sequence[str]) -> Floats:
     The labels were too few, and read by processes that had just started, to say how fast the machine is: these say it.
     """
     cut = cut_documents(texts, run.examples, run.settings).cut
-    states, rate = read_as_pretrained(cut, key, "documents looked at", run.examples, run.settings, run.kept)
+    states, rate = read_as_pretrained(run, cut, key, "documents looked at")
     run.pace.has_read_at(rate)
     return states
 

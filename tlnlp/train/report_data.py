@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlnlp.config import FinetuneSettings
 from tlnlp.data.labels import LabelledSet
 from tlnlp.data.pool import Pool
 from tlnlp.evaluate.findings import findings
 from tlnlp.evaluate.metrics import Evaluation, evaluate
 from tlnlp.model.combine import Floats, combine, fit_weights
-from tlnlp.train.artifacts import Kept
+from tlnlp.train.context import Run
 from tlnlp.train.cross_validation import cross_validate_frozen, learning_curve
 from tlnlp.train.dataset import Examples
 from tlnlp.train.recipe import Learned
@@ -43,19 +42,13 @@ def held_out_figures(examples: Examples, learned: Learned) -> Evaluation | None:
     return evaluate(after, targets, examples.classes)
 
 
-def make_report(
-    settings: FinetuneSettings,
-    labelled: LabelledSet,
-    examples: Examples,
-    learned: Learned,
-    pool: Pool | None,
-    kept: Kept,
-) -> dict[str, Any]:
+def make_report(run: Run, labelled: LabelledSet, learned: Learned, pool: Pool | None) -> dict[str, Any]:
     """The report of ``training.json``: cross-validated findings, rounds, what was read. Holds no text.
 
     Raises:
         EngineError: the fits of the learning curve failed.
     """
+    examples, seed = run.examples, run.settings.seed
     report: dict[str, Any] = {
         "labels": {"n": len(examples.texts), "classes": labelled.counts},
         "rounds": list(learned.rounds),
@@ -71,12 +64,12 @@ def make_report(
     held = learned.found.held
     encoder, ngram, targets = learned.found.encoder[held], learned.found.ngram[held], examples.targets[held]
     places = [(labelled.examples[i].file, labelled.examples[i].row, labelled.examples[i].label) for i in held]
-    after = cross_fitted(encoder, ngram, targets, settings.seed)
+    after = cross_fitted(encoder, ngram, targets, seed)
     baselines = {"ngram": ngram}
-    if learned.found.tuned and (still := _as_pretrained(examples, learned, settings.seed)) is not None:
+    if learned.found.tuned and (still := _as_pretrained(examples, learned, seed)) is not None:
         baselines["frozen_encoder"] = still[held]
-    curve, of = learning_curve(examples, settings, learned.found, learned.frozen, kept)
-    report |= findings(encoder, after, targets, examples.classes, places, baselines, curve, settings.seed)
+    curve, of = learning_curve(run, learned.found, learned.frozen)
+    report |= findings(encoder, after, targets, examples.classes, places, baselines, curve, seed)
     report["learning_curve"]["of"] = of
     return report
 

@@ -149,24 +149,6 @@ def beside_reading_s(documents: int) -> float:
     return BESIDE_READING_S + NGRAMS_S_A_DOCUMENT * documents
 
 
-class Stopwatch:
-    """How fast steps go once they are under way: the first quarter, slowed by what is done once, is left out."""
-
-    def __init__(self) -> None:
-        self._times = [time.monotonic()]
-
-    def ended(self) -> None:
-        """A step has."""
-        self._times.append(time.monotonic())
-
-    @property
-    def rate(self) -> float:
-        """Steps a second; 0 where there was none."""
-        steps = len(self._times) - 1
-        first = steps // 4
-        return (steps - first) / max(1e-6, self._times[-1] - self._times[first])
-
-
 def _useful(documents: int) -> int:
     """Windows after which so many documents have little more to teach."""
     return max(SHORT_ROUND_CROPS, MOST_PASSES * documents)

@@ -45,7 +45,7 @@ def learn_unvalidated(run: Run, pool: Pool | None) -> Learned:
     if len(pool.texts) < LEAST_DOCUMENTS:
         raise InputDataError(f"{pool.uri}: {len(pool.texts)} documents are too few; at least {LEAST_DOCUMENTS}")
     with run.ledger.stage("frozen_encoder"):
-        frozen = read_frozen(examples, run.settings, run.kept)
+        frozen = read_frozen(run)
         head = head_of_names(frozen, look_at(run, "middle", pool.texts[:OF_MIDDLE]), len(examples.classes))
     say("no accuracy can be measured: documents are told by what their classes are called, at first")
     learned = teach(run, Candidate(as_pretrained(examples, head), None), frozen, pool)

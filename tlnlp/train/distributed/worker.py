@@ -18,8 +18,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tlnlp.train.distributed.shipped_encoder import laid
-from tlnlp.train.fit.trainer import Fit, Learner
-from tlnlp.train.time_budget import Stopwatch
+from tlnlp.train.fit.encoder_fit import EncoderFit
+from tlnlp.train.fit.stopwatch import Stopwatch
+from tlnlp.train.fit.trainer import Learner
 
 STATE_FILE = "state.safetensors"
 STEP_FILE = "step.json"
@@ -29,7 +30,7 @@ PREDICTIONS_FILE = "predictions.safetensors"
 def train_worker(config: dict[str, Any]) -> None:
     """Entry point of a worker; ``config``: ``fit`` (object reference), ``encoder`` (as ``ship`` returned it),
     ``progress`` (actor), ``checkpoint_every_s``."""
-    fit: Fit = ray.get(config["fit"])
+    fit: EncoderFit = ray.get(config["fit"])
     fit = replace(fit, encoder=laid(fit.encoder, config["encoder"]))
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()

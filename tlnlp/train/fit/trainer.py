@@ -1,4 +1,4 @@
-"""One fit of the encoder view: what it learns from, and the steps of learning it. No Ray here.
+"""The steps of one fit of an encoder. No Ray here.
 
 A fit learns from soft targets with weights, so labels and the guesses of other views are learned from alike. Of a long
 text each step reads a window at a random place: many short windows teach more a second than few whole texts.
@@ -9,128 +9,37 @@ from a checkpoint, or runs on another number of workers, goes on with the same b
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.distributed.nn.functional import all_gather
+from torch import nn
 from torch.nn import functional
 
 from tlnlp.config import TrainingSettings
-from tlnlp.model.combine import Floats, softmax
-from tlnlp.model.encoder_conventions import EncoderSource
-from tlnlp.model.tokenize import TokenIds, by_length, crop, pad
+from tlnlp.model.combine import Floats
+from tlnlp.model.tokenize import TokenIds, crop, pad
 from tlnlp.model.torch_encoder import TextClassifier, load_encoder
+from tlnlp.train.fit.batches import balanced_batches, batches, learning_rate_scale
+from tlnlp.train.fit.encoder_fit import EncoderFit
+from tlnlp.train.fit.inference import features, read
 from tlnlp.train.fit.linear_head import linear_head
+from tlnlp.train.fit.losses import contrast, gathered
 from tlnlp.train.fit.precision import in_bfloat16
 
-# Texts at once where nothing is learned from them.
-READ_BATCH = 32
 # Examples that the first weights of the head are fitted on, at most.
 PROBED = 512
-
-
-# ``contrast``: texts of a class are drawn together and others apart, then a head is fitted; strong with few labels.
-# ``classify``: cross-entropy of a head that learns along; strong with many examples.
-Objective = Literal["contrast", "classify"]
-
-
-@dataclass(frozen=True)
-class Fit:
-    """One fit, as a worker gets it.
-
-    ``tokens``: of whole texts, prompt and special tokens at their ``edges``; ``targets`` (texts, classes):
-    probabilities; ``weights`` (texts,): how much each counts; ``held_out``: texts to predict at the end, cut as scoring
-    cuts them.
-    Steps read windows of ``crop_tokens``; the last head is fitted on windows of ``read_tokens``, as scoring reads.
-    ``initial``: tensors that cross-entropy begins from; None: the pretrained encoder.
-    """
-
-    encoder: EncoderSource
-    edges: tuple[int, int]
-    tokens: TokenIds
-    targets: NDArray[np.float32]
-    weights: NDArray[np.float32]
-    held_out: TokenIds
-    steps: int
-    crop_tokens: int
-    read_tokens: int
-    objective: Objective
-    seed: int
-    recipe: TrainingSettings
-    initial: dict[str, Any] | None = None
-
-    @property
-    def classes(self) -> int:
-        return int(self.targets.shape[1])
-
-    @property
-    def learned_tokens(self) -> float:
-        """About how many tokens its steps read."""
-        return self.steps * self.recipe.batch_size * float(np.minimum(self.tokens.lengths, self.crop_tokens).mean())
-
-    def load(self, dropout: float | None, attention: str = "sdpa") -> TextClassifier:
-        """The pretrained encoder with a fresh head."""
-        name, how = self.encoder.name, self.encoder.conventions
-        return load_encoder(name, self.classes, how.pooling, dropout, self.seed, attention, how.normalise)
-
-
-def steps_of(examples: int, recipe: TrainingSettings) -> int:
-    """Steps of a fit on labels: so many passes over them, within the limits of the recipe."""
-    wanted, most = (math.ceil(examples * passes / recipe.batch_size) for passes in (recipe.epochs, recipe.max_passes))
-    return min(max(wanted, min(most, recipe.min_steps)), recipe.max_steps)
-
-
-def batches(examples: int, batch_size: int, seed: int, start: int, stop: int) -> Iterator[NDArray[np.int64]]:
-    """Positions of the examples of steps ``start`` to ``stop``: shuffled epochs without end, cut in batches."""
-    epoch, drawn = -1, np.zeros(0, dtype=np.int64)
-    for step in range(start, stop):
-        wanted = np.arange(step * batch_size, (step + 1) * batch_size)
-        parts = []
-        for number in np.unique(wanted // examples):
-            if number != epoch:
-                epoch, drawn = int(number), np.random.default_rng((seed, int(number))).permutation(examples)
-            parts.append(drawn[wanted[wanted // examples == number] % examples])
-        yield np.concatenate(parts)
-
-
-def balanced_batches(
-    labels: NDArray[np.int64], batch_size: int, seed: int, start: int, stop: int
-) -> Iterator[NDArray[np.int64]]:
-    """As ``batches``, with the classes in turn, so that each step sees texts to draw together and to keep apart.
-
-    A batch takes two texts or more of as many classes as it has room for; over the steps all classes come alike.
-    """
-    members = [np.flatnonzero(labels == k) for k in np.unique(labels)]
-    together = min(len(members), max(1, batch_size // 2))
-    of_class = [batches(len(positions), 1, seed * 1009 + k, 0, 1 << 62) for k, positions in enumerate(members)]
-    turns = batches(len(members), together, seed, 0, stop)
-    for step in range(stop):
-        classes = np.resize(next(turns), batch_size)
-        drawn = np.array([members[k][next(of_class[k])[0]] for k in classes])
-        if step >= start:
-            yield drawn
-
-
-def learning_rate_scale(step: int, steps: int, warmup_share: float) -> float:
-    """Linear warm-up, then linear decay to nothing."""
-    warmup = max(1, round(steps * warmup_share))
-    return (step + 1) / warmup if step < warmup else max(0.0, (steps - step) / max(1, steps - warmup))
 
 
 class Learner:
     """A model under training, on one device; ``share``: this worker's rank, and how many share each batch."""
 
-    def __init__(self, fit: Fit, device: torch.device, share: tuple[int, int] = (0, 1)) -> None:
+    def __init__(self, fit: EncoderFit, device: torch.device, share: tuple[int, int] = (0, 1)) -> None:
         self.fit, self.device, self.share = fit, device, share
         # On CPUs the fused attention is fast forward and slow backward; written out, a step is a tenth faster.
         attention = "eager" if device.type == "cpu" else "sdpa"
-        self.model = fit.load(fit.recipe.dropout, attention).to(device)
+        self.model = new_model(fit, fit.recipe.dropout, attention).to(device)
         if fit.initial is not None:
             self.model.load_state_dict({name: torch.as_tensor(tensor) for name, tensor in fit.initial.items()})
         self.trained: nn.Module = self.model  # What a step runs; a wrapper around the model where workers share it.
@@ -163,7 +72,7 @@ class Learner:
         """Part of the way back to the pretrained weights (Wortsman et al. 2022: WiSE-FT): few labels say where to go,
         and cannot say how far."""
         fit = self.fit
-        pretrained = fit.load(None).encoder.to(self.device)
+        pretrained = new_model(fit, None).encoder.to(self.device)
         with torch.no_grad():
             for tuned, before in zip(self.model.encoder.parameters(), pretrained.parameters(), strict=True):
                 tuned.lerp_(before, 1.0 - fit.recipe.tuned_share)
@@ -213,63 +122,6 @@ class Learner:
         return read(self.model, tokens, self.fit.encoder.pad_token_id, self.device, self.bf16)
 
 
-def contrast(states: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """How far the cosines of all pairs in a batch are from 1 (of one class) and 0 (of two), squared.
-
-    The loss of sentence pairs in SetFit (Tunstall et al. 2022), over every pair that a batch holds, and with the
-    probability of being of one class where targets are guesses. ``states`` (batch, hidden), ``targets`` (batch,
-    classes), ``weights`` (batch,).
-    """
-    directions = functional.normalize(states, dim=1)
-    cosines, like = directions @ directions.T, targets @ targets.T
-    counts = (weights[:, None] * weights[None, :]).fill_diagonal_(0.0)
-    near, far = counts * like, counts * (1 - like)
-    together = ((cosines - 1) ** 2 * near).sum() / near.sum().clamp(min=1e-6)
-    apart = (cosines**2 * far).sum() / far.sum().clamp(min=1e-6)
-    return together + apart
-
-
-def gathered(states: Tensor, rank: int, world: int) -> Tensor:
-    """The states of the whole batch, those of the other workers among them, in its order; gradients flow to all."""
-    if world == 1:
-        return states
-    parts = all_gather(states)  # type: ignore[no-untyped-call]
-    return torch.stack(parts, dim=1).flatten(0, 1)
-
-
-def features(
-    model: TextClassifier, encoded: Sequence[NDArray[np.int32]], pad_token_id: int, device: torch.device, bf16: bool
-) -> Floats:
-    """Pooled states (texts, hidden) of texts as they are, in the order given."""
-    return _outputs(model, encoded, pad_token_id, device, bf16, features=True)
-
-
-def read(
-    model: TextClassifier, encoded: Sequence[NDArray[np.int32]], pad_token_id: int, device: torch.device, bf16: bool
-) -> Floats:
-    """Probabilities (texts, classes) of texts as they are, in the order given."""
-    return softmax(_outputs(model, encoded, pad_token_id, device, bf16, features=False))
-
-
-def _outputs(
-    model: TextClassifier,
-    encoded: Sequence[NDArray[np.int32]],
-    pad_token_id: int,
-    device: torch.device,
-    bf16: bool,
-    *,
-    features: bool,
-) -> Floats:
-    model.eval()
-    found = np.zeros((len(encoded), model.head.in_features if features else model.head.out_features))
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-        for positions in by_length(encoded, READ_BATCH):
-            parts = pad([encoded[position] for position in positions], pad_token_id)
-            output = model(*(torch.from_numpy(part).to(device) for part in parts), features=features)
-            found[positions] = output.float().cpu().numpy()
-    return found
-
-
 def freeze_lowest(encoder: nn.Module, share: float) -> None:
     """Keep the embeddings of words, and this share of the layers, the lowest, as pretrained.
 
@@ -296,3 +148,9 @@ def _optimizer(model: TextClassifier, recipe: TrainingSettings, fused: bool) -> 
     for group in groups:
         group["peak"] = group["lr"]
     return torch.optim.AdamW(groups, fused=fused)
+
+
+def new_model(fit: EncoderFit, dropout: float | None, attention: str = "sdpa") -> TextClassifier:
+    """Load the pretrained encoder of a fit, with a fresh head."""
+    name, how = fit.encoder.name, fit.encoder.conventions
+    return load_encoder(name, fit.classes, how.pooling, dropout, fit.seed, attention, how.normalise)

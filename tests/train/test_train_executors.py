@@ -14,7 +14,8 @@ from train_kit import settings, weights
 from tlnlp.config import FinetuneSettings, RaySettings, load_settings
 from tlnlp.errors import EngineError
 from tlnlp.storage.uri import local_path
-from tlnlp.train.distributed import in_process, ray_trainer
+from tlnlp.train import local_executor
+from tlnlp.train.distributed.ray_executor import RayExecutor
 from tlnlp.train.finetune import finetune
 
 
@@ -60,17 +61,17 @@ def test_with_ray_the_same_is_learned(tmp_path: Path, tiny_encoder: Path) -> Non
 def test_what_needs_a_cluster_gets_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert in_process.suffices(RaySettings(), 0.0)
-    assert not in_process.suffices(RaySettings(), 1e9)
+    assert RayExecutor(RaySettings()).is_small(0.0)
+    assert not RayExecutor(RaySettings()).is_small(1e9)
     for asked in ({"workers": 2}, {"address": "auto"}, {"cpus_per_worker": 1}, {"device": "gpu"}):
-        assert not in_process.suffices(RaySettings(**asked), 0.0)
+        assert not RayExecutor(RaySettings(**asked)).is_small(0.0)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert not in_process.suffices(RaySettings(), 0.0), "a GPU is used by Ray's workers"
-    assert in_process.suffices(RaySettings(device="cpu"), 0.0)
+    assert not RayExecutor(RaySettings()).is_small(0.0), "a GPU is used by Ray's workers"
+    assert RayExecutor(RaySettings(device="cpu")).is_small(0.0)
     monkeypatch.setenv("RAY_ADDRESS", "auto")
-    assert not in_process.suffices(RaySettings(), 0.0)
+    assert not RayExecutor(RaySettings()).is_small(0.0)
 
 
 def test_a_process_alone_is_one_place() -> None:
-    assert ray_trainer.places(RaySettings()) == 1
-    assert in_process.cores() >= 1
+    assert RayExecutor(RaySettings()).places == 1
+    assert local_executor.cores() >= 1
