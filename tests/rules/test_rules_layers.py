@@ -100,6 +100,46 @@ def test_a_room_imports_only_what_the_table_allows(path: Path) -> None:
             assert room in HEAVY[top], f"{path.name} imports {top}, which belongs in {sorted(HEAVY[top])}"
 
 
+def test_ray_is_known_to_one_place_alone() -> None:
+    distributed = PACKAGE / "train" / "distributed"
+    for path in modules():
+        if distributed not in path.parents:
+            names = list(imported(path))
+            assert not [name for name in names if name.partition(".")[0] == "ray"], path
+            allowed = path == PACKAGE / "train" / "finetune.py"
+            assert allowed or not [name for name in names if name.startswith("tlnlp.train.distributed")], path
+
+
+def test_the_recipe_is_read_from_top_to_bottom() -> None:
+    """No circle of imports, and few levels of them."""
+    paths = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in modules()}
+    needs = {name: {other for other in imported_modules(path) if other in paths} for name, path in paths.items()}
+    levels = dict[str, int]()
+
+    def level(name: str, above: tuple[str, ...] = ()) -> int:
+        assert name not in above, f"a circle of imports: {[*above[above.index(name) :], name]}"
+        if name not in levels:
+            levels[name] = 1 + max(
+                (level(other, (*above, name)) for other in needs[name] if same(other, name)), default=0
+            )
+        return levels[name]
+
+    def same(other: str, name: str) -> bool:
+        """Whether two modules are of one room."""
+        return other.split(".")[1] == name.split(".")[1]
+
+    assert max(level(name) for name in paths if name.startswith("tlnlp.train.")) <= 9
+    assert max(level(name) for name in paths) <= 9
+
+
+def imported_modules(path: Path) -> Iterator[str]:
+    """Modules that a file names in its imports, those of which it takes a single name among them."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
 def test_jobs_are_short_and_import_only_their_stage() -> None:
     for path in sorted((ROOT / "jobs").glob("*.py")):
         assert len(path.read_text(encoding="utf-8").splitlines()) < 60

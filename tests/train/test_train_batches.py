@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tlnlp.config import TrainingSettings
-from tlnlp.train.fit.trainer import batches, learning_rate_scale, steps_of
+from tlnlp.train.fit.batches import batches, learning_rate_scale, steps_of
 from tlnlp.train.folds import FOLDS, ONE_FOLD_FROM, measured_folds, stratified_folds
 
 SIZES = [(1, 1), (1, 4), (7, 3), (8, 8), (20, 8), (5, 16), (200, 16)]

@@ -30,8 +30,9 @@ from tlnlp.train.dataset import Examples, Reader
 from tlnlp.train.distributed.ray_executor import RayExecutor
 from tlnlp.train.fit.linear_head import LinearHead
 from tlnlp.train.frozen_encoder import Frozen, ProbeRecipe, fit_probe, read_frozen
+from tlnlp.train.held_out_calibration import HeldOut
 from tlnlp.train.local_executor import LocalExecutor
-from tlnlp.train.pseudo_label_calibration import HeldOut, Trust
+from tlnlp.train.pseudo_label_calibration import Trust
 from tlnlp.train.time_budget import Pace
 
 Rows = list[dict[str, Any]]

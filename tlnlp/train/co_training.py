@@ -15,11 +15,15 @@ from tlnlp.model.combine import Floats, combine
 from tlnlp.model.ngram import NgramView
 from tlnlp.model.tokenize import TokenIds
 from tlnlp.runs.progress import say
+from tlnlp.train.candidates import Candidate
 from tlnlp.train.co_training_round import Guesses, guesses_of, last_ngram, pupil_of, read_states, told_of
 from tlnlp.train.context import Run
 from tlnlp.train.cross_validation import CrossValidation
 from tlnlp.train.fit.encoder_fit import FitResult
-from tlnlp.train.pseudo_label_calibration import States, Trust, measure
+from tlnlp.train.frozen_encoder import Frozen
+from tlnlp.train.held_out_calibration import States, measure
+from tlnlp.train.learned import Learned
+from tlnlp.train.pseudo_label_calibration import Trust
 from tlnlp.train.pseudo_labels import Documents, Told, cut_documents
 from tlnlp.train.time_budget import Plan, beside_reading_s
 
@@ -48,6 +52,21 @@ class Taught:
     ngram: NgramView
     combination: tuple[float, float]
     steps: int
+
+
+def teach(run: Run, candidate: Candidate, frozen: Frozen, pool: Pool) -> Learned | None:
+    """What the rounds come to that begin with a candidate; None where documents are not to be learned from."""
+    rounds = Rounds(run, candidate.found, candidate.fit, pool)
+    taught = rounds.teach()
+    if taught is None:
+        return None
+    read = sum(told["documents"] for told in rounds.told)
+    # Rounds take documents from the beginning of the pool, one after another.
+    documents = pool.texts[:read]
+    told = tuple(rounds.told)
+    return Learned(
+        taught.weights, taught.ngram, taught.combination, taught.steps, candidate.found, frozen, told, documents, read
+    )
 
 
 @dataclass

@@ -36,7 +36,8 @@ from tlnlp.train.distributed.ray_executor import ray_executor
 from tlnlp.train.encoder_selection import candidates, choose
 from tlnlp.train.executor import Executor
 from tlnlp.train.inputs import is_validated, read_documents, read_labelled
-from tlnlp.train.recipe import Learned, learn
+from tlnlp.train.learned import Learned
+from tlnlp.train.recipe import learn
 from tlnlp.train.report_data import held_out_figures, make_report
 from tlnlp.train.time_budget import Pace
 from tlnlp.train.zero_shot import learn_unvalidated

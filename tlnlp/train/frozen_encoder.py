@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from tlnlp.model.tokenize import TokenIds
 from tlnlp.train.context import Run
 from tlnlp.train.dataset import Examples
 from tlnlp.train.fit.linear_head import HEAD_C, LinearHead, linear_head, unit_length
+from tlnlp.train.pseudo_labels import cut_documents
 
 # Of more labels, so many are enough.
 FROZEN_LABELS = 1000
@@ -83,6 +85,17 @@ def read_as_pretrained(run: Run, tokens: TokenIds, key: str, what: str) -> tuple
 
     states = run.kept.array(key, read)
     return states, float(run.kept.note(f"{key}-rate", lambda: {"tokens_per_s": rate})["tokens_per_s"])
+
+
+def look_at(run: Run, key: str, texts: Sequence[str]) -> Floats:
+    """States (texts, hidden) of a few documents by the encoder as it was pretrained, read once under a key.
+
+    The labels were too few, and read by processes that had just started, to say how fast the machine is: these say it.
+    """
+    cut = cut_documents(texts, run.examples, run.settings).cut
+    states, rate = read_as_pretrained(run, cut, key, "documents looked at")
+    run.pace.has_read_at(rate)
+    return states
 
 
 def right_by_names(frozen: Frozen, examples: Examples) -> float:

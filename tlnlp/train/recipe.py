@@ -2,42 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 from tlnlp.data.pool import Pool
-from tlnlp.model.combine import Floats, fit_weights
-from tlnlp.model.ngram import NgramView, fit_ngram
+from tlnlp.model.combine import fit_weights
+from tlnlp.model.ngram import fit_ngram
 from tlnlp.runs.progress import say
 from tlnlp.train.candidates import Candidate, best_candidate
-from tlnlp.train.co_training import LEAST_DOCUMENTS, Rounds
+from tlnlp.train.co_training import LEAST_DOCUMENTS, teach
 from tlnlp.train.context import Run
-from tlnlp.train.cross_validation import LABELS_C, CrossValidation
+from tlnlp.train.cross_validation import LABELS_C
 from tlnlp.train.dataset import NO_TEXTS
 from tlnlp.train.domain_shift import LOOKED_AT, relevance
-from tlnlp.train.frozen_encoder import Frozen, contradicted, read_as_pretrained, read_frozen, right_by_names
-from tlnlp.train.pseudo_labels import cut_documents
-
-
-@dataclass(frozen=True)
-class Learned:
-    """``weights``: the encoder view's tensors; ``combination``: weights of encoder and n-gram view.
-
-    ``found``: the cross-validation, None where too few labels could be held out; ``frozen``: states of the labels by
-    the encoder as pretrained; ``rounds``: what each step of learning came to, for the report; ``documents``: the texts
-    read in them; ``documents_read``: how many in all, some again.
-    """
-
-    weights: dict[str, Any]
-    ngram: NgramView
-    combination: tuple[float, float]
-    steps: int
-    found: CrossValidation | None
-    frozen: Frozen
-    rounds: tuple[dict[str, Any], ...] = ()
-    documents: tuple[str, ...] = ()
-    documents_read: int = 0
+from tlnlp.train.frozen_encoder import Frozen, contradicted, look_at, read_frozen, right_by_names
+from tlnlp.train.learned import Learned
 
 
 def learn(run: Run, pool: Pool | None) -> tuple[Run, Learned]:
@@ -90,17 +68,6 @@ def _relevant(run: Run, frozen: Frozen, pool: Pool) -> bool:
     return True
 
 
-def look_at(run: Run, key: str, texts: Sequence[str]) -> Floats:
-    """States (texts, hidden) of a few documents by the encoder as it was pretrained, read once under a key.
-
-    The labels were too few, and read by processes that had just started, to say how fast the machine is: these say it.
-    """
-    cut = cut_documents(texts, run.examples, run.settings).cut
-    states, rate = read_as_pretrained(run, cut, key, "documents looked at")
-    run.pace.has_read_at(rate)
-    return states
-
-
 def _labels_alone(run: Run, candidate: Candidate, frozen: Frozen) -> Learned:
     settings, examples, fit, found = run.settings, run.examples, candidate.fit, candidate.found
     ngram = fit_ngram(examples.texts, examples.targets.tolist(), len(examples.classes), settings.seed, c=LABELS_C)
@@ -108,18 +75,3 @@ def _labels_alone(run: Run, candidate: Candidate, frozen: Frozen) -> Learned:
         return Learned(fit.weights, ngram, (1.0, 0.0), fit.steps, None, frozen)
     combination = fit_weights(found.encoder[found.held], found.ngram[found.held], examples.targets[found.held])
     return Learned(fit.weights, ngram, combination, fit.steps, found, frozen)
-
-
-def teach(run: Run, candidate: Candidate, frozen: Frozen, pool: Pool) -> Learned | None:
-    """What the rounds come to that begin with a candidate; None where documents are not to be learned from."""
-    rounds = Rounds(run, candidate.found, candidate.fit, pool)
-    taught = rounds.teach()
-    if taught is None:
-        return None
-    read = sum(told["documents"] for told in rounds.told)
-    # Rounds take documents from the beginning of the pool, one after another.
-    documents = pool.texts[:read]
-    told = tuple(rounds.told)
-    return Learned(
-        taught.weights, taught.ngram, taught.combination, taught.steps, candidate.found, frozen, told, documents, read
-    )

@@ -15,7 +15,7 @@ from tlnlp.model.combine import Floats, combine, fit_weights
 from tlnlp.train.context import Run
 from tlnlp.train.cross_validation import cross_validate_frozen, learning_curve
 from tlnlp.train.dataset import Examples
-from tlnlp.train.recipe import Learned
+from tlnlp.train.learned import Learned
 
 # Parts that the calibration is cross-fitted over, so that no label is measured by weights that it helped to fit.
 PARTS = 5

@@ -14,11 +14,11 @@ from tlnlp.errors import InputDataError, UsageError
 from tlnlp.model.combine import Floats, sharpness_for, softmax
 from tlnlp.runs.progress import say
 from tlnlp.train.candidates import Candidate, as_pretrained
-from tlnlp.train.co_training import LEAST_DOCUMENTS, UNMEASURED_ERROR
+from tlnlp.train.co_training import LEAST_DOCUMENTS, UNMEASURED_ERROR, teach
 from tlnlp.train.context import Run
 from tlnlp.train.fit.linear_head import LinearHead
-from tlnlp.train.frozen_encoder import Frozen, read_frozen
-from tlnlp.train.recipe import Learned, look_at, teach
+from tlnlp.train.frozen_encoder import Frozen, look_at, read_frozen
+from tlnlp.train.learned import Learned
 
 # Documents that say where the middle of all of them is.
 OF_MIDDLE = 512
