@@ -89,7 +89,7 @@ def _labels_and_pool(task: Task) -> Outcome:
     return _tlnlp(task, ("unlabelled=pool.parquet", f"time_budget_s={task.budget_s:g}"))
 
 
-def _labels_alone(task: Task) -> Outcome:
+def _labels_only(task: Task) -> Outcome:
     return _tlnlp(task, ())
 
 
@@ -169,6 +169,6 @@ METHODS = {
     "frozen": Method("frozen encoder", _with_torch("frozen")),
     "plain": Method("plain fine-tuning", _with_torch("plain")),
     "setfit": Method("SetFit", _setfit),
-    "tlnlp-labels": Method("tlnlp, labels alone", _labels_alone, AUTO),
+    "tlnlp-labels": Method("tlnlp, labels alone", _labels_only, AUTO),
     "tlnlp": Method("tlnlp", _labels_and_pool, AUTO, takes_pool=True, takes_budget=True, needs_labels=False),
 }

@@ -26,7 +26,7 @@ from tlnlp.model.torch_encoder import (
     save_tokenizer,
 )
 from tlnlp.train.fit.encoder_fit import EncoderFit
-from tlnlp.train.fit.trainer import Learner
+from tlnlp.train.fit.trainer import Trainer
 
 CPU = torch.device("cpu")
 TEXTS = [*kit.texts(6, 11), "bread", " ".join(kit.texts(8, 12))]
@@ -94,7 +94,7 @@ def test_a_step_moves_all_but_the_word_embeddings(
     weights = np.ones(len(encoded), dtype=np.float32)
     tokens = TokenIds.of(encoded)
     fit = EncoderFit(source, (1, 1), tokens, targets, weights, tokens, 2, 16, 32, objective, 3, recipe)  # type: ignore[arg-type]
-    learner = Learner(fit, CPU)
+    learner = Trainer(fit, CPU)
     before = {name: tensor.clone() for name, tensor in learner.model.encoder.named_parameters()}
     learner.begin()
     for step, batch in learner.batches(0):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tlnlp.storage import Storage
-from tlnlp.train.artifacts import Kept
+from tlnlp.train.artifacts import Artifacts
 from tlnlp.train.fit.encoder_fit import FitResult
 
 
@@ -18,12 +18,12 @@ def never() -> None:
 
 
 def test_notes_probabilities_and_fits_are_made_once(tmp_path: Path) -> None:
-    kept, again = (Kept(Storage(str(tmp_path)), "run") for _ in range(2))
+    artifacts, again = (Artifacts(Storage(str(tmp_path)), "run") for _ in range(2))
     whole = FitResult({"a": torch.arange(3.0)}, np.array([[0.25, 0.75]]), 7, 1.5, 2.5)
     fits = [whole, FitResult({}, np.zeros((0, 2)), 8)]
-    assert kept.note("plan", lambda: {"rounds": 2}) == {"rounds": 2}
-    assert kept.array("p", lambda: np.eye(2)).tolist() == np.eye(2).tolist()
-    kept.fits("f", lambda: fits)
+    assert artifacts.note("plan", lambda: {"rounds": 2}) == {"rounds": 2}
+    assert artifacts.array("p", lambda: np.eye(2)).tolist() == np.eye(2).tolist()
+    artifacts.fits("f", lambda: fits)
 
     assert again.note("plan", never) == {"rounds": 2}  # type: ignore[arg-type]
     assert again.array("p", never).tolist() == np.eye(2).tolist()  # type: ignore[arg-type]
@@ -35,8 +35,8 @@ def test_notes_probabilities_and_fits_are_made_once(tmp_path: Path) -> None:
 
 def test_another_run_takes_up_nothing_and_forgetting_forgets(tmp_path: Path) -> None:
     storage = Storage(str(tmp_path))
-    Kept(storage, "run").note("plan", lambda: {"rounds": 2})
+    Artifacts(storage, "run").note("plan", lambda: {"rounds": 2})
     with pytest.raises(AssertionError, match="second time"):
-        Kept(storage, "other").note("plan", never)  # type: ignore[arg-type]
-    Kept(storage, "run").forget()
-    assert Kept(storage, "run").note("plan", lambda: {"rounds": 3}) == {"rounds": 3}
+        Artifacts(storage, "other").note("plan", never)  # type: ignore[arg-type]
+    Artifacts(storage, "run").forget()
+    assert Artifacts(storage, "run").note("plan", lambda: {"rounds": 3}) == {"rounds": 3}

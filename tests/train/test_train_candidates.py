@@ -23,17 +23,17 @@ from tlnlp.runs.ledger import Ledger
 from tlnlp.storage import Storage
 from tlnlp.train import candidates, co_training, cross_validation
 from tlnlp.train.candidates import Candidate, best_candidate
-from tlnlp.train.co_training import EVIDENCE, Rounds
+from tlnlp.train.co_training import EVIDENCE, CoTraining
 from tlnlp.train.context import Run
 from tlnlp.train.cross_validation import CURVE_DRAWS, CrossValidation, fold_count, learning_curve
 from tlnlp.train.dataset import Examples, Reader
 from tlnlp.train.distributed.ray_executor import RayExecutor
 from tlnlp.train.fit.linear_head import LinearHead
-from tlnlp.train.frozen_encoder import Frozen, ProbeRecipe, fit_probe, read_frozen
-from tlnlp.train.held_out_calibration import HeldOut
+from tlnlp.train.frozen_encoder import PretrainedEmbeddings, ProbeRecipe, embed_labels, fit_probe
+from tlnlp.train.held_out_calibration import HeldOutCalibration
 from tlnlp.train.local_executor import LocalExecutor
-from tlnlp.train.pseudo_label_calibration import Trust
-from tlnlp.train.time_budget import Pace
+from tlnlp.train.pseudo_label_calibration import PseudoLabelCalibration
+from tlnlp.train.time_budget import TimeBudget
 
 Rows = list[dict[str, Any]]
 
@@ -56,8 +56,8 @@ def plain(count: int = 60) -> Rows:
 
 
 @pytest.fixture
-def made(tiny_encoder: Path, tmp_path: Path) -> Callable[..., tuple[Run, Frozen]]:
-    def make(rows: Rows, *more: str) -> tuple[Run, Frozen]:
+def made(tiny_encoder: Path, tmp_path: Path) -> Callable[..., tuple[Run, PretrainedEmbeddings]]:
+    def make(rows: Rows, *more: str) -> tuple[Run, PretrainedEmbeddings]:
         labels = kit.write_jsonl(tmp_path / "labels.jsonl", rows)
         given = [
             f"labels={labels}", f"encoder={tiny_encoder}", "max_length=32", "time_budget_s=6000",
@@ -67,21 +67,21 @@ def made(tiny_encoder: Path, tmp_path: Path) -> Callable[..., tuple[Run, Frozen]
         settings = load_settings(FinetuneSettings, None, [*given, *more])
         (tmp_path / "reader").mkdir(exist_ok=True)
         examples = Examples.make(read_labels(str(labels), LabelContract()), Reader.make(settings, tmp_path / "reader"))
-        pace = Pace(settings.time_budget_s, time.monotonic())
+        time_budget = TimeBudget(settings.time_budget_s, time.monotonic())
         ledger = Ledger("finetune", "test", settings.model_dump(mode="json"))
         storage = Storage(str(tmp_path / "kept"))
-        run = Run(settings, examples, storage, "run", ledger, Budget(settings.cost), pace, LocalExecutor())
-        frozen = read_frozen(run)
-        pace.has_read_at(frozen.tokens_per_s)
+        run = Run(settings, examples, storage, "run", ledger, Budget(settings.cost), time_budget, LocalExecutor())
+        frozen = embed_labels(run)
+        time_budget.record_reading_throughput(frozen.tokens_per_s)
         return run, frozen
 
     return make
 
 
-Made = Callable[..., tuple[Run, Frozen]]
+Made = Callable[..., tuple[Run, PretrainedEmbeddings]]
 
 
-def check_as_pretrained(run: Run, frozen: Frozen, found: Candidate) -> None:
+def check_as_pretrained(run: Run, frozen: PretrainedEmbeddings, found: Candidate) -> None:
     """The encoder of the candidate is the pretrained one, under the head that cross-validation preferred."""
     assert found.found is not None
     assert (found.found.tuned, found.fit.steps, found.found.fits) == (False, 0, [])
@@ -130,7 +130,7 @@ def test_without_time_to_move_it_the_encoder_stays(made: Made, capfd: pytest.Cap
     assert "cross-validation" not in told
     assert "candidates" not in run.ledger.results
     # Started again with all the time there is, the run goes on as it began.
-    again = replace(run, pace=Pace(1e6, time.monotonic()))
+    again = replace(run, time_budget=TimeBudget(1e6, time.monotonic()))
     check_as_pretrained(again, frozen, best_candidate(again, frozen, with_documents=True))
     # Without documents nothing else needs the time.
     alone = best_candidate(run, frozen, with_documents=False)
@@ -150,7 +150,7 @@ def test_settings_say_whether_it_moves(with_documents: bool, made: Made, capfd: 
     check_as_pretrained(run, frozen, best_candidate(run, frozen, with_documents=with_documents))
     assert "cross-validation" not in capfd.readouterr().err
     run, frozen = made(plain(), "training.moves=always", "training.max_steps=2", "training.min_steps=2")
-    run = replace(run, name=f"always-{with_documents}", pace=Pace(1, time.monotonic()))
+    run = replace(run, name=f"always-{with_documents}", time_budget=TimeBudget(1, time.monotonic()))
     found = best_candidate(run, frozen, with_documents=with_documents)
     assert found.found is not None
     assert (found.found.tuned, found.fit.steps) == (True, 2)
@@ -158,7 +158,7 @@ def test_settings_say_whether_it_moves(with_documents: bool, made: Made, capfd: 
 
 def test_an_encoder_that_moves_is_left_only_where_it_is_behind_by_more_than_chance(made: Made) -> None:
     run, frozen = made(plain())
-    found = cross_validation.cross_validate_frozen(run.examples, 0, frozen)
+    found = cross_validation.cross_validate_pretrained(run.examples, 0, frozen)
     assert found is not None
 
     def right(*texts: range) -> CrossValidation:
@@ -166,12 +166,12 @@ def test_an_encoder_that_moves_is_left_only_where_it_is_behind_by_more_than_chan
         targets = np.where(hits, run.examples.targets, (run.examples.targets + 1) % 3)
         return replace(found, encoder=np.eye(3)[targets])
 
-    assert candidates._moved_is_better(run, right(range(50)), right(range(50))), "of as many, the one that moved"
-    assert candidates._moved_is_better(run, right(range(2, 51)), right(range(50)))
-    assert not candidates._moved_is_better(run, right(range(48)), right(range(50)))
+    assert candidates._tuned_is_better(run, right(range(50)), right(range(50))), "of as many, the one that moved"
+    assert candidates._tuned_is_better(run, right(range(2, 51)), right(range(50)))
+    assert not candidates._tuned_is_better(run, right(range(48)), right(range(50)))
     # Of 22 texts that one alone gets right the other gets 20: that is chance.
-    assert candidates._moved_is_better(run, right(range(20, 58)), right(range(40)))
-    assert not candidates._moved_is_better(run, right(range(20, 48)), right(range(40)))
+    assert candidates._tuned_is_better(run, right(range(20, 58)), right(range(40)))
+    assert not candidates._tuned_is_better(run, right(range(20, 48)), right(range(40)))
 
 
 def test_several_workers_share_a_fit_however_small_it_is(made: Made) -> None:
@@ -193,7 +193,7 @@ def test_a_curve_of_the_encoder_as_it_is_costs_nothing_and_is_drawn_several_time
     made: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, frozen = made(plain())
-    found = cross_validation.cross_validate_frozen(run.examples, 0, frozen)
+    found = cross_validation.cross_validate_pretrained(run.examples, 0, frozen)
     assert found is not None
     curve, of = learning_curve(run, found, frozen)
     assert of == "model"
@@ -220,7 +220,7 @@ def test_a_curve_of_an_encoder_that_moves_is_of_labels_that_are_worth_it(
     curve, of = learning_curve(run, found, frozen)
     assert of == "as_pretrained"
     assert sum(len(hits) for labels, hits in curve if labels == 12) == CURVE_DRAWS * 60
-    still = cross_validation.cross_validate_frozen(run.examples, 0, frozen)
+    still = cross_validation.cross_validate_pretrained(run.examples, 0, frozen)
     assert still is not None
     assert (curve[-1][1] == still.hits(run.examples.targets)).all()
 
@@ -237,10 +237,12 @@ def test_documents_are_refused_on_strong_evidence_alone(
     # So many of 60 labels are told wrong among documents, and none without them.
     assert (lost - EVIDENCE * lost**0.5 > 0) is refused
     near = np.where((np.arange(60) < lost)[:, None], np.roll(truth, 1, axis=1), truth)
-    monkeypatch.setattr(co_training, "measure", lambda *given: HeldOut(near, Trust(0.1, 1.0)))
-    documents = Rounds(run, found, candidate.fit, Pool("pool", tuple(kit.texts(80)), "", 80, 0, 0))
-    trust = documents._trust(documents._documents(0, 80))
-    assert (trust is None) is refused
+    monkeypatch.setattr(
+        co_training, "measure", lambda *given: HeldOutCalibration(near, PseudoLabelCalibration(0.1, 1.0))
+    )
+    documents = CoTraining(run, found, candidate.fit, Pool("pool", tuple(kit.texts(80)), "", 80, 0, 0))
+    calibration = documents._calibrate(documents._documents(0, 80))
+    assert (calibration is None) is refused
     told = capfd.readouterr().err
     assert ("labels are clearly told worse: the labels alone are learned from" in told) is refused
     assert f"held-out labels right: 100.0% by labels alone, {1 - lost / 60:.1%} among 80 documents" in told

@@ -21,16 +21,16 @@ from tlnlp.model.ngram import NgramView
 from tlnlp.registry import Registry
 from tlnlp.storage.uri import local_path
 from tlnlp.train import co_training, time_budget
-from tlnlp.train.co_training import EVIDENCE, Rounds
-from tlnlp.train.co_training_round import Guesses
+from tlnlp.train.co_training import EVIDENCE, CoTraining
+from tlnlp.train.co_training_round import RoundPredictions
 from tlnlp.train.distributed.ray_executor import RayExecutor
 from tlnlp.train.domain_shift import FOREIGN
 from tlnlp.train.executor import Executor
 from tlnlp.train.finetune import FinetuneResult, finetune
 from tlnlp.train.fit.ngram_fit import NgramFit
 from tlnlp.train.local_executor import LocalExecutor
-from tlnlp.train.pseudo_labels import GUESSES_C
-from tlnlp.train.time_budget import Pace, Plan
+from tlnlp.train.pseudo_labels import PSEUDO_LABELS_C
+from tlnlp.train.time_budget import Plan, TimeBudget
 
 
 @pytest.fixture(autouse=True)
@@ -86,18 +86,18 @@ def test_two_rounds_cut_short_between_them(
     # A fit on all labels, whatever a head on the encoder as it is would come to.
     given = [*overrides(tmp_path, tiny_encoder, documents), "training.moves=always"]
     # Rounds of 90 read 270 in all, of 200: the third reads 70 of the first again.
-    monkeypatch.setattr(Pace, "plan", lambda *limits: Plan(2, 90))
-    whole = Rounds._tell
+    monkeypatch.setattr(TimeBudget, "plan", lambda *limits: Plan(2, 90))
+    whole = CoTraining._report_round
 
-    def killed(self: Rounds, number: int, guesses: Guesses) -> None:
+    def killed(self: CoTraining, number: int, guesses: RoundPredictions) -> None:
         if number == 2:
             raise EngineError("killed")
         whole(self, number, guesses)
 
-    monkeypatch.setattr(Rounds, "_tell", killed)
+    monkeypatch.setattr(CoTraining, "_report_round", killed)
     with pytest.raises(EngineError, match="killed"):
         run(given, RayExecutor(RaySettings()))
-    monkeypatch.setattr(Rounds, "_tell", whole)
+    monkeypatch.setattr(CoTraining, "_report_round", whole)
     told = capfd.readouterr().err
     assert "teaching: 2 round(s), 90 of 200 documents a round" in told
     assert "round 1: encoder: " in told
@@ -110,7 +110,7 @@ def test_two_rounds_cut_short_between_them(
         return learn(self)
 
     monkeypatch.setattr(NgramFit, "learn", watched)
-    monkeypatch.setattr(Pace, "has_learned_labels", lambda self, rate: self.has_learned(rate / 2))
+    monkeypatch.setattr(TimeBudget, "record_label_throughput", lambda self, rate: self.record_throughput(rate / 2))
     result = run(given, RayExecutor(RaySettings()))
     told = capfd.readouterr().err
     assert "cross-validation: taken up" in told
@@ -127,7 +127,7 @@ def test_two_rounds_cut_short_between_them(
     ]  # fmt: skip
     assert (after["counts"]["unlabelled"], after["counts"]["labelled_inside"]) == (200, 30)
     # The last n-grams learn from the documents of all rounds.
-    of_documents = [fit for fit in learned if fit.c == GUESSES_C]
+    of_documents = [fit for fit in learned if fit.c == PSEUDO_LABELS_C]
     assert len(of_documents[-1].texts) == len(set(of_documents[-1].texts)) == 200
     check_version_of_two_rounds(result, tmp_path)
 
@@ -216,7 +216,7 @@ def test_documents_are_read_once_where_no_encoder_can_learn_in_time(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(Pace, "plan", lambda *limits: Plan(0, 90))
+    monkeypatch.setattr(TimeBudget, "plan", lambda *limits: Plan(0, 90))
     result = run([*overrides(tmp_path, tiny_encoder, pool(tmp_path)), f"training.moves={moves}"])
     told = capfd.readouterr().err
     assert "teaching: 0 round(s), 90 of 200 documents a round" in told

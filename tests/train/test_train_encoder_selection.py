@@ -20,7 +20,7 @@ from tlnlp.model.classifier import Classifier
 from tlnlp.model.encoder_catalogue import MARKER
 from tlnlp.registry import Registry
 from tlnlp.storage.uri import local_path
-from tlnlp.train.encoder_selection import STRONGEST, Tried, _better, candidates, other_script
+from tlnlp.train.encoder_selection import STRONGEST, EncoderTrial, _better, candidates, other_script
 from tlnlp.train.finetune import finetune
 
 RUSSIAN = ["Паром опаздывает на два часа, и хлеб уже остыл.", "Ночь была тёплая, и сапоги высохли к утру."]
@@ -122,7 +122,7 @@ def test_which_of_two_goes_on(
 
 
 def test_what_was_tried_as_json() -> None:
-    one = Tried("tiny", 1000, 0.123456, (0.25, 0.5), None, 1234.56789, 8)
+    one = EncoderTrial("tiny", 1000, 0.123456, (0.25, 0.5), None, 1234.56789, 8)
     assert json.loads(json.dumps(one.to_json())) == {
         "encoder": "tiny", "parameters": 1000, "accuracy": 0.1235, "interval": [0.25, 0.5], "by_names": None,
         "tokens_per_s": 1234.5679, "n": 8,

@@ -11,9 +11,9 @@ import pytest
 from tlnlp.config import FinetuneSettings, TrainingSettings
 from tlnlp.data.labels import Example, LabelledSet
 from tlnlp.errors import UsageError
-from tlnlp.train.dataset import NO_TEXTS, SAID_OF_A_CLASS, Examples, Reader, said_of
+from tlnlp.train.dataset import CLASS_NAME_TEMPLATES, NO_TEXTS, Examples, Reader, said_of
 from tlnlp.train.finetune import finetune
-from tlnlp.train.frozen_encoder import Frozen, contradicted, right_by_names
+from tlnlp.train.frozen_encoder import PretrainedEmbeddings, accuracy_by_names, names_contradicted
 
 NONE = np.zeros(0, dtype=np.int64)
 
@@ -42,7 +42,7 @@ def test_what_classes_are_called() -> None:
 def test_few_labels_are_learned_from_beside_what_their_classes_are_called(tmp_path: Path, tiny_encoder: Path) -> None:
     found, settings = examples(tmp_path, tiny_encoder)
     fit = found.fit(settings, np.array([0, 1, 2]), NONE, 0)
-    saying = len(SAID_OF_A_CLASS)
+    saying = len(CLASS_NAME_TEMPLATES)
     assert len(fit.tokens) == len(fit.weights) == 3 + 2 * saying
     assert fit.targets.tolist() == [[1, 0], [0, 1], [1, 0], *([[1, 0], [0, 1]] * saying)]
     called = found.reader.whole.encode(["sour", "b"])
@@ -60,16 +60,16 @@ def test_names_that_labels_contradict(tmp_path: Path, tiny_encoder: Path, swappe
     found, _ = examples(tmp_path, tiny_encoder)
     apart = np.eye(2)[::-1] if swapped else np.eye(2)
     # All texts are nearer to the second name than to the first; only the difference among texts tells.
-    names = np.tile(apart + np.array([[0.0, 0.0], [0.9, 0.9]]), (len(SAID_OF_A_CLASS), 1))
-    frozen = Frozen(np.arange(8), np.eye(2)[found.targets], names)
-    assert right_by_names(frozen, found) == right
-    assert contradicted(right, found) is swapped
+    names = np.tile(apart + np.array([[0.0, 0.0], [0.9, 0.9]]), (len(CLASS_NAME_TEMPLATES), 1))
+    frozen = PretrainedEmbeddings(np.arange(8), np.eye(2)[found.targets], names)
+    assert accuracy_by_names(frozen, found) == right
+    assert names_contradicted(right, found) is swapped
 
 
 def test_eight_labels_contradict_little(tmp_path: Path, tiny_encoder: Path) -> None:
     found, _ = examples(tmp_path, tiny_encoder)
-    assert not contradicted(0.375, found)
-    assert contradicted(0.25, found)
+    assert not names_contradicted(0.375, found)
+    assert names_contradicted(0.25, found)
 
 
 def test_a_description_of_no_class(tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from tlnlp.config import FinetuneSettings
 from tlnlp.data.labels import Example, LabelledSet
 from tlnlp.model.combine import Floats, log_loss, softmax
-from tlnlp.train.dataset import SAID_OF_A_CLASS, Examples, Reader
+from tlnlp.train.dataset import CLASS_NAME_TEMPLATES, Examples, Reader
 from tlnlp.train.fit.linear_head import ABSENT, LinearHead, linear_head, with_head
 from tlnlp.train.folds import stratified_folds
-from tlnlp.train.frozen_encoder import PROBES, Frozen, ProbeRecipe, cross_validate_probe, fit_probe
+from tlnlp.train.frozen_encoder import PROBES, PretrainedEmbeddings, ProbeRecipe, cross_validate_probe, fit_probe
 
 HIDDEN = 24
 MIDDLES = 1.2 * np.random.default_rng(4).normal(size=(3, HIDDEN)) / HIDDEN**0.5
@@ -120,11 +120,11 @@ def examples(tiny_encoder: Path, tmp_path: Path) -> Examples:
     return Examples.make(labelled, Reader.make(settings, tmp_path))
 
 
-def frozen(seed: int, noise: float, names: Floats | None) -> Frozen:
+def frozen(seed: int, noise: float, names: Floats | None) -> PretrainedEmbeddings:
     """Of 24 labels read in an order of their own."""
     chosen = np.random.default_rng(seed).permutation(24)
-    said = np.zeros((0, HIDDEN)) if names is None else np.tile(names, (len(SAID_OF_A_CLASS), 1))
-    return Frozen(chosen, states_of(LABELS[chosen], seed, noise), said)
+    said = np.zeros((0, HIDDEN)) if names is None else np.tile(names, (len(CLASS_NAME_TEMPLATES), 1))
+    return PretrainedEmbeddings(chosen, states_of(LABELS[chosen], seed, noise), said)
 
 
 @pytest.mark.parametrize(

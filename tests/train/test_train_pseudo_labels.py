@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from tlnlp.model.tokenize import TokenIds
-from tlnlp.train.co_training_round import Guesses, learned_from, told_of
+from tlnlp.train.co_training_round import RoundPredictions, round_summary, student_examples
 from tlnlp.train.dataset import Examples
-from tlnlp.train.pseudo_labels import Documents, Told, sureness
+from tlnlp.train.pseudo_labels import Documents, PseudoLabels, confidence
 
 
 def test_what_was_told_last_counts() -> None:
-    first = Told(["a", "b", "c"], np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]]))
-    again = Told(["b", "d"], np.array([[0.1, 0.9], [0.5, 0.5]]))
+    first = PseudoLabels(["a", "b", "c"], np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]]))
+    again = PseudoLabels(["b", "d"], np.array([[0.1, 0.9], [0.5, 0.5]]))
     told = again + first.besides(again.texts)
     assert told.texts == ["b", "d", "a", "c"]
     assert told.near.tolist() == [[0.1, 0.9], [0.5, 0.5], [0.9, 0.1], [0.3, 0.7]]
@@ -21,22 +21,28 @@ def test_what_was_told_last_counts() -> None:
 
 def test_sureness_and_what_is_told() -> None:
     probabilities = np.array([[0.25, 0.25, 0.25, 0.25], [1.0, 0, 0, 0], [0.625, 0.125, 0.125, 0.125]])
-    assert sureness(probabilities) == pytest.approx([0.0, 1.0, 0.5])
+    assert confidence(probabilities) == pytest.approx([0.0, 1.0, 0.5])
     other = probabilities[[0, 0, 2]]
-    told = Told(["a", "b", "c"], probabilities)
-    guesses = Guesses([None] * 3, told, other, probabilities, None, probabilities, other, (1.0, 0.0))  # type: ignore[arg-type]
-    assert told_of(4, guesses) == {"round": 4, "documents": 3, "agreement": 1.0, "sure": 0.6667, "expected": 0.625}
+    told = PseudoLabels(["a", "b", "c"], probabilities)
+    guesses = RoundPredictions([None] * 3, told, other, probabilities, None, probabilities, other, (1.0, 0.0))  # type: ignore[arg-type]
+    assert round_summary(4, guesses) == {
+        "round": 4,
+        "documents": 3,
+        "agreement": 1.0,
+        "sure": 0.6667,
+        "expected": 0.625,
+    }
 
 
 def test_pupils_learn_from_documents_that_are_sure_enough_and_from_each_label() -> None:
     both = np.array([[0.95, 0.05], [0.55, 0.45], [0.3, 0.7]])
     tokens, none = TokenIds.of([[1, 10, 2], [1, 11, 2], [1, 12, 2]]), np.zeros((0, 2))
-    guesses = Guesses(
-        Documents(["a", "b", "c"], tokens, tokens), Told([], none), none, both, None, none, none, (1.0, 0.0)  # type: ignore[arg-type]
+    guesses = RoundPredictions(
+        Documents(["a", "b", "c"], tokens, tokens), PseudoLabels([], none), none, both, None, none, none, (1.0, 0.0)  # type: ignore[arg-type]
     )  # fmt: skip
     labels = TokenIds.of([[1, 20, 2]])
     examples = Examples(None, ["d"], labels, labels, np.array([1]), ("bad", "good"))  # type: ignore[arg-type]
-    texts, targets, weights = learned_from(guesses, examples)
+    texts, targets, weights = student_examples(guesses, examples)
     assert [ids[1] for ids in texts] == [10, 12, 20]
     assert targets == pytest.approx(np.array([[0.95, 0.05], [0.3, 0.7], [0.0, 1.0]]))
     assert weights == pytest.approx([0.9, 0.4, 1.0])

@@ -40,8 +40,8 @@ from tlnlp.storage import Storage, local_path
 from tlnlp.train.distributed import ray_trainer
 from tlnlp.train.finetune import FinetuneResult, finetune
 from tlnlp.train.fit.encoder_fit import EncoderFit, Objective
-from tlnlp.train.fit.trainer import Learner
-from tlnlp.train.time_budget import Pace
+from tlnlp.train.fit.trainer import Trainer
+from tlnlp.train.time_budget import TimeBudget
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.usefixtures("cluster")
@@ -157,7 +157,7 @@ def test_two_workers_learn_what_one_learns(tmp_path: Path, tiny_encoder: Path, o
         ),
     )  # fmt: skip
     two = ray_trainer.run_fit(fit, RaySettings(workers=2, cpus_per_worker=1), Storage(str(tmp_path)), "two", "training")
-    alone = Learner(fit, torch.device("cpu"))
+    alone = Trainer(fit, torch.device("cpu"))
     alone.begin()
     losses = [alone.step(step, batch) for step, batch in alone.batches(0)]
     alone.finish()
@@ -199,8 +199,10 @@ def test_started_again_after_everything_was_killed(
     assert not Registry(str(tmp_path / "registry")).versions("moods")
 
     # Started again here, on the cluster that is there: all that it can know of the first is what that left on disk.
-    rates, measured = list[float](), Pace.has_learned_labels
-    monkeypatch.setattr(Pace, "has_learned_labels", lambda self, rate: (rates.append(rate), measured(self, rate)))
+    rates, measured = list[float](), TimeBudget.record_label_throughput
+    monkeypatch.setattr(
+        TimeBudget, "record_label_throughput", lambda self, rate: (rates.append(rate), measured(self, rate))
+    )
     again = run(overrides)
     assert again.version.version == 1
     assert int(capfd.readouterr().err.split("training: resuming from step ")[1].split()[0]) >= 5

@@ -19,8 +19,8 @@ from tlnlp.train.time_budget import (
     READING_SHARE,
     SHORT_ROUND_CROPS,
     TASK_S,
-    Pace,
     Plan,
+    TimeBudget,
 )
 
 
@@ -31,10 +31,10 @@ class Clock:
         return self.now
 
 
-def pace(budget_s: float, tokens_per_s: float = 3000.0) -> tuple[Pace, Clock]:
+def pace(budget_s: float, tokens_per_s: float = 3000.0) -> tuple[TimeBudget, Clock]:
     clock = Clock()
-    made = Pace(budget_s, clock(), clock)
-    made.has_learned(tokens_per_s)
+    made = TimeBudget(budget_s, clock(), clock)
+    made.record_throughput(tokens_per_s)
     return made, clock
 
 
@@ -77,15 +77,15 @@ def test_no_more_documents_than_n_grams_can_be_fitted_to() -> None:
 def test_what_a_job_takes_is_measured() -> None:
     made, _ = pace(1800)
     before = made.crops(1, 100.0, 96, 20_000)
-    made.has_run_a_job(JOB_S + 100)
-    made.has_run_a_job(-10.0)
+    made.record_job_overhead(JOB_S + 100)
+    made.record_job_overhead(-10.0)
     assert (before - made.crops(1, 100.0, 96, 20_000)) * 96 / 3000 == pytest.approx(100, rel=0.01)
 
 
 def test_a_fit_that_needs_no_job_does_not_pay_for_one() -> None:
-    def made(jobless_tokens: float) -> Pace:
-        found = Pace(300, 100.0, Clock(), jobless_tokens)
-        found.has_learned(1000)
+    def made(jobless_tokens: float) -> TimeBudget:
+        found = TimeBudget(300, 100.0, Clock(), jobless_tokens)
+        found.record_throughput(1000)
         return found
 
     left_s = PLANNED_SHARE * 300 - BUNDLE_S
@@ -94,32 +94,32 @@ def test_a_fit_that_needs_no_job_does_not_pay_for_one() -> None:
     # A little more time than fills such a fit does not pay for a job's start.
     assert made((left_s - 70) * 1000).crops(1, 60.0, 96, 20_000) == int((left_s - 70) * 1000 / 96)
     # So short a time is enough for a round without a job, and too short for one with it.
-    short = [Pace(LEAST_CROPS * 96 / 1000 + 45, 100.0, Clock(), jobless) for jobless in (0, 1e9)]
+    short = [TimeBudget(LEAST_CROPS * 96 / 1000 + 45, 100.0, Clock(), jobless) for jobless in (0, 1e9)]
     for one in short:
-        one.has_learned(1000)
+        one.record_throughput(1000)
     assert [one.plan(70_000, 200, 96, 4, 100_000).rounds for one in short] == [0, 1]
 
 
 def test_reading_is_measured() -> None:
     made, _ = pace(1200)
     assert made.reading == pytest.approx(9000)
-    made.has_read_at(5000)
-    made.has_read_at(0.0)
+    made.record_reading_throughput(5000)
+    made.record_reading_throughput(0.0)
     assert made.reading == pytest.approx(5000)
 
 
 def test_until_something_was_learned_reading_says_how_fast_that_would_be() -> None:
-    made = Pace(1200, 100.0, Clock())
+    made = TimeBudget(1200, 100.0, Clock())
     assert made.learning == 1.0
-    made.has_read_at(6000)
+    made.record_reading_throughput(6000)
     assert made.learning == pytest.approx(6000 / READING_IS_FASTER)
-    made.has_learned(500)
+    made.record_throughput(500)
     assert (made.learning, made.reading) == (500, 6000)
 
 
 def test_without_time_for_an_encoder_documents_are_read_once() -> None:
     made, clock = pace(600, tokens_per_s=300.0)
-    made.has_read_at(9000)
+    made.record_reading_throughput(9000)
     left_s = PLANNED_SHARE * 600 - BUNDLE_S
     assert left_s < LEAST_CROPS * 96 / 300 + JOB_S
     each_s = 200 / 9000 + NGRAMS_S_A_DOCUMENT
@@ -136,10 +136,10 @@ def test_without_time_for_an_encoder_documents_are_read_once() -> None:
 
 def test_labels_stand_for_documents_until_those_were_learned_from() -> None:
     made, _ = pace(1200)
-    made.has_learned_labels(1000)
+    made.record_label_throughput(1000)
     assert made.learning == pytest.approx(1000 * DOCUMENTS_ARE_FASTER)
-    made.has_learned(2000)
-    made.has_learned(0.0)
+    made.record_throughput(2000)
+    made.record_throughput(0.0)
     assert made.learning == pytest.approx(2000)
 
 

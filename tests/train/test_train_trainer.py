@@ -18,7 +18,7 @@ from tlnlp.train.fit.encoder_fit import EncoderFit, Objective
 from tlnlp.train.fit.linear_head import linear_head
 from tlnlp.train.fit.losses import contrast
 from tlnlp.train.fit.precision import in_bfloat16
-from tlnlp.train.fit.trainer import Learner
+from tlnlp.train.fit.trainer import Trainer
 
 CPU = torch.device("cpu")
 RECIPE = TrainingSettings(
@@ -46,8 +46,8 @@ def fit(encoder: Path, objective: Objective, steps: int, texts: int = 24) -> Enc
     )
 
 
-def learned(fit: EncoderFit) -> Learner:
-    learner = Learner(fit, CPU)
+def learned(fit: EncoderFit) -> Trainer:
+    learner = Trainer(fit, CPU)
     learner.begin()
     for step, batch in learner.batches(0):
         learner.step(step, batch)
@@ -57,9 +57,9 @@ def learned(fit: EncoderFit) -> Learner:
 
 def test_a_fit_goes_on_from_the_tensors_it_is_given(tiny_encoder: Path) -> None:
     first = learned(fit(tiny_encoder, "contrast", 3)).model.state_dict()
-    second = Learner(replace(fit(tiny_encoder, "classify", 3), initial=dict(first)), CPU)
+    second = Trainer(replace(fit(tiny_encoder, "classify", 3), initial=dict(first)), CPU)
     assert all(torch.equal(tensor, first[name]) for name, tensor in second.model.state_dict().items())
-    fresh = Learner(fit(tiny_encoder, "classify", 3), CPU).model.state_dict()
+    fresh = Trainer(fit(tiny_encoder, "classify", 3), CPU).model.state_dict()
     assert any(not torch.equal(tensor, first[name]) for name, tensor in fresh.items())
 
 
@@ -70,7 +70,7 @@ def test_a_fit_by_contrast_goes_part_of_the_way(tiny_encoder: Path) -> None:
         return next(p for p in tuned.model.encoder.parameters() if p.requires_grad).detach()
 
     begun = next(
-        p for p in Learner(fit(tiny_encoder, "contrast", 3), CPU).model.encoder.parameters() if p.requires_grad
+        p for p in Trainer(fit(tiny_encoder, "contrast", 3), CPU).model.encoder.parameters() if p.requires_grad
     )
     whole, part = ends(1.0), ends(0.25)
     assert not torch.allclose(whole, begun)
@@ -136,7 +136,7 @@ def test_a_fit_learns(tiny_encoder: Path, objective: Objective) -> None:
 
 def test_contrast_draws_a_class_together(tiny_encoder: Path) -> None:
     given = fit(tiny_encoder, "contrast", 40)
-    learner = Learner(given, CPU)
+    learner = Trainer(given, CPU)
     losses = [learner.step(step, batch) for step, batch in learner.batches(0)]
     assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
 
@@ -152,7 +152,7 @@ def test_a_text_of_little_weight_teaches_little(tiny_encoder: Path) -> None:
 
 
 def test_word_embeddings_stay(tiny_encoder: Path) -> None:
-    before = Learner(fit(tiny_encoder, "classify", 5), CPU).model.state_dict()
+    before = Trainer(fit(tiny_encoder, "classify", 5), CPU).model.state_dict()
     after = learned(fit(tiny_encoder, "classify", 5)).model.state_dict()
     name = "encoder.embeddings.word_embeddings.weight"
     assert torch.equal(before[name], after[name])

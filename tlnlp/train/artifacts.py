@@ -18,7 +18,7 @@ from tlnlp.train.fit.encoder_fit import FitResult
 Tensors = Mapping[str, torch.Tensor]
 
 
-class Kept:
+class Artifacts:
     """Pieces of work by key: safetensors with a JSON note. ``name`` must change with whatever shapes the pieces."""
 
     def __init__(self, storage: Storage, name: str) -> None:

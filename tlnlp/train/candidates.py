@@ -21,14 +21,14 @@ from tlnlp.train.cross_validation import (
     FEW_LABELS_HALVED,
     CrossValidation,
     cross_validate,
-    cross_validate_frozen,
+    cross_validate_pretrained,
     fold_count,
 )
 from tlnlp.train.dataset import Examples
 from tlnlp.train.fit.encoder_fit import FitResult
 from tlnlp.train.fit.linear_head import LinearHead, with_head
 from tlnlp.train.folds import FOLDS, measured_folds
-from tlnlp.train.frozen_encoder import Frozen, ProbeRecipe, fit_probe
+from tlnlp.train.frozen_encoder import PretrainedEmbeddings, ProbeRecipe, fit_probe
 
 # With documents to learn from, fits that move the encoder may take so much of the time that is left: the more, the more
 # labels the encoder gets wrong as it was pretrained, and at most this.
@@ -46,7 +46,7 @@ class Candidate:
     found: CrossValidation | None
 
 
-def best_candidate(run: Run, frozen: Frozen, *, with_documents: bool) -> Candidate:
+def best_candidate(run: Run, frozen: PretrainedEmbeddings, *, with_documents: bool) -> Candidate:
     """Fit both kinds of model where there is time for it, and return the better one.
 
     Raises:
@@ -54,30 +54,30 @@ def best_candidate(run: Run, frozen: Frozen, *, with_documents: bool) -> Candida
         BudgetError: the rest would cost more than the budget has left.
     """
     parts = fold_count(len(run.examples.texts), with_documents=with_documents)
-    still, moves = cross_validate_frozen(run.examples, run.settings.seed, frozen), run.settings.training.moves
+    still, moves = cross_validate_pretrained(run.examples, run.settings.seed, frozen), run.settings.training.moves
     if still is not None and moves == "never":
-        return _unmoved(run, frozen, still)
+        return _pretrained_candidate(run, frozen, still)
     if still is not None and with_documents and moves == "auto":
-        seconds, left_s = _moving_s(run, parts), run.pace.left_s
+        seconds, left_s = _tuning_s(run, parts), run.time_budget.left_s
         wrong = 1.0 - float(still.hits(run.examples.targets).mean())
         allowed_s = min(MOVING_SHARE, MOVING_SHARE_AN_ERROR * wrong) * left_s
-        note = run.kept.note("moving", lambda: {"in_time": seconds <= allowed_s})
+        note = run.artifacts.note("moving", lambda: {"in_time": seconds <= allowed_s})
         if not note["in_time"]:
             say(
                 f"the encoder stays as pretrained at first: moving it on labels would take about {seconds:.0f} s of "
                 f"the {left_s:.0f} s that are left"
             )
-            return _unmoved(run, frozen, still)
-    moved = _moved(run, parts)
+            return _pretrained_candidate(run, frozen, still)
+    moved = _tuned_candidate(run, parts)
     if still is None or moved.found is None or moves == "always":
         return moved
-    beside = still if parts == FOLDS else cross_validate_frozen(run.examples, run.settings.seed, frozen, parts)
-    if beside is None or _moved_is_better(run, moved.found, beside):
+    beside = still if parts == FOLDS else cross_validate_pretrained(run.examples, run.settings.seed, frozen, parts)
+    if beside is None or _tuned_is_better(run, moved.found, beside):
         return moved
-    return _unmoved(run, frozen, still)
+    return _pretrained_candidate(run, frozen, still)
 
 
-def _moved_is_better(run: Run, moved: CrossValidation, still: CrossValidation) -> bool:
+def _tuned_is_better(run: Run, moved: CrossValidation, still: CrossValidation) -> bool:
     """Whether the encoder that moved is right about as many of the held-out labels, or about so few less as chance is.
 
     Fits of the folds see half of the labels, which tells an encoder that moves least of where to go.
@@ -93,7 +93,7 @@ def _moved_is_better(run: Run, moved: CrossValidation, still: CrossValidation) -
     return better
 
 
-def _unmoved(run: Run, frozen: Frozen, found: CrossValidation) -> Candidate:
+def _pretrained_candidate(run: Run, frozen: PretrainedEmbeddings, found: CrossValidation) -> Candidate:
     """The pretrained encoder under the head that cross-validation prefers."""
     fit = as_pretrained(run.examples, fit_probe(frozen, run.examples, found.recipe or ProbeRecipe()))
     run.ledger.results["fit"] = fit.to_json()
@@ -109,7 +109,7 @@ def as_pretrained(examples: Examples, head: LinearHead | None) -> FitResult:
     return FitResult(with_head(weights, head), np.zeros((0, len(examples.classes))), 0)
 
 
-def _moved(run: Run, parts: int) -> Candidate:
+def _tuned_candidate(run: Run, parts: int) -> Candidate:
     """Encoders that learn from labels: of each fold, and of all labels."""
     run.budget.refuse(0.0, "before the first fit")
     settings, examples = run.settings, run.examples
@@ -118,32 +118,32 @@ def _moved(run: Run, parts: int) -> Candidate:
     with run.ledger.stage("cross_validation"):
         found, others = cross_validate(run, parts, [whole] if small else [])
     if found is not None:
-        _note_pace(run, found, whole.learned_tokens / whole.steps)
+        _record_throughput(run, found, whole.learned_tokens / whole.steps)
     with run.ledger.stage("fit"):
         expected = sum(one.seconds for one in found.fits) / len(found.fits) if found is not None else 0.0
         run.budget.refuse(expected, "before the fit on all labels")
         result = others[0] if others else run.fit(FIT, whole, "training")
     run.ledger.results["fit"] = result.to_json()
     if result.rate > 0 and not others:
-        run.pace.has_run_a_job(result.seconds - result.steps / result.rate)
+        run.time_budget.record_job_overhead(result.seconds - result.steps / result.rate)
         # A job like those that learn from documents says more of their pace than fits side by side.
-        run.pace.has_learned_labels(result.rate * whole.learned_tokens / whole.steps)
+        run.time_budget.record_label_throughput(result.rate * whole.learned_tokens / whole.steps)
     return Candidate(result, found)
 
 
-def _moving_s(run: Run, parts: int) -> float:
+def _tuning_s(run: Run, parts: int) -> float:
     """Seconds that fits of the folds and of all labels would take, by how fast the labels were read."""
     examples, settings = run.examples, run.settings
     everything = np.arange(len(examples.texts))
     tokens = examples.fit(settings, everything, everything[:0], settings.seed).learned_tokens
-    return (len(measured_folds(len(everything), parts)) + 1) * tokens / run.pace.learning
+    return (len(measured_folds(len(everything), parts)) + 1) * tokens / run.time_budget.learning
 
 
-def _note_pace(run: Run, found: CrossValidation, tokens_a_step: float) -> None:
+def _record_throughput(run: Run, found: CrossValidation, tokens_a_step: float) -> None:
     places = run.executor.places
     rate = float(np.mean([fit.rate for fit in found.fits])) * min(len(found.fits), places)
-    run.pace.has_learned_labels(rate * tokens_a_step)
+    run.time_budget.record_label_throughput(rate * tokens_a_step)
     if len(run.examples.texts) > FEW_LABELS_HALVED:
         # The learning curve of the report: so many fits more, each of so many of the steps.
         seconds = float(np.mean([fit.seconds for fit in found.fits]))
-        run.pace.reserve(sum(CURVE_SHARES) * CURVE_FOLDS * seconds / places)
+        run.time_budget.reserve(sum(CURVE_SHARES) * CURVE_FOLDS * seconds / places)

@@ -16,15 +16,22 @@ from tlnlp.model.ngram import NgramView
 from tlnlp.model.tokenize import TokenIds
 from tlnlp.runs.progress import say
 from tlnlp.train.candidates import Candidate
-from tlnlp.train.co_training_round import Guesses, guesses_of, last_ngram, pupil_of, read_states, told_of
+from tlnlp.train.co_training_round import (
+    RoundPredictions,
+    embed_once,
+    final_ngram_view,
+    fit_student,
+    predict_round,
+    round_summary,
+)
 from tlnlp.train.context import Run
 from tlnlp.train.cross_validation import CrossValidation
 from tlnlp.train.fit.encoder_fit import FitResult
-from tlnlp.train.frozen_encoder import Frozen
+from tlnlp.train.frozen_encoder import PretrainedEmbeddings
 from tlnlp.train.held_out_calibration import States, measure
 from tlnlp.train.learned import Learned
-from tlnlp.train.pseudo_label_calibration import Trust
-from tlnlp.train.pseudo_labels import Documents, Told, cut_documents
+from tlnlp.train.pseudo_label_calibration import PseudoLabelCalibration
+from tlnlp.train.pseudo_labels import Documents, PseudoLabels, tokenize_documents
 from tlnlp.train.time_budget import Plan, beside_reading_s
 
 # Fewer documents than this are not learned from.
@@ -45,7 +52,7 @@ SAMPLED = 500
 
 
 @dataclass(frozen=True)
-class Taught:
+class CoTrainedViews:
     """The last encoder's tensors, the n-gram view that learned from its guesses, weights of the two."""
 
     weights: dict[str, Any]
@@ -54,9 +61,9 @@ class Taught:
     steps: int
 
 
-def teach(run: Run, candidate: Candidate, frozen: Frozen, pool: Pool) -> Learned | None:
+def teach(run: Run, candidate: Candidate, frozen: PretrainedEmbeddings, pool: Pool) -> Learned | None:
     """What the rounds come to that begin with a candidate; None where documents are not to be learned from."""
-    rounds = Rounds(run, candidate.found, candidate.fit, pool)
+    rounds = CoTraining(run, candidate.found, candidate.fit, pool)
     taught = rounds.teach()
     if taught is None:
         return None
@@ -70,7 +77,7 @@ def teach(run: Run, candidate: Candidate, frozen: Frozen, pool: Pool) -> Learned
 
 
 @dataclass
-class Rounds:
+class CoTraining:
     """``found``: the cross-validation that documents are held against, None where there are too few labels for one;
     ``alone``: the fit on all labels, the first teacher; ``told``: what the report keeps of each stage."""
 
@@ -80,7 +87,7 @@ class Rounds:
     pool: Pool
     told: list[dict[str, Any]] = field(default_factory=list)
 
-    def teach(self) -> Taught | None:
+    def teach(self) -> CoTrainedViews | None:
         """None where the labels alone are to be learned from: no time, too few documents, or nothing gained by them.
 
         Raises:
@@ -93,24 +100,24 @@ class Rounds:
         run, weights, steps = self.run, self.alone.weights, self.alone.steps
         documents = self._documents(0, plan.documents)
         with run.ledger.stage("held_out"):
-            trust = self._trust(documents)
-        if trust is None:
+            calibration = self._calibrate(documents)
+        if calibration is None:
             return None
-        told: Told | None = None
+        told: PseudoLabels | None = None
         for number in range(1, plan.rounds + 1):
             with run.ledger.stage(f"round_{number}"):
-                guesses = guesses_of(run, number, weights, documents, told, trust)
-                self._tell(number, guesses)
-                if number == 1 and not self._teaches(guesses):
+                guesses = predict_round(run, number, weights, documents, told, calibration)
+                self._report_round(number, guesses)
+                if number == 1 and not self._documents_help(guesses):
                     return None
-                trust = trust.after(guesses.near, guesses.ngram)
-                taught = self._pupil(number, weights, guesses, plan.rounds)
+                calibration = calibration.after(guesses.near, guesses.ngram)
+                taught = self._fit_student(number, weights, guesses, plan.rounds)
                 weights, steps, told = taught.weights, steps + taught.steps, guesses.told
                 documents = self._documents(number * plan.documents, plan.documents)
         with run.ledger.stage("last_guesses"):
-            guesses = guesses_of(run, plan.rounds + 1, weights, documents, told, trust)
-            self._tell(plan.rounds + 1, guesses)
-            return self._taught(weights, guesses, steps)
+            guesses = predict_round(run, plan.rounds + 1, weights, documents, told, calibration)
+            self._report_round(plan.rounds + 1, guesses)
+            return self._finish(weights, guesses, steps)
 
     def _plan(self) -> Plan:
         settings, texts = self.run.settings.teaching, self.pool.texts
@@ -122,11 +129,11 @@ class Rounds:
         limits = settings.max_rounds, settings.max_documents
 
         def planned() -> dict[str, Any]:
-            pace = self.run.pace
-            plan = pace.plan(len(texts), read_tokens, crop_tokens, *limits)
-            return vars(plan) | {"tokens_per_s": round(pace.learning, 1)}
+            time_budget = self.run.time_budget
+            plan = time_budget.plan(len(texts), read_tokens, crop_tokens, *limits)
+            return vars(plan) | {"tokens_per_s": round(time_budget.learning, 1)}
 
-        note = self.run.ledger.results["plan"] = self.run.kept.note("plan", planned)
+        note = self.run.ledger.results["plan"] = self.run.artifacts.note("plan", planned)
         plan = Plan(int(note["rounds"]), int(note["documents"]))
         if plan.documents:
             say(f"teaching: {plan.rounds} round(s), {plan.documents} of {len(texts)} documents a round")
@@ -134,21 +141,23 @@ class Rounds:
             say("time_budget_s leaves no time to learn from unlabelled documents; the labels alone are learned from")
         return plan
 
-    def _pupil(self, number: int, teacher: dict[str, Any], guesses: Guesses, rounds: int) -> FitResult:
+    def _fit_student(self, number: int, teacher: dict[str, Any], guesses: RoundPredictions, rounds: int) -> FitResult:
         settings = self.run.settings.teaching
         crop_tokens = self._mean_tokens(settings.crop_tokens)
         # What stands between this encoder and the next, or the end: reading as many documents again, and n-grams.
         documents = len(guesses.documents)
-        again_s = float(guesses.documents.cut.lengths.sum()) / self.run.pace.reading
+        again_s = float(guesses.documents.cut.lengths.sum()) / self.run.time_budget.reading
         again_s += beside_reading_s((number + 1) * documents)
-        crops = self.run.pace.crops(rounds - number + 1, again_s, crop_tokens, documents)
-        self.run.budget.refuse(crops * crop_tokens / self.run.pace.learning, f"before the encoder of round {number}")
-        result = pupil_of(self.run, number, teacher, guesses, crops)
+        crops = self.run.time_budget.crops(rounds - number + 1, again_s, crop_tokens, documents)
+        self.run.budget.refuse(
+            crops * crop_tokens / self.run.time_budget.learning, f"before the encoder of round {number}"
+        )
+        result = fit_student(self.run, number, teacher, guesses, crops)
         self.run.ledger.results[f"pupil_{number}"] = result.to_json()
-        self.run.pace.has_learned(result.rate * settings.batch_size * crop_tokens)
+        self.run.time_budget.record_throughput(result.rate * settings.batch_size * crop_tokens)
         return result
 
-    def _trust(self, documents: Documents) -> Trust | None:
+    def _calibrate(self, documents: Documents) -> PseudoLabelCalibration | None:
         """How far to believe what documents say; None where they clearly tell held-out labels worse than labels alone.
 
         Where the encoder moved, every fit of the cross-validation reads the documents, so only some are read; where it
@@ -156,27 +165,27 @@ class Rounds:
         """
         run, found = self.run, self.found
         if found is None:
-            return Trust(UNMEASURED_ERROR, 1.0)
+            return PseudoLabelCalibration(UNMEASURED_ERROR, 1.0)
         if found.tuned:
-            share_s = HELD_OUT_SHARE * run.pace.left_s / len(found.fits)
-            count = int(share_s * run.pace.reading / max(1.0, float(documents.cut.lengths.mean())))
+            share_s = HELD_OUT_SHARE * run.time_budget.left_s / len(found.fits)
+            count = int(share_s * run.time_budget.reading / max(1.0, float(documents.cut.lengths.mean())))
         else:
             count = MEASURED_DOCUMENTS
-        note = run.kept.note("held-out", lambda: {"documents": min(max(count, LEAST_DOCUMENTS), len(documents))})
+        note = run.artifacts.note("held-out", lambda: {"documents": min(max(count, LEAST_DOCUMENTS), len(documents))})
         some = documents.first(int(note["documents"]))
         said = measure(run, found, some, self._states_of_folds(found, documents, len(some)))
         hits, hits_before = self._held_hits(found, said.near), self._held_hits(found, found.encoder)
         right, before = float(hits.mean()), float(hits_before.mean())
         say(f"held-out labels right: {before:.1%} by labels alone, {right:.1%} among {len(some)} documents")
-        trust = said.trust.among(len(documents) / len(some))
-        expected, share = 1 - trust.error, trust.share
+        calibration = said.calibration.among(len(documents) / len(some))
+        expected, share = 1 - calibration.error, calibration.share
         figures = {"labels_alone": before, "among_documents": right, "expected": expected, "ngram_share": share}
         run.ledger.results["held_out"] = {name: round(figure, 4) for name, figure in figures.items()}
         if right + EVIDENCE * paired_standard_error(hits, hits_before) < before:
             say("among the unlabelled documents labels are clearly told worse: the labels alone are learned from")
             return None
         say(f"n-grams taught by documents count {share:.2f} times (1: as naive Bayes has it)")
-        return trust
+        return calibration
 
     def _states_of_folds(self, found: CrossValidation, documents: Documents, count: int) -> States:
         """How the first documents and the labelled texts are read in the space of a fold's fit."""
@@ -184,19 +193,22 @@ class Rounds:
         if found.tuned:
             texts = documents.first(count).cut + labels
             what = "held-out labels among documents"
-            return lambda fold: read_states(run, f"fold-{fold}", found.fits[fold].weights, texts, what)
-        states = read_states(run, "states-1", None, documents.cut + labels, "reading documents")
+            return lambda fold: embed_once(run, f"fold-{fold}", found.fits[fold].weights, texts, what)
+        states = embed_once(run, "states-1", None, documents.cut + labels, "reading documents")
         some = np.vstack([states[:count], states[len(documents) :]])
         return lambda fold: some
 
-    def _tell(self, number: int, guesses: Guesses) -> None:
+    def _report_round(self, number: int, guesses: RoundPredictions) -> None:
         what = "labels alone" if number == 1 else f"taught in round {number - 1}"
-        seconds = self.run.pace.spent_s - sum(told["seconds"] for told in self.told)
-        told = told_of(number, guesses, measured=self.found is not None) | {"what": what, "seconds": round(seconds, 1)}
+        seconds = self.run.time_budget.spent_s - sum(told["seconds"] for told in self.told)
+        told = round_summary(number, guesses, measured=self.found is not None) | {
+            "what": what,
+            "seconds": round(seconds, 1),
+        }
         self.told.append(told)
         self.run.ledger.results[f"guesses_{number}"] = told
 
-    def _teaches(self, guesses: Guesses) -> bool:
+    def _documents_help(self, guesses: RoundPredictions) -> bool:
         """Whether documents taught the n-gram view as much about the labels as other labels did."""
         if self.found is None:
             return True
@@ -208,7 +220,7 @@ class Rounds:
         say("the unlabelled documents teach nothing about these labels: the labels alone are learned from")
         return False
 
-    def _taught(self, weights: dict[str, Any], guesses: Guesses, steps: int) -> Taught | None:
+    def _finish(self, weights: dict[str, Any], guesses: RoundPredictions, steps: int) -> CoTrainedViews | None:
         """None where the last encoder forgot what held-out labels told the first."""
         both = combine(guesses.encoder_of_labels, guesses.ngram_of_labels, *guesses.weights)
         if self.found is not None:
@@ -217,7 +229,7 @@ class Rounds:
             if right + self._evidence(self.found) < before:
                 say("teaching made the model worse: the labels alone are learned from")
                 return None
-        return Taught(guesses.headed(weights), last_ngram(self.run, guesses), guesses.weights, steps)
+        return CoTrainedViews(guesses.headed(weights), final_ngram_view(self.run, guesses), guesses.weights, steps)
 
     def _held_hits(self, found: CrossValidation, probabilities: Floats) -> NDArray[np.bool_]:
         """Which of the held-out labels probabilities of all labels (labels, classes) get right."""
@@ -230,7 +242,7 @@ class Rounds:
     def _documents(self, start: int, count: int) -> Documents:
         """The next documents of the pool, from its beginning again once it is at its end."""
         texts = [self.pool.texts[i % len(self.pool.texts)] for i in range(start, start + count)]
-        return cut_documents(texts, self.run.examples, self.run.settings)
+        return tokenize_documents(texts, self.run.examples, self.run.settings)
 
     def _mean_tokens(self, limit: int) -> float:
         """Of the pool's documents, as long as they are up to a limit."""

@@ -26,20 +26,20 @@ from tlnlp.train.context import Run, pupil
 from tlnlp.train.dataset import Examples
 from tlnlp.train.fit.encoder_fit import EncoderFit, FitResult
 from tlnlp.train.fit.linear_head import LinearHead, linear_head, with_head
-from tlnlp.train.label_spreading import label_documents
-from tlnlp.train.pseudo_label_calibration import Trust, disagreement
-from tlnlp.train.pseudo_labels import Documents, Told, lesson_from_told, sureness
+from tlnlp.train.label_spreading import propagate_labels
+from tlnlp.train.pseudo_label_calibration import PseudoLabelCalibration, disagreement
+from tlnlp.train.pseudo_labels import Documents, PseudoLabels, confidence, ngram_fit_on
 
 # Documents are dealt to so many n-gram views, each of which guesses what the others learned from.
 PARTS = 4
-# Guesses less sure than this, on a scale from even odds to certainty, teach more faults than facts.
-SURE_ENOUGH = 0.3
+# Predictions less sure than this, on a scale from even odds to certainty, teach more faults than facts.
+CONFIDENT = 0.3
 # Documents that the head is fitted on, at most; more would not move it.
 OF_HEAD = 5000
 
 
 @dataclass(frozen=True)
-class Guesses:
+class RoundPredictions:
     """What is said of documents: by labels ``near`` them, by ``ngram`` and by ``both``, each (documents, classes).
 
     ``told``: of these documents and of all that were read before them, what was said last; n-gram views learn from it.
@@ -48,7 +48,7 @@ class Guesses:
     """
 
     documents: Documents
-    told: Told
+    told: PseudoLabels
     ngram: Floats
     both: Floats
     head: LinearHead
@@ -65,32 +65,34 @@ class Guesses:
         return with_head(weights, self.head)
 
 
-def guesses_of(
+def predict_round(
     run: Run,
     round_number: int,
     weights: dict[str, Any],
     documents: Documents,
-    earlier: Told | None,
-    trust: Trust,
-) -> Guesses:
+    earlier: PseudoLabels | None,
+    calibration: PseudoLabelCalibration,
+) -> RoundPredictions:
     """What labels say of the documents near them, in the space of an encoder given by its tensors, and what n-gram
     views learn from that and from what ``earlier`` rounds were told. Raises EngineError."""
     what, examples, count = f"round {round_number}", run.examples, len(documents)
     texts = documents.cut + examples.cut
-    states = read_states(run, f"states-{round_number}", weights, texts, f"{what}: reading")
+    states = embed_once(run, f"states-{round_number}", weights, texts, f"{what}: reading")
     known = examples.known(count)
-    near = trust.near(label_documents(states, LinearHead.of(weights), known)[:count])
-    before = (earlier or Told([], near[:0])).besides(documents.texts)
-    ngram, ngram_of_labels = _ngrams(run, Told(documents.texts, near), before, f"{what}: n-grams")
-    pair = trust.weights(near, ngram)
+    near = calibration.near(propagate_labels(states, LinearHead.of(weights), known)[:count])
+    before = (earlier or PseudoLabels([], near[:0])).besides(documents.texts)
+    ngram, ngram_of_labels = _ngrams(run, PseudoLabels(documents.texts, near), before, f"{what}: n-grams")
+    pair = calibration.weights(near, ngram)
     head = _head(states, np.vstack([near, known[count:]]), run.settings.seed)
     of_labels = head.predict(states[count:])
     both = combine(near, ngram, *pair)
-    told = Told(documents.texts, near) + before
-    return Guesses(documents, told, ngram, both, head, of_labels, ngram_of_labels, pair)
+    told = PseudoLabels(documents.texts, near) + before
+    return RoundPredictions(documents, told, ngram, both, head, of_labels, ngram_of_labels, pair)
 
 
-def pupil_of(run: Run, round_number: int, teacher: dict[str, Any], guesses: Guesses, crops: int) -> FitResult:
+def fit_student(
+    run: Run, round_number: int, teacher: dict[str, Any], guesses: RoundPredictions, crops: int
+) -> FitResult:
     """The encoder of these tensors, which learns on from guesses and labels, in so many windows. Raises EngineError."""
     settings, examples = run.settings, run.examples
     key = pupil(round_number)
@@ -98,8 +100,8 @@ def pupil_of(run: Run, round_number: int, teacher: dict[str, Any], guesses: Gues
     own = settings.teaching
     changes = {"batch_size": own.batch_size, "learning_rate": own.learning_rate, "frozen_layers": own.frozen_layers}
     recipe = settings.training.model_copy(update=changes | {"dropout": 0.0})
-    steps = run.kept.note(f"{key}-steps", lambda: {"steps": max(1, crops // recipe.batch_size)})["steps"]
-    tokens, targets, weights = learned_from(guesses, examples)
+    steps = run.artifacts.note(f"{key}-steps", lambda: {"steps": max(1, crops // recipe.batch_size)})["steps"]
+    tokens, targets, weights = student_examples(guesses, examples)
     fit = EncoderFit(
         encoder=examples.reader.encoder,
         edges=examples.reader.cut.edges,
@@ -118,26 +120,26 @@ def pupil_of(run: Run, round_number: int, teacher: dict[str, Any], guesses: Gues
     return run.fit(key, fit, f"round {round_number}: encoder")
 
 
-def last_ngram(run: Run, guesses: Guesses) -> NgramView:
+def final_ngram_view(run: Run, guesses: RoundPredictions) -> NgramView:
     """The n-gram view of the bundle, which learns from all that was told of documents."""
-    return lesson_from_told(guesses.told, [], run.examples, run.settings).learn()
+    return ngram_fit_on(guesses.told, [], run.examples, run.settings).learn()
 
 
-def _ngrams(run: Run, told: Told, before: Told, what: str) -> tuple[Floats, Floats]:
+def _ngrams(run: Run, told: PseudoLabels, before: PseudoLabels, what: str) -> tuple[Floats, Floats]:
     """What n-gram views that learned from other documents say of each, and what they say of labels."""
     parts, labels = np.arange(len(told.texts)) % PARTS, len(run.examples.texts)
-    lessons = [
-        lesson_from_told(told.take(parts != part) + before, told.take(parts == part).texts, run.examples, run.settings)
+    ngram_fits = [
+        ngram_fit_on(told.take(parts != part) + before, told.take(parts == part).texts, run.examples, run.settings)
         for part in range(PARTS)
     ]
-    guessed = run.executor.predict_each(lessons, what)
+    guessed = run.executor.predict_each(ngram_fits, what)
     ngram = np.zeros_like(told.near)
     for part in range(PARTS):
         ngram[parts == part] = guessed[part][labels:]
     return ngram, np.mean([found[:labels] for found in guessed], axis=0)
 
 
-def read_states(run: Run, key: str, weights: dict[str, Any] | None, tokens: TokenIds, what: str) -> Floats:
+def embed_once(run: Run, key: str, weights: dict[str, Any] | None, tokens: TokenIds, what: str) -> Floats:
     """Pooled states (texts, hidden) by an encoder of these tensors, or as pretrained; read once under a key.
 
     Raises EngineError.
@@ -145,10 +147,10 @@ def read_states(run: Run, key: str, weights: dict[str, Any] | None, tokens: Toke
 
     def read() -> Floats:
         states, rate = run.executor.embed(tokens, weights, run.examples.embedding(run.settings), what)
-        run.pace.has_read_at(rate)
+        run.time_budget.record_reading_throughput(rate)
         return states
 
-    return run.kept.array(key, read)
+    return run.artifacts.array(key, read)
 
 
 def _head(states: Floats, said: Floats, seed: int) -> LinearHead:
@@ -166,12 +168,14 @@ def _head(states: Floats, said: Floats, seed: int) -> LinearHead:
     return LinearHead(head.weight * np.float32(power), head.bias * np.float32(power))
 
 
-def learned_from(guesses: Guesses, examples: Examples) -> tuple[TokenIds, NDArray[np.float32], NDArray[np.float32]]:
+def student_examples(
+    guesses: RoundPredictions, examples: Examples
+) -> tuple[TokenIds, NDArray[np.float32], NDArray[np.float32]]:
     """Texts, what they are (texts, classes), and how much each counts (texts,): documents of which the views are sure
     enough, and the labels, once each."""
-    sure = sureness(guesses.both)
+    sure = confidence(guesses.both)
     # Where the views are sure of few documents, the surer half of them must do.
-    chosen = np.flatnonzero(sure >= min(SURE_ENOUGH, float(np.median(sure))))
+    chosen = np.flatnonzero(sure >= min(CONFIDENT, float(np.median(sure))))
     return (
         guesses.documents.whole.take(chosen) + examples.whole,
         np.vstack([guesses.both[chosen], examples.one_hot]).astype(np.float32),
@@ -179,13 +183,13 @@ def learned_from(guesses: Guesses, examples: Examples) -> tuple[TokenIds, NDArra
     )
 
 
-def told_of(round_number: int, guesses: Guesses, *, measured: bool = True) -> dict[str, Any]:
+def round_summary(round_number: int, guesses: RoundPredictions, *, measured: bool = True) -> dict[str, Any]:
     """What the report keeps of a round's guesses; said aloud too.
 
     ``measured``: labels say how many documents to expect right; else no such figure is given.
     """
     agree = 1.0 - disagreement(guesses.near, guesses.ngram)
-    sure = float((sureness(guesses.both) >= SURE_ENOUGH).mean())
+    sure = float((confidence(guesses.both) >= CONFIDENT).mean())
     expected, count = 1.0 - expected_error(guesses.both), len(guesses.documents)
     told = f"round {round_number}: the views agree on {agree:.1%} of {count} documents"
     say(f"{told}; {expected:.1%} expected right" if measured else told)

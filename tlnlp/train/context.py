@@ -8,11 +8,11 @@ from tlnlp.config import FinetuneSettings
 from tlnlp.runs.cost import Budget
 from tlnlp.runs.ledger import Ledger
 from tlnlp.storage import Storage
-from tlnlp.train.artifacts import Kept
+from tlnlp.train.artifacts import Artifacts
 from tlnlp.train.dataset import Examples
 from tlnlp.train.executor import Executor
 from tlnlp.train.fit.encoder_fit import EncoderFit, FitResult
-from tlnlp.train.time_budget import Pace
+from tlnlp.train.time_budget import TimeBudget
 
 # The keys of the fits on the whole cluster: on all labels, and of the encoder of each round.
 FIT = "fit"
@@ -33,24 +33,24 @@ class Run:
     name: str
     ledger: Ledger
     budget: Budget
-    pace: Pace
+    time_budget: TimeBudget
     executor: Executor
 
     @property
-    def kept(self) -> Kept:
-        return Kept(self.storage, self.name)
+    def artifacts(self) -> Artifacts:
+        return Artifacts(self.storage, self.name)
 
     def fit(self, key: str, fit: EncoderFit, what: str) -> FitResult:
         """A fit with nothing beside it, under a key of its own; done by an earlier start of the run, it is taken up.
 
         Raises EngineError.
         """
-        (result,) = self.kept.fits(key, lambda: [self.executor.fit_alone(fit, self.storage, self._job(key), what)])
+        (result,) = self.artifacts.fits(key, lambda: [self.executor.fit_alone(fit, self.storage, self._job(key), what)])
         return result
 
     def forget(self) -> None:
         """Of a registered run nothing need be resumed; left in place, its like would return it untrained."""
-        self.kept.forget()
+        self.artifacts.forget()
         rounds = range(1, self.settings.teaching.max_rounds + 1)
         for key in (FIT, *(pupil(number) for number in rounds)):
             self.storage.delete_folder(self._job(key))

@@ -18,7 +18,7 @@ from tlnlp.train.fit.encoder_fit import EncoderFit, FitResult
 from tlnlp.train.fit.linear_head import LinearHead, linear_head
 from tlnlp.train.fit.ngram_fit import NgramFit
 from tlnlp.train.folds import FOLDS, ONE_FOLD_FROM, measured_folds, stratified_folds
-from tlnlp.train.frozen_encoder import Frozen, ProbeRecipe, cross_validate_probe
+from tlnlp.train.frozen_encoder import PretrainedEmbeddings, ProbeRecipe, cross_validate_probe
 
 # Fewer held-out labels than this measure nothing.
 MIN_HELD_OUT = 8
@@ -62,7 +62,9 @@ class CrossValidation:
         return np.asarray(self.encoder[self.held].argmax(axis=1) == targets[self.held])
 
 
-def cross_validate_frozen(examples: Examples, seed: int, frozen: Frozen, parts: int = FOLDS) -> CrossValidation | None:
+def cross_validate_pretrained(
+    examples: Examples, seed: int, frozen: PretrainedEmbeddings, parts: int = FOLDS
+) -> CrossValidation | None:
     """Fit linear heads to the frozen states and n-grams to the texts, a part left out in turn; nothing is moved.
 
     None where too few labels could be held out, or where not all labels were read.
@@ -110,13 +112,13 @@ def cross_validate(
     held = np.flatnonzero(np.isin(folds, list(measured)))
     if len(held) < MIN_HELD_OUT:
         fits = list(beside)
-        return None, run.kept.fits("small-fits", lambda: executor.fit_each(fits, "training")) if fits else []
+        return None, run.artifacts.fits("small-fits", lambda: executor.fit_each(fits, "training")) if fits else []
     splits = [(np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)) for fold in measured]
     fits = [
         examples.fit(settings, train, held_out, settings.seed * 1000 + 1 + fold)
         for fold, (train, held_out) in enumerate(splits)
     ] + list(beside)
-    results = run.kept.fits("cross-validation", lambda: executor.fit_each(fits, "cross-validation"))
+    results = run.artifacts.fits("cross-validation", lambda: executor.fit_each(fits, "cross-validation"))
     ngram_fits = [ngram_fit_of(examples, train, settings.seed, held_out) for train, held_out in splits]
     predicted = executor.predict_each(ngram_fits, "cross-validation of n-grams")
     encoder, ngram = np.zeros((2, len(folds), len(examples.classes)))
@@ -127,7 +129,9 @@ def cross_validate(
     return CrossValidation(folds, measured, held, of_folds, heads, encoder, ngram), others
 
 
-def learning_curve(run: Run, found: CrossValidation, frozen: Frozen) -> tuple[list[tuple[int, NDArray[np.int64]]], str]:
+def learning_curve(
+    run: Run, found: CrossValidation, frozen: PretrainedEmbeddings
+) -> tuple[list[tuple[int, NDArray[np.int64]]], str]:
     """Labels learned from, and hits among held-out labels, (texts,): of fits on a quarter and a half of the labels
     outside a fold, and of the cross-validation itself; and of which model: ``model`` or ``as_pretrained``.
 
@@ -142,7 +146,7 @@ def learning_curve(run: Run, found: CrossValidation, frozen: Frozen) -> tuple[li
     if count < LEAST_OF_A_CURVE:
         return [], of
     if found.tuned and count <= FEW_LABELS_HALVED:
-        still, of = cross_validate_frozen(examples, run.settings.seed, frozen), "as_pretrained"
+        still, of = cross_validate_pretrained(examples, run.settings.seed, frozen), "as_pretrained"
         if still is None:
             return [], of
         found = still
@@ -151,7 +155,9 @@ def learning_curve(run: Run, found: CrossValidation, frozen: Frozen) -> tuple[li
     return [*curve, (int(np.mean([(found.folds != fold).sum() for fold in found.measured])), whole)], of
 
 
-def _frozen_curve(examples: Examples, found: CrossValidation, frozen: Frozen) -> list[tuple[int, NDArray[np.int64]]]:
+def _frozen_curve(
+    examples: Examples, found: CrossValidation, frozen: PretrainedEmbeddings
+) -> list[tuple[int, NDArray[np.int64]]]:
     curve, place = [], np.argsort(frozen.chosen)
     states = frozen.labels[place]
     for share in CURVE_SHARES:
@@ -174,7 +180,7 @@ def _tuned_curve(run: Run, found: CrossValidation) -> list[tuple[int, NDArray[np
         for fold in list(found.measured)[:CURVE_FOLDS]
     ]
     fits = [_smaller(run, found, *part) for part in parts]
-    results = run.kept.fits("learning-curve", lambda: run.executor.fit_each(fits, "learning curve"))
+    results = run.artifacts.fits("learning-curve", lambda: run.executor.fit_each(fits, "learning curve"))
     curve = []
     for (_, fold, train), result in zip(parts, results, strict=True):
         targets = examples.targets[found.folds == fold]

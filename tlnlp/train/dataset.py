@@ -32,7 +32,7 @@ LEAST_WINDOW = 28
 FEW_LABELS = 1000
 # What a class is called says what its texts are about, to an encoder that was pretrained on pairs of texts: of few
 # labels, these count as many more. More ways of saying it outweigh labels (tests/bench/RESULTS.md).
-SAID_OF_A_CLASS = ("{}", "It is about {}.", "The text is {}.")
+CLASS_NAME_TEMPLATES = ("{}", "It is about {}.", "The text is {}.")
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def said_of(classes: Sequence[str], descriptions: Mapping[str, str]) -> list[str
     words = [re.sub(r"[\W_]+", " ", descriptions.get(name, name)).strip() for name in classes]
     if not all(re.search(r"[^\W\d]", word) for word in words):
         return []
-    return [saying.format(word) for saying in SAID_OF_A_CLASS for word in words]
+    return [saying.format(word) for saying in CLASS_NAME_TEMPLATES for word in words]
 
 
 @dataclass(frozen=True)

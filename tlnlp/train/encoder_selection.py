@@ -19,8 +19,8 @@ from tlnlp.evaluate.findings import paired_interval, wilson
 from tlnlp.model.encoder_catalogue import KnownEncoder, at_hand, known
 from tlnlp.runs.progress import say
 from tlnlp.train.context import Run
-from tlnlp.train.cross_validation import cross_validate_frozen
-from tlnlp.train.frozen_encoder import read_frozen, right_by_names
+from tlnlp.train.cross_validation import cross_validate_pretrained
+from tlnlp.train.frozen_encoder import accuracy_by_names, embed_labels
 
 AUTO = "auto"
 # The most accurate encoder that this project has measured, for the line that a user without it is told.
@@ -34,7 +34,7 @@ LOOKED_AT = 1000
 
 
 @dataclass(frozen=True)
-class Tried:
+class EncoderTrial:
     """One encoder on the labels: ``accuracy`` of the cross-validated head on its frozen states, with its 95 % interval;
     ``by_names``: how often a label is nearest to the name of its class; None where they could not be measured."""
 
@@ -82,7 +82,7 @@ def other_script(texts: Sequence[str]) -> float:
     return sum("LATIN" not in unicodedata.name(letter, "") for letter in letters) / max(1, len(letters))
 
 
-def choose(runs: Mapping[str, Run]) -> tuple[Run, list[Tried]]:
+def choose(runs: Mapping[str, Run]) -> tuple[Run, list[EncoderTrial]]:
     """Try the encoders of the runs, the largest first, and return the run of the one that teaches.
 
     A smaller one is taken where it is right about more of the labels by more than chance explains, or where they are
@@ -93,7 +93,7 @@ def choose(runs: Mapping[str, Run]) -> tuple[Run, list[Tried]]:
     """
     if len(runs) == 1:
         return next(iter(runs.values())), []
-    tried, hits = list[Tried](), dict[str, NDArray[np.bool_] | None]()
+    tried, hits = list[EncoderTrial](), dict[str, NDArray[np.bool_] | None]()
     for name, run in runs.items():
         one, hits[name] = _try(name, run)
         tried.append(one)
@@ -123,21 +123,21 @@ def _better(chosen: str, other: str, hits: Mapping[str, NDArray[np.bool_] | None
     return chosen, f"it is the larger, and the labels do not show that {other} is as good ({lead:+.1%}, {between})"
 
 
-def _try(name: str, run: Run) -> tuple[Tried, NDArray[np.bool_] | None]:
+def _try(name: str, run: Run) -> tuple[EncoderTrial, NDArray[np.bool_] | None]:
     examples = run.examples
-    frozen = read_frozen(run)
-    found = cross_validate_frozen(examples, run.settings.seed, frozen)
-    names = right_by_names(frozen, examples) if len(frozen.names) and len(frozen.labels) else None
+    frozen = embed_labels(run)
+    found = cross_validate_pretrained(examples, run.settings.seed, frozen)
+    names = accuracy_by_names(frozen, examples) if len(frozen.names) and len(frozen.labels) else None
     entry = known().get(name)
     parameters = entry.parameters if entry is not None else None
     if found is None:
-        return Tried(name, parameters, None, None, names, frozen.tokens_per_s, 0), None
+        return EncoderTrial(name, parameters, None, None, names, frozen.tokens_per_s, 0), None
     hits = found.hits(examples.targets)
     interval = wilson(int(hits.sum()), len(hits))
-    return Tried(name, parameters, float(hits.mean()), interval, names, frozen.tokens_per_s, len(hits)), hits
+    return EncoderTrial(name, parameters, float(hits.mean()), interval, names, frozen.tokens_per_s, len(hits)), hits
 
 
-def _told(one: Tried) -> str:
+def _told(one: EncoderTrial) -> str:
     if one.accuracy is None or one.interval is None:
         return "not measured, too few labels could be held out"
     names = f"; {one.by_names:.1%} by class names alone" if one.by_names is not None else ""

@@ -39,8 +39,8 @@ from tlnlp.train.inputs import is_validated, read_documents, read_labelled
 from tlnlp.train.learned import Learned
 from tlnlp.train.recipe import learn
 from tlnlp.train.report_data import held_out_figures, make_report
-from tlnlp.train.time_budget import Pace
-from tlnlp.train.zero_shot import learn_unvalidated
+from tlnlp.train.time_budget import TimeBudget
+from tlnlp.train.zero_shot import learn_without_labels
 
 
 @dataclass(frozen=True)
@@ -96,11 +96,13 @@ def finetune(settings: FinetuneSettings, executor: Executor | None = None) -> Fi
         with ledger.stage("labels"):
             labelled = read_labelled(settings, ledger)
         pool = read_documents(settings, labelled, ledger)
-        pace = Pace(settings.time_budget_s, started, jobless_tokens=settings.ray.jobless_tokens)
+        time_budget = TimeBudget(settings.time_budget_s, started, jobless_tokens=settings.ray.jobless_tokens)
         with tempfile.TemporaryDirectory(prefix="tlnlp-bundle-") as scratch:
             with nullcontext(executor) if executor is not None else ray_executor(settings.ray) as machines:
                 runs = {
-                    name: _run_of(name, settings, labelled, pool, Path(scratch), (ledger, budget, pace, machines))
+                    name: _run_of(
+                        name, settings, labelled, pool, Path(scratch), (ledger, budget, time_budget, machines)
+                    )
                     for name in candidates(settings, labelled.texts)
                 }
                 if pool is not None:
@@ -108,7 +110,7 @@ def finetune(settings: FinetuneSettings, executor: Executor | None = None) -> Fi
                 with ledger.stage("encoder"):
                     run, tried = choose(runs)
                 validated = is_validated(settings, labelled)
-                run, learned = learn(run, pool) if validated else (run, learn_unvalidated(run, pool))
+                run, learned = learn(run, pool) if validated else (run, learn_without_labels(run, pool))
                 with ledger.stage("report"):
                     figures = held_out_figures(run.examples, learned)
                     report = make_report(run, labelled, learned, pool)
@@ -137,7 +139,7 @@ def _run_of(
     labelled: LabelledSet,
     pool: Pool | None,
     scratch: Path,
-    beside: tuple[Ledger, Budget, Pace, Executor],
+    beside: tuple[Ledger, Budget, TimeBudget, Executor],
 ) -> Run:
     """The run with this encoder; its tokenizer lies in a folder of the encoder's name, where the bundle is made."""
     named = settings.model_copy(update={"encoder": encoder})

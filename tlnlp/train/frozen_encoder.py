@@ -14,14 +14,14 @@ from tlnlp.model.tokenize import TokenIds
 from tlnlp.train.context import Run
 from tlnlp.train.dataset import Examples
 from tlnlp.train.fit.linear_head import HEAD_C, LinearHead, linear_head, unit_length
-from tlnlp.train.pseudo_labels import cut_documents
+from tlnlp.train.pseudo_labels import tokenize_documents
 
 # Of more labels, so many are enough.
 FROZEN_LABELS = 1000
 
 
 @dataclass(frozen=True)
-class Frozen:
+class PretrainedEmbeddings:
     """States of the pretrained encoder: ``labels`` (chosen, hidden), of the labelled texts at the positions
     ``chosen``; ``names`` (named, hidden), of ``Examples.named``. ``tokens_per_s``: how fast they were read, by the
     start of the run that read them."""
@@ -64,16 +64,16 @@ class Probe:
     heads: dict[int, LinearHead]
 
 
-def read_frozen(run: Run) -> Frozen:
+def embed_labels(run: Run) -> PretrainedEmbeddings:
     """Read labelled texts and class names with the encoder as it was pretrained. Raises EngineError."""
     examples = run.examples
     chosen = np.random.default_rng((run.settings.seed, 5)).permutation(len(examples.texts))[:FROZEN_LABELS]
     texts = examples.cut.take(chosen) + examples.named
-    states, rate = read_as_pretrained(run, texts, "frozen", "frozen encoder")
-    return Frozen(chosen, states[: len(chosen)], states[len(chosen) :], rate)
+    states, rate = embed_as_pretrained(run, texts, "frozen", "frozen encoder")
+    return PretrainedEmbeddings(chosen, states[: len(chosen)], states[len(chosen) :], rate)
 
 
-def read_as_pretrained(run: Run, tokens: TokenIds, key: str, what: str) -> tuple[Floats, float]:
+def embed_as_pretrained(run: Run, tokens: TokenIds, key: str, what: str) -> tuple[Floats, float]:
     """Pooled states (texts, hidden) by the encoder as it was pretrained, and how many tokens a second were read; read
     once under a key. Raises EngineError."""
     rate = 0.0
@@ -83,22 +83,22 @@ def read_as_pretrained(run: Run, tokens: TokenIds, key: str, what: str) -> tuple
         states, rate = run.executor.embed(tokens, None, run.examples.embedding(run.settings), what)
         return states
 
-    states = run.kept.array(key, read)
-    return states, float(run.kept.note(f"{key}-rate", lambda: {"tokens_per_s": rate})["tokens_per_s"])
+    states = run.artifacts.array(key, read)
+    return states, float(run.artifacts.note(f"{key}-rate", lambda: {"tokens_per_s": rate})["tokens_per_s"])
 
 
-def look_at(run: Run, key: str, texts: Sequence[str]) -> Floats:
+def embed_documents(run: Run, key: str, texts: Sequence[str]) -> Floats:
     """States (texts, hidden) of a few documents by the encoder as it was pretrained, read once under a key.
 
     The labels were too few, and read by processes that had just started, to say how fast the machine is: these say it.
     """
-    cut = cut_documents(texts, run.examples, run.settings).cut
-    states, rate = read_as_pretrained(run, cut, key, "documents looked at")
-    run.pace.has_read_at(rate)
+    cut = tokenize_documents(texts, run.examples, run.settings).cut
+    states, rate = embed_as_pretrained(run, cut, key, "documents looked at")
+    run.time_budget.record_reading_throughput(rate)
     return states
 
 
-def right_by_names(frozen: Frozen, examples: Examples) -> float:
+def accuracy_by_names(frozen: PretrainedEmbeddings, examples: Examples) -> float:
     """How often labelled texts are nearest to the name of their class, on average over the classes."""
     classes = len(examples.classes)
     nearness = frozen.directions @ frozen.named(classes).T
@@ -108,13 +108,13 @@ def right_by_names(frozen: Frozen, examples: Examples) -> float:
     return float(np.mean([(said[targets == k] == k).mean() for k in np.unique(targets)]))
 
 
-def contradicted(right: float, examples: Examples) -> bool:
+def names_contradicted(right: float, examples: Examples) -> bool:
     """Whether names are right less often than chance would be, by more than labels as few leave open."""
     return right + most_standard_error(len(examples.texts)) < 1 / len(examples.classes)
 
 
 def fit_probe(
-    frozen: Frozen, examples: Examples, recipe: ProbeRecipe, train: NDArray[np.bool_] | None = None
+    frozen: PretrainedEmbeddings, examples: Examples, recipe: ProbeRecipe, train: NDArray[np.bool_] | None = None
 ) -> LinearHead | None:
     """Fit the head to all labels that were read, or to those where ``train`` (chosen,) is true."""
     classes = len(examples.classes)
@@ -124,7 +124,9 @@ def fit_probe(
     return linear_head(frozen.labels[chosen], targets, classes, c=recipe.c, directions=directions)
 
 
-def cross_validate_probe(frozen: Frozen, examples: Examples, folds: NDArray[np.int64], measured: range) -> Probe | None:
+def cross_validate_probe(
+    frozen: PretrainedEmbeddings, examples: Examples, folds: NDArray[np.int64], measured: range
+) -> Probe | None:
     """Choose the recipe of least log-loss over the folds (labels,); None where a fold leaves a single class.
 
     Few recipes are tried, so the choice flatters the figures little.
@@ -138,7 +140,7 @@ def cross_validate_probe(frozen: Frozen, examples: Examples, folds: NDArray[np.i
 
 
 def _over_folds(
-    frozen: Frozen, examples: Examples, recipe: ProbeRecipe, folds: NDArray[np.int64], measured: range
+    frozen: PretrainedEmbeddings, examples: Examples, recipe: ProbeRecipe, folds: NDArray[np.int64], measured: range
 ) -> Probe | None:
     if recipe.named and not len(frozen.names):
         return None

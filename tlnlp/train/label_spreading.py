@@ -50,7 +50,7 @@ def spread(nearness: Any, known: Floats) -> Floats:
     return np.asarray(said / said.sum(axis=1, keepdims=True))
 
 
-def label_documents(states: NDArray[Any], head: LinearHead, known: Floats) -> Floats:
+def propagate_labels(states: NDArray[Any], head: LinearHead, known: Floats) -> Floats:
     """Probabilities (texts, classes) by a linear head and by label spreading, half and half in log-probability.
 
     The head knows where classes lie, neighbours know where texts gather; the two err on different texts (AG News, 8

@@ -7,7 +7,7 @@ from typing import Any
 
 from tlnlp.model.ngram import NgramView
 from tlnlp.train.cross_validation import CrossValidation
-from tlnlp.train.frozen_encoder import Frozen
+from tlnlp.train.frozen_encoder import PretrainedEmbeddings
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Learned:
     combination: tuple[float, float]
     steps: int
     found: CrossValidation | None
-    frozen: Frozen
+    frozen: PretrainedEmbeddings
     rounds: tuple[dict[str, Any], ...] = ()
     documents: tuple[str, ...] = ()
     documents_read: int = 0

@@ -16,7 +16,7 @@ from tlnlp.model.combine import (
 )
 
 # What spreading says by itself of how often it is wrong counts as so many held-out labels do.
-OWN_WORD = 8
+PRIOR_LABELS = 8
 # The better the texts of a class are drawn together, the surer spreading is, and no longer with reason: a taught
 # encoder is taken to be wrong so many times as often as spreading was before the first round.
 TAUGHT_ERROR = 0.8
@@ -30,7 +30,7 @@ TAUGHT_SHARE = 0.6
 
 
 @dataclass(frozen=True)
-class Trust:
+class PseudoLabelCalibration:
     """``error``: the share of documents that spreading is expected to get wrong before the first round; ``share``: of
     n-grams beside it (``pool_taught``). ``first``: of the first round, once it was, the share of documents expected
     wrong, and that on which the views disagree."""
@@ -51,11 +51,11 @@ class Trust:
         less = min(1.0, disagreement(near, ngram) / max(disagreed, 1e-6))
         return pool_taught(near, ngram, TAUGHT_SHARE * self.share, BOTH_ERROR * less * error)
 
-    def among(self, times: float) -> Trust:
+    def among(self, times: float) -> PseudoLabelCalibration:
         """Where n-grams learn from so many times as many documents as when ``share`` was measured."""
         return replace(self, share=self.share * times**SHARE_POWER)
 
-    def after(self, near: Floats, ngram: Floats) -> Trust:
+    def after(self, near: Floats, ngram: Floats) -> PseudoLabelCalibration:
         """Of what is said after a round that began with these guesses."""
         return self if self.first else replace(self, first=(expected_error(near), disagreement(near, ngram)))
 
@@ -76,4 +76,4 @@ def disagreement(near: Floats, ngram: Floats) -> float:
 
 def drawn_error(wrong: NDArray[np.bool_], own: float) -> float:
     """The share of held-out labels (labels,) that are wrong, drawn towards what spreading says of ``own`` errors."""
-    return float((wrong.sum() + OWN_WORD * own) / (len(wrong) + OWN_WORD))
+    return float((wrong.sum() + PRIOR_LABELS * own) / (len(wrong) + PRIOR_LABELS))

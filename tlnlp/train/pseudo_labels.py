@@ -16,7 +16,7 @@ from tlnlp.train.dataset import Examples
 from tlnlp.train.fit.ngram_fit import NgramFit
 
 # Features scaled by log-count ratios are small, and guesses many: held tighter, the view learns too little of them.
-GUESSES_C = 100.0
+PSEUDO_LABELS_C = 100.0
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Documents:
         return Documents(self.texts[:count], self.whole[:count], self.cut[:count])
 
 
-def cut_documents(texts: Sequence[str], examples: Examples, settings: FinetuneSettings) -> Documents:
+def tokenize_documents(texts: Sequence[str], examples: Examples, settings: FinetuneSettings) -> Documents:
     """Tokenise documents: whole for learning, cut to ``teaching.read_tokens`` for reading."""
     reader = examples.reader
     prepared = reader.prepare(texts)
@@ -43,39 +43,39 @@ def cut_documents(texts: Sequence[str], examples: Examples, settings: FinetuneSe
 
 
 @dataclass(frozen=True)
-class Told:
+class PseudoLabels:
     """What labels near them say of documents: ``texts`` prepared, ``near`` (documents, classes)."""
 
     texts: list[str]
     near: Floats
 
-    def __add__(self, other: Told) -> Told:
-        return Told(self.texts + other.texts, np.vstack([self.near, other.near]))
+    def __add__(self, other: PseudoLabels) -> PseudoLabels:
+        return PseudoLabels(self.texts + other.texts, np.vstack([self.near, other.near]))
 
-    def take(self, chosen: NDArray[np.bool_]) -> Told:
-        return Told([self.texts[i] for i in np.flatnonzero(chosen)], self.near[chosen])
+    def take(self, chosen: NDArray[np.bool_]) -> PseudoLabels:
+        return PseudoLabels([self.texts[i] for i in np.flatnonzero(chosen)], self.near[chosen])
 
-    def besides(self, texts: Collection[str]) -> Told:
+    def besides(self, texts: Collection[str]) -> PseudoLabels:
         """What is told of other documents than these."""
         others = set(texts)
         return self.take(np.array([text not in others for text in self.texts], dtype=bool))
 
 
-def sureness(probabilities: Floats) -> NDArray[np.float64]:
+def confidence(probabilities: Floats) -> NDArray[np.float64]:
     """From 0 (even odds among the classes) to 1 (certainty), (texts,)."""
     even = 1.0 / probabilities.shape[1]
     return np.asarray((probabilities.max(axis=1) - even) / (1.0 - even))
 
 
-def lesson_from_told(told: Told, guessed: list[str], examples: Examples, settings: FinetuneSettings) -> NgramFit:
+def ngram_fit_on(told: PseudoLabels, guessed: list[str], examples: Examples, settings: FinetuneSettings) -> NgramFit:
     """To learn from what was told, and to guess the labels and more documents."""
     return NgramFit(
         told.texts,
         told.near.argmax(axis=1),
-        np.maximum(sureness(told.near), 1e-3),
+        np.maximum(confidence(told.near), 1e-3),
         [*examples.texts, *guessed],
         len(examples.classes),
         settings.seed,
-        GUESSES_C,
+        PSEUDO_LABELS_C,
         features_for(len(examples.classes)),
     )

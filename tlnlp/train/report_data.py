@@ -13,7 +13,7 @@ from tlnlp.evaluate.findings import findings
 from tlnlp.evaluate.metrics import Evaluation, evaluate
 from tlnlp.model.combine import Floats, combine, fit_weights
 from tlnlp.train.context import Run
-from tlnlp.train.cross_validation import cross_validate_frozen, learning_curve
+from tlnlp.train.cross_validation import cross_validate_pretrained, learning_curve
 from tlnlp.train.dataset import Examples
 from tlnlp.train.learned import Learned
 
@@ -78,5 +78,5 @@ def _as_pretrained(examples: Examples, learned: Learned, seed: int) -> Floats | 
     """Probabilities (labels, classes) of held-out labels by the encoder as it was pretrained, on the same folds."""
     assert learned.found is not None
     parts = len(set(learned.found.folds[learned.found.folds >= 0].tolist()))
-    beside = cross_validate_frozen(examples, seed, learned.frozen, parts)
+    beside = cross_validate_pretrained(examples, seed, learned.frozen, parts)
     return None if beside is None else beside.encoder

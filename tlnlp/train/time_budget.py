@@ -43,7 +43,7 @@ class Plan:
     documents: int
 
 
-class Pace:
+class TimeBudget:
     """The clock of a run with a time budget. Rates are of tokens, in all workers together.
 
     ``jobless_tokens``: a fit that reads no more of them needs no Ray Train job.
@@ -76,21 +76,21 @@ class Pace:
         """For what comes after learning."""
         self._reserved_s += seconds
 
-    def has_learned(self, tokens_per_s: float) -> None:
+    def record_throughput(self, tokens_per_s: float) -> None:
         """From documents. A job resumed at its end has measured nothing, 0."""
         if tokens_per_s > 0:
             self._learning = tokens_per_s
 
-    def has_learned_labels(self, tokens_per_s: float) -> None:
+    def record_label_throughput(self, tokens_per_s: float) -> None:
         """Which stands for learning from documents until that is measured."""
-        self.has_learned(tokens_per_s * DOCUMENTS_ARE_FASTER)
+        self.record_throughput(tokens_per_s * DOCUMENTS_ARE_FASTER)
 
-    def has_run_a_job(self, beside_s: float) -> None:
+    def record_job_overhead(self, beside_s: float) -> None:
         """``beside_s``: what it took beside its steps; below 0 where an earlier start had run most of them."""
         if beside_s > 0:
             self._job_s = beside_s
 
-    def has_read_at(self, tokens_per_s: float) -> None:
+    def record_reading_throughput(self, tokens_per_s: float) -> None:
         """A reading taken up from an earlier start has measured nothing, 0."""
         if tokens_per_s > 0:
             self._reading = tokens_per_s

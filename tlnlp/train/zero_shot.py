@@ -17,14 +17,14 @@ from tlnlp.train.candidates import Candidate, as_pretrained
 from tlnlp.train.co_training import LEAST_DOCUMENTS, UNMEASURED_ERROR, teach
 from tlnlp.train.context import Run
 from tlnlp.train.fit.linear_head import LinearHead
-from tlnlp.train.frozen_encoder import Frozen, look_at, read_frozen
+from tlnlp.train.frozen_encoder import PretrainedEmbeddings, embed_documents, embed_labels
 from tlnlp.train.learned import Learned
 
 # Documents that say where the middle of all of them is.
 OF_MIDDLE = 512
 
 
-def learn_unvalidated(run: Run, pool: Pool | None) -> Learned:
+def learn_without_labels(run: Run, pool: Pool | None) -> Learned:
     """Learn from what the classes are called, from documents, and from the few labels that there may be.
 
     Classes are taken to be about equally frequent, as nothing tells otherwise.
@@ -45,8 +45,8 @@ def learn_unvalidated(run: Run, pool: Pool | None) -> Learned:
     if len(pool.texts) < LEAST_DOCUMENTS:
         raise InputDataError(f"{pool.uri}: {len(pool.texts)} documents are too few; at least {LEAST_DOCUMENTS}")
     with run.ledger.stage("frozen_encoder"):
-        frozen = read_frozen(run)
-        head = head_of_names(frozen, look_at(run, "middle", pool.texts[:OF_MIDDLE]), len(examples.classes))
+        frozen = embed_labels(run)
+        head = head_of_names(frozen, embed_documents(run, "middle", pool.texts[:OF_MIDDLE]), len(examples.classes))
     say("no accuracy can be measured: documents are told by what their classes are called, at first")
     learned = teach(run, Candidate(as_pretrained(examples, head), None), frozen, pool)
     if learned is None:
@@ -54,7 +54,7 @@ def learn_unvalidated(run: Run, pool: Pool | None) -> Learned:
     return learned
 
 
-def head_of_names(frozen: Frozen, states: Floats, classes: int) -> LinearHead:
+def head_of_names(frozen: PretrainedEmbeddings, states: Floats, classes: int) -> LinearHead:
     """A linear head that tells texts by the class name that they are nearest to.
 
     Nearness is against the middle of the documents' ``states`` (documents, hidden), and alike in its spread for every

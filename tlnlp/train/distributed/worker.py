@@ -20,7 +20,7 @@ from torch import Tensor
 from tlnlp.train.distributed.shipped_encoder import laid
 from tlnlp.train.fit.encoder_fit import EncoderFit
 from tlnlp.train.fit.stopwatch import Stopwatch
-from tlnlp.train.fit.trainer import Learner
+from tlnlp.train.fit.trainer import Trainer
 
 STATE_FILE = "state.safetensors"
 STEP_FILE = "step.json"
@@ -34,7 +34,7 @@ def train_worker(config: dict[str, Any]) -> None:
     fit = replace(fit, encoder=laid(fit.encoder, config["encoder"]))
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
-    learner = Learner(fit, ray.train.torch.get_device(), (rank, world))
+    learner = Trainer(fit, ray.train.torch.get_device(), (rank, world))
     start = _restore(learner)
     if start == 0:
         learner.begin()
@@ -70,7 +70,7 @@ def _over_workers(loss: float, world: int, device: torch.device) -> float:
     return float(total) / world
 
 
-def _report(learner: Learner, step: int, loss: float, *, save: bool) -> None:
+def _report(learner: Trainer, step: int, loss: float, *, save: bool) -> None:
     metrics = {"step": step, "steps": learner.fit.steps, "loss": loss}
     if not save:
         ray.train.report(metrics)
@@ -84,7 +84,7 @@ def _report(learner: Learner, step: int, loss: float, *, save: bool) -> None:
         ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
 
 
-def _restore(learner: Learner) -> int:
+def _restore(learner: Trainer) -> int:
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is None:
         return 0
@@ -103,7 +103,7 @@ def _restore(learner: Learner) -> int:
     return step
 
 
-def _report_end(learner: Learner, rank: int, rate: float) -> None:
+def _report_end(learner: Trainer, rank: int, rate: float) -> None:
     fit = learner.fit
     metrics = {"step": fit.steps, "steps": fit.steps}
     if rank != 0:

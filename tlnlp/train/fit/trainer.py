@@ -32,7 +32,7 @@ from tlnlp.train.fit.precision import in_bfloat16
 PROBED = 512
 
 
-class Learner:
+class Trainer:
     """A model under training, on one device; ``share``: this worker's rank, and how many share each batch."""
 
     def __init__(self, fit: EncoderFit, device: torch.device, share: tuple[int, int] = (0, 1)) -> None:

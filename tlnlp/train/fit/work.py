@@ -14,7 +14,7 @@ from tlnlp.train.fit.encoder_fit import EmbeddingSpec, EncoderFit
 from tlnlp.train.fit.inference import features
 from tlnlp.train.fit.precision import in_bfloat16
 from tlnlp.train.fit.stopwatch import Stopwatch
-from tlnlp.train.fit.trainer import Learner
+from tlnlp.train.fit.trainer import Trainer
 
 CPU = torch.device("cpu")
 
@@ -28,7 +28,7 @@ def fit_encoder(fit: EncoderFit, device: torch.device, cores: int) -> tuple[dict
     """
     began_s = time.monotonic()
     torch.set_num_threads(cores)
-    learner = Learner(fit, device)
+    learner = Trainer(fit, device)
     learner.begin()
     watch = Stopwatch()
     for step, batch in learner.batches(0):
