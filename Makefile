@@ -27,12 +27,12 @@ help: ## Show the targets
 
 setup: $(STAMP) $(ENCODER) ## Make .venv with the locked packages, fetch a strong encoder
 
-$(STAMP): requirements-dev.lock pyproject.toml
+$(STAMP): requirements/dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not ((3, 11) <= sys.version_info < (3, 14)))' \
 		|| { echo "Python 3.11 to 3.13 is needed: make PYTHON=python3.12 ..." >&2; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing the locked packages into $(VENV) (several GB, a few minutes)" >&2
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
@@ -84,10 +84,10 @@ PACKED := dist/score-env.tar.gz
 
 pack: $(PACKED) ## The Python environment of Spark executors, as one archive (dist/score-env.tar.gz)
 
-$(PACKED): requirements-score.lock pyproject.toml $(STAMP) $(shell find tlnlp -name '*.py')
+$(PACKED): requirements/score.lock pyproject.toml $(STAMP) $(shell find tlnlp -name '*.py')
 	@rm -rf build/score-env $@ && mkdir -p dist && $(PYTHON) -m venv build/score-env
 	@build/score-env/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
-		-r requirements-score.lock
+		-r requirements/score.lock
 	@$(BIN)/python -m pip --quiet --disable-pip-version-check wheel --no-deps --no-build-isolation -w build/wheel .
 	@build/score-env/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall \
 		build/wheel/tlnlp-*.whl
@@ -97,18 +97,18 @@ $(PACKED): requirements-score.lock pyproject.toml $(STAMP) $(shell find tlnlp -n
 
 AIRFLOW := $(CACHE)/airflow/.installed
 
-$(AIRFLOW): requirements-airflow.lock
+$(AIRFLOW): requirements/airflow.lock
 	@echo "installing Airflow into $(CACHE)/airflow" >&2
 	@rm -rf $(CACHE)/airflow && $(PYTHON) -m venv $(CACHE)/airflow
 	@$(CACHE)/airflow/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
-		-r requirements-airflow.lock && touch $@
+		-r requirements/airflow.lock && touch $@
 
 SPARK40 := $(CACHE)/pyspark40/.installed
 
-$(SPARK40): requirements-spark40.lock $(STAMP)
+$(SPARK40): requirements/spark40.lock $(STAMP)
 	@rm -rf $(CACHE)/pyspark40
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
-		--target $(CACHE)/pyspark40 -r requirements-spark40.lock && touch $@
+		--target $(CACHE)/pyspark40 -r requirements/spark40.lock && touch $@
 
 READERS := $(CACHE)/readers/.installed
 # Iceberg for the newest Spark that it has a runtime for; what holds the catalog it reads by; and, of the AWS SDK that is
@@ -117,11 +117,11 @@ READER_JARS := org.apache.iceberg:iceberg-spark-runtime-4.1_2.13:1.12.0,org.xeri
 READER_JARS := $(READER_JARS),software.amazon.awssdk:url-connection-client:2.35.4
 READER_JARS_WITHOUT := software.amazon.awssdk:[a-t]*,org.slf4j:*,org.reactivestreams:*
 
-$(READERS): requirements-readers.lock
+$(READERS): requirements/readers.lock
 	@echo "installing readers of the table (Spark 4.1, ClickHouse, DuckDB 1.5) into $(CACHE)/readers" >&2
 	@rm -rf $(CACHE)/readers && $(PYTHON) -m venv $(CACHE)/readers
 	@$(CACHE)/readers/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
-		-r requirements-readers.lock
+		-r requirements/readers.lock
 	@touch $(CACHE)/nothing.py && PYSPARK_PYTHON=$(CACHE)/readers/bin/python SPARK_LOCAL_IP=127.0.0.1 \
 		$(CACHE)/readers/bin/spark-submit --packages $(READER_JARS) \
 		--exclude-packages '$(READER_JARS_WITHOUT)' \
@@ -131,11 +131,11 @@ $(READERS): requirements-readers.lock
 
 SETFIT := $(CACHE)/setfit/.installed
 
-$(SETFIT): requirements-setfit.lock
+$(SETFIT): requirements/setfit.lock
 	@echo "installing SetFit into $(CACHE)/setfit (several GB, a few minutes)" >&2
 	@rm -rf $(CACHE)/setfit && $(PYTHON) -m venv $(CACHE)/setfit
 	@$(CACHE)/setfit/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
-		-r requirements-setfit.lock && touch $@
+		-r requirements/setfit.lock && touch $@
 
 bench-fewshot: setup $(SETFIT) ## Few labels, six methods, three data sets in DATA (days; goes on where it stopped)
 	@TLNLP_DATA=$(abspath $(DATA)) $(BIN)/python tests/bench/fewshot.py run
@@ -145,13 +145,13 @@ acceptance: setup tools pack $(AIRFLOW) $(SPARK40) $(READERS) ## The heavy proof
 	TLNLP_DATA=$(abspath $(DATA)) $(BIN)/python -m pytest -m acceptance -s
 
 lock: ## Write the lock files anew (needs uv)
-	uv pip compile pyproject.toml --extra score --extra train --group dev $(LOCK_FLAGS) -o requirements-dev.lock
-	uv pip compile pyproject.toml --extra score --no-emit-package pyspark $(LOCK_FLAGS) -o requirements-score.lock
-	uv pip compile --group spark40 --no-deps $(LOCK_FLAGS) -o requirements-spark40.lock
-	uv pip compile --group readers $(LOCK_FLAGS) -o requirements-readers.lock
-	uv pip compile --group airflow $(LOCK_FLAGS) -o requirements-airflow.lock
-	uv pip compile --group setfit $(LOCK_FLAGS) -o requirements-setfit.lock
-	uv pip compile pyproject.toml --extra train $(LOCK_FLAGS) -o requirements-train.lock
+	uv pip compile pyproject.toml --extra score --extra train --group dev $(LOCK_FLAGS) -o requirements/dev.lock
+	uv pip compile pyproject.toml --extra score --no-emit-package pyspark $(LOCK_FLAGS) -o requirements/score.lock
+	uv pip compile --group spark40 --no-deps $(LOCK_FLAGS) -o requirements/spark40.lock
+	uv pip compile --group readers $(LOCK_FLAGS) -o requirements/readers.lock
+	uv pip compile --group airflow $(LOCK_FLAGS) -o requirements/airflow.lock
+	uv pip compile --group setfit $(LOCK_FLAGS) -o requirements/setfit.lock
+	uv pip compile pyproject.toml --extra train $(LOCK_FLAGS) -o requirements/train.lock
 
 LOCK_FLAGS := --quiet --generate-hashes --universal --python-version 3.11
 

@@ -27,9 +27,9 @@ COPY --from=jars /jars/ /opt/spark/jars/
 
 # The slow layer comes before the code: it changes only with the lock file. Every file is held to its hash.
 WORKDIR /opt/tlnlp
-COPY requirements-score.lock ./
+COPY requirements/score.lock ./requirements/
 RUN python -m pip install --no-cache-dir --disable-pip-version-check --root-user-action=ignore \
-        --require-hashes -r requirements-score.lock
+        --require-hashes -r requirements/score.lock
 
 COPY deploy/spark/spark-defaults.conf /opt/spark/conf/
 COPY deploy/spark/executor-pod.yaml deploy/spark/driver-pod.yaml /opt/tlnlp/spark/

@@ -18,9 +18,9 @@ RUN apt-get update \
 
 # Into the system's Python: an operator that starts `ray` from a login shell resets PATH, and would not find a venv.
 WORKDIR /opt/tlnlp
-COPY requirements-train.lock ./
+COPY requirements/train.lock ./requirements/
 RUN python -m pip install --no-cache-dir --disable-pip-version-check --root-user-action=ignore \
-        --require-hashes -r requirements-train.lock
+        --require-hashes -r requirements/train.lock
 
 COPY jobs /opt/tlnlp/jobs
 COPY conf /opt/tlnlp/conf

@@ -36,7 +36,8 @@ def installed(recipe: str, lock: str, folder: Path) -> Path:
     if python is None:
         pytest.skip(f"no {PYTHON}, which the images have")
     subprocess.run([python, "-m", "venv", folder / "venv"], check=True)
-    shutil.copy(ROOT / lock, folder)
+    (folder / lock).parent.mkdir()
+    shutil.copy(ROOT / lock, folder / lock)
     own = folder / "venv" / "bin"
     for step in install_steps(recipe):
         subprocess.run(step, cwd=folder, env={"PATH": f"{own}:{os.environ['PATH']}", **_pip()}, check=True)
@@ -57,7 +58,7 @@ def packages(python: Path) -> set[str]:
 
 
 def test_the_score_image_installs_and_scores(tmp_path: Path, tiny_bundle: Path) -> None:
-    python = installed("score.Dockerfile", "requirements-score.lock", tmp_path)
+    python = installed("score.Dockerfile", "requirements/score.lock", tmp_path)
     assert not packages(python) & {"torch", "ray", "transformers", "pyspark"}
     # In the image Spark brings pyspark; here it is lent by this environment, alone.
     (tmp_path / "spark").mkdir()
@@ -86,7 +87,7 @@ def test_the_score_image_installs_and_scores(tmp_path: Path, tiny_bundle: Path) 
 
 
 def test_the_train_image_installs_and_starts(tmp_path: Path) -> None:
-    python = installed("train.Dockerfile", "requirements-train.lock", tmp_path)
+    python = installed("train.Dockerfile", "requirements/train.lock", tmp_path)
     assert "pyspark" not in packages(python)
     environment = {"PATH": f"{python.parent}:{os.environ['PATH']}", "PYTHONPATH": str(tmp_path), "HOME": str(tmp_path)}
     ours = "tlnlp.train.finetune, tlnlp.evaluate.promotion_gate"

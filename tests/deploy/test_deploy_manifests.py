@@ -139,7 +139,7 @@ def _template(part: str) -> dict[str, Any]:
 
 def test_ray_is_the_locked_one_and_every_worker_has_a_pod() -> None:
     job = kit.manifest("k8s/finetune-rayjob.yaml")["spec"]
-    locked = re.search(r"^ray==(\S+)", (kit.ROOT / "requirements-train.lock").read_text(), re.MULTILINE)
+    locked = re.search(r"^ray==(\S+)", (kit.ROOT / "requirements/train.lock").read_text(), re.MULTILINE)
     assert locked is not None
     assert job["rayClusterSpec"]["rayVersion"] == locked[1]
     (group,) = job["rayClusterSpec"]["workerGroupSpecs"]
