@@ -1,4 +1,4 @@
-"""A real Azure Blob emulator (Azurite) on a loopback address, for as long as a test session lasts."""
+"""Run an Azure Blob emulator (Azurite) on a loopback address during a test session."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ VERSION = "2021-12-02"
 
 
 def require() -> None:
-    """Skip the test, or fail it where stores are required, if the emulator was not fetched."""
+    """Skip the test if the emulator was not fetched; fail it if TLNLP_REQUIRE_S3 is set."""
     if not SERVER.exists():
-        told = "no Azurite in .cache/: install Node.js with npm and run `make tools`"
-        pytest.fail(told) if REQUIRED else pytest.skip(told)
+        message = "no Azurite in .cache/: install Node.js with npm and run `make tools`"
+        pytest.fail(message) if REQUIRED else pytest.skip(message)
 
 
 @contextmanager
 def running(folder: Path) -> Iterator[dict[str, str]]:
-    """The emulator over ``folder``, with one container; gives the environment that reaches it."""
+    """Run the emulator over ``folder`` with one container, and yield the environment variables that reach it."""
     folder.mkdir(parents=True)
     port, key = free_port(), base64.b64encode(os.urandom(64)).decode()
     command = [str(SERVER), "--blobPort", str(port), "--location", str(folder), "--silent", "--disableTelemetry"]
@@ -53,7 +53,7 @@ def running(folder: Path) -> Iterator[dict[str, str]]:
 
 
 def _make_container(port: int, key: str) -> None:
-    """Put Container, signed with the account's key (learn.microsoft.com/rest/api/storageservices)."""
+    """Create the container by a request signed with the key (learn.microsoft.com/rest/api/storageservices)."""
     for _ in range(100):
         date = datetime.now(UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
         headers = f"x-ms-date:{date}\nx-ms-version:{VERSION}\n"
@@ -73,7 +73,9 @@ def _make_container(port: int, key: str) -> None:
             with urllib.request.urlopen(request, timeout=5):
                 return
         except urllib.error.HTTPError as error:
-            raise RuntimeError(f"the emulator refused the container: {error.read().decode()[:500]}") from error
+            raise RuntimeError(
+                f"the Azure emulator refused to create the container: {error.read().decode()[:500]}"
+            ) from error
         except OSError:
             time.sleep(0.2)
     raise RuntimeError("the Azure emulator does not answer")

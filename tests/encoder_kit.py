@@ -1,4 +1,4 @@
-"""A tiny encoder as an int8 graph in a jar, as e5-small-v2 is published, and a catalogue that knows it."""
+"""Make a tiny encoder as an int8 graph in a jar, as e5-small-v2 is published, and a catalogue that lists it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GRAPH, TOKENIZER = "tiny-q.onnx", "tiny-q-tokenizer.json"
 
 
 class _States(nn.Module):
-    """Token states of a BERT; written out, since the exporter does not follow how transformers makes its masks."""
+    """Compute the token states of a BERT; the exporter does not support how transformers makes its masks."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -31,7 +31,10 @@ class _States(nn.Module):
 
 
 def quantised(encoder: Path, folder: Path) -> tuple[Path, Path]:
-    """The int8 graph of an encoder, and the encoder as it was: biases drawn anew, since equal ones share a tensor."""
+    """Return the paths of an int8 graph and of the encoder that it was made from.
+
+    All weights are drawn anew, because the exporter stores equal biases as one tensor.
+    """
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     set_seed(3)
@@ -40,7 +43,7 @@ def quantised(encoder: Path, folder: Path) -> tuple[Path, Path]:
         if parameter.ndim == 1:
             nn.init.normal_(parameter, mean=float("LayerNorm.weight" in name), std=0.1)
         else:
-            nn.init.normal_(parameter, std=0.3)  # So that attention, and the number of its heads, counts.
+            nn.init.normal_(parameter, std=0.3)  # Large enough that the number of attention heads changes the states.
     model.save_pretrained(folder / "before")
     names = ["input_ids", "attention_mask", "token_type_ids"]
     ids = torch.ones((2, 8), dtype=torch.int64)
@@ -50,7 +53,7 @@ def quantised(encoder: Path, folder: Path) -> tuple[Path, Path]:
             _States(model),
             (ids, ids, torch.zeros_like(ids)),
             str(folder / "fp32.onnx"),
-            dynamo=False,  # Only this exporter names nodes after layers, and old graphs are of it.
+            dynamo=False,  # Only this exporter puts layers into the names of nodes, as in published graphs.
             input_names=names,
             output_names=["last_hidden_state"],
             dynamic_axes={name: {0: "batch", 1: "tokens"} for name in [*names, "last_hidden_state"]},
@@ -61,6 +64,7 @@ def quantised(encoder: Path, folder: Path) -> tuple[Path, Path]:
 
 
 def jar(graph: Path, tokenizer: Path, path: Path) -> Path:
+    """Write a jar with a graph and a tokenizer; return its path."""
     with zipfile.ZipFile(path, "w") as archive:
         archive.write(graph, GRAPH)
         archive.write(tokenizer, TOKENIZER)
@@ -68,7 +72,7 @@ def jar(graph: Path, tokenizer: Path, path: Path) -> Path:
 
 
 def catalogue(graph: Path, tokenizer: Path, path: Path, **changes: Any) -> Path:
-    """A catalogue file with one encoder, ``tiny``."""
+    """Write a catalogue with one encoder, ``tiny``; ``changes`` replace values of its entry."""
     maven = {
         "artefact": "org.example:tiny:1.0",
         "graph": GRAPH,

@@ -1,4 +1,4 @@
-"""Small real parts for tests: an encoder of a few thousand weights, a bundle around it, labelled texts."""
+"""Make small real parts for tests: an encoder of a few thousand weights, a bundle with it, labelled texts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WORDS = [
     *("never", "always", "the", "a", "it", "was", "not", "very"),
 ]
 CLASSES = ("negative", "positive")
-# Scoring tests run on a cluster too, when told where it is and what its workers unpack.
+# With these variables scoring tests run on a cluster: its master, and the archive that its workers unpack.
 _ARCHIVE = os.environ.get("TLNLP_TEST_ARCHIVE")
 SPARK = SparkSettings(
     master=os.environ.get("TLNLP_TEST_MASTER", "local[2]"),
@@ -30,7 +30,7 @@ SPARK = SparkSettings(
 
 
 def texts(count: int, seed: int = 0) -> list[str]:
-    """Different texts of 3 to 40 known words."""
+    """Return distinct texts of 3 to 40 known words."""
     generator = np.random.default_rng(seed)
     return [
         " ".join([*generator.choice(WORDS, generator.integers(3, 40)), f"n{seed}x{number}"]) for number in range(count)
@@ -38,7 +38,7 @@ def texts(count: int, seed: int = 0) -> list[str]:
 
 
 def labelled(count: int, seed: int = 0, classes: Sequence[str] = CLASSES) -> list[dict[str, Any]]:
-    """Rows whose label is told by a word of the text."""
+    """Return rows with labels; the first word of a text determines its label."""
     marks = ("bad", "good", "cold", "warm", "night", "bread")
     return [
         {
@@ -51,13 +51,14 @@ def labelled(count: int, seed: int = 0, classes: Sequence[str] = CLASSES) -> lis
 
 
 def write_jsonl(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
+    """Write rows as JSON Lines; return the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     return path
 
 
 _SHAPE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-# Of each supported type of encoder the class of its configuration, and its shape: two layers, 32 wide, 128 tokens long.
+# Class and shape of the configuration of each supported type of encoder: two layers, width 32, up to 128 tokens.
 ENCODERS: dict[str, tuple[str, dict[str, Any]]] = {
     "bert": ("BertConfig", _SHAPE | {"max_position_embeddings": 128}),
     "roberta": ("RobertaConfig", _SHAPE | {"max_position_embeddings": 130}),
@@ -67,7 +68,7 @@ ENCODERS: dict[str, tuple[str, dict[str, Any]]] = {
         "DistilBertConfig",
         {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64, "max_position_embeddings": 128},
     ),
-    # A layer of each kind of attention; the local one sees less than a text.
+    # One layer of each kind of attention; the local one covers less than a text.
     "modernbert": (
         "ModernBertConfig",
         _SHAPE | {"max_position_embeddings": 128, "local_attention": 8, "global_attn_every_n_layers": 2},
@@ -76,9 +77,9 @@ ENCODERS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def make_encoder(folder: Path, kind: str = "bert", lowercase: bool = True, deviation: float = 0.02) -> Path:
-    """An encoder with random weights of this standard deviation, and a word-piece tokenizer of its own.
+    """Write an encoder with random weights of this standard deviation, and a word-piece tokenizer.
 
-    Of another deviation than the usual, the gains of layer norms are drawn too, so that states differ in length.
+    With a deviation other than the default, the gains of layer norms are random, too, so that states differ in length.
     """
     import torch
     import transformers
@@ -106,7 +107,7 @@ def make_encoder(folder: Path, kind: str = "bert", lowercase: bool = True, devia
 
 
 def word_pieces(padding: int, lowercase: bool) -> Any:
-    """A tokenizer of ``WORDS`` and single letters, its padding token with this id."""
+    """Return a tokenizer of ``WORDS`` and single letters; ``padding`` is the id of its padding token."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
     special = ["[UNK]", "[CLS]", "[SEP]"]
@@ -130,7 +131,7 @@ def write_conventions(
     prompt: str | None = None,
     lower_case: bool = False,
 ) -> Path:
-    """Beside an encoder, the files of sentence-transformers that say how it is used."""
+    """Write the files of sentence-transformers that describe how an encoder is used into its folder."""
     kinds = {"": "models.Transformer", "1_Pooling": "models.Pooling"}
     kinds |= {"2_Normalize": "models.Normalize"} if normalise else {}
     modules = [
@@ -153,7 +154,7 @@ def write_conventions(
 def make_bundle(
     encoder: Path, folder: Path, classes: Sequence[str] = CLASSES, seed: int = 0, max_length: int = 64
 ) -> Path:
-    """A sealed bundle of an encoder with its conventions, untrained (drawn with the seed), and a real n-gram view."""
+    """Write a sealed bundle: an encoder with its conventions and an untrained head, and a fitted n-gram view."""
     from tlnlp.data.text import prepare, text_sha256
     from tlnlp.model import bundle
     from tlnlp.model.bundle_writer import write_bundle
@@ -163,14 +164,14 @@ def make_bundle(
     from tlnlp.model.torch_encoder import load_encoder, save_tokenizer
 
     folder.mkdir(parents=True, exist_ok=True)
-    pad_token_id, how = save_tokenizer(str(encoder), folder), read_conventions(encoder)
+    pad_token_id, conventions = save_tokenizer(str(encoder), folder), read_conventions(encoder)
     spec = bundle.BundleSpec(
         classes=tuple(classes),
         encoder=str(encoder),
-        pooling=how.pooling,
-        prompt=how.prompt,
-        normalise=how.normalise,
-        lower_case=how.lower_case,
+        pooling=conventions.pooling,
+        prompt=conventions.prompt,
+        normalise=conventions.normalise,
+        lower_case=conventions.lower_case,
         max_length=max_length,
         head_share=0.5,
         max_chars=400,
@@ -183,9 +184,11 @@ def make_bundle(
     rows = labelled(40, seed, classes)
     prepared = [prepare(row["text"], spec.max_chars) for row in rows]
     targets = [list(classes).index(row["label"]) for row in rows]
-    model = load_encoder(str(encoder), len(classes), how.pooling, 0.0, seed, normalise=how.normalise)
+    model = load_encoder(str(encoder), len(classes), conventions.pooling, 0.0, seed, normalise=conventions.normalise)
     view = fit_ngram(prepared, targets, len(classes), seed, features=spec.ngram_features)
     training = {"text_sha256": sorted(text_sha256(row["text"]) for row in rows)}
-    encoded = Encoder.load(folder / bundle.TOKENIZER, max_length, 0.5, how.prompt, how.lower_case).encode(prepared)
+    encoded = Encoder.load(
+        folder / bundle.TOKENIZER, max_length, 0.5, conventions.prompt, conventions.lower_case
+    ).encode(prepared)
     write_bundle(folder, spec, dict(model.state_dict()), view, training, encoded)
     return folder

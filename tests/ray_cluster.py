@@ -1,4 +1,4 @@
-"""A real Ray cluster on a loopback address: a head and a second node, each of one CPU."""
+"""Run a real Ray cluster on loopback addresses: a head node and a second node, with one CPU each."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ from s3_server import free_port
 from tlnlp.runs import environment
 
 START_S = 90
-# Ray takes 127.0.0.1 for a mistake, and binds the machine's own address instead; other loopback addresses it leaves.
+# Ray replaces 127.0.0.1 by the machine's own address, but accepts other loopback addresses.
 HEAD = "127.0.0.2"
 
 
 @contextmanager
 def running(folder: Path, nodes: int = 2) -> Iterator[dict[str, str]]:
-    """The environment for ``ray job submit``. The nodes take this process's AWS variables, as a role would give them.
+    """Run the cluster and yield the environment variables for ``ray job submit``.
 
-    The token is the cluster's own; without one, Ray would leave a token in the home folder.
+    The nodes inherit this process's AWS variables, in place of a role. The cluster has its own token; otherwise Ray
+    would create one in the home folder.
     """
     folder.mkdir(parents=True)
     port, page = free_port(), free_port()
@@ -49,12 +50,12 @@ def running(folder: Path, nodes: int = 2) -> Iterator[dict[str, str]]:
 
 def _start(folder: Path, address: str, arguments: list[str], token: dict[str, str]) -> subprocess.Popen[bytes]:
     own = ["--num-cpus", "1", "--num-gpus", "0", "--node-ip-address", address, "--disable-usage-stats", "--block"]
-    # As on machines of their own: nodes that share a folder unpack a job's code over each other's.
-    session = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # Short: sockets lie in it.
+    # Each node has its own folder, as on its own machine; in a shared one, nodes overwrite each other's job code.
+    session = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # a short path, because it holds sockets
     (folder / f"{address}.session").symlink_to(session)
     own += ["--temp-dir", str(session)]
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", *arguments, *own]
-    # A node's own python is the one with the packages, as in its image.
+    # `python` on a node is the one with the packages, as in a container image.
     path = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     with (folder / f"{address}.log").open("wb") as log:
         return subprocess.Popen(
@@ -71,36 +72,36 @@ def _wait(page: int, processes: list[subprocess.Popen[bytes]]) -> None:
             with urllib.request.urlopen(f"http://127.0.0.1:{page}/api/version", timeout=5):
                 return
         except urllib.error.HTTPError:
-            return  # It is there, and asks for the cluster's token.
+            return  # The dashboard runs and asks for the cluster's token.
         except OSError:
             time.sleep(0.5)
     raise RuntimeError(f"the Ray cluster does not answer after {START_S} s")
 
 
 def _wait_for_jobs(address: dict[str, str]) -> None:
-    """The page answers before any node takes jobs: submit one that does nothing until it is taken."""
+    """Submit an empty job until it succeeds, because the dashboard answers before any node accepts jobs."""
     command = [sys.executable, "-m", "ray.scripts.scripts", "job", "submit", "--", "true"]
     deadline = time.monotonic() + START_S
     while subprocess.run(command, env=os.environ | address, capture_output=True).returncode:
         if time.monotonic() > deadline:
-            raise RuntimeError(f"the Ray cluster takes no job after {START_S} s")
+            raise RuntimeError(f"the Ray cluster accepts no job after {START_S} s")
         time.sleep(1)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ask the node to end, and end what is left of it: Ray's own processes make sessions of their own."""
-    family = children_of(process.pid)
+    """Terminate the node, then kill its remaining descendants, which are in sessions of their own."""
+    descendants = children_of(process.pid)
     process.send_signal(signal.SIGTERM)
     with suppress(subprocess.TimeoutExpired):
         process.wait(15)
-    for pid in [process.pid, *family]:
+    for pid in [process.pid, *descendants]:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     process.wait(5)
 
 
 def children_of(pid: int) -> list[int]:
-    """All descendants, as Linux tells them."""
+    """Return the ids of all descendants of a process (Linux)."""
     found = []
     for thread in Path(f"/proc/{pid}/task").glob("*/children"):
         for child in map(int, thread.read_text().split()):

@@ -1,4 +1,4 @@
-"""A real Spark standalone cluster on a loopback address: a master and workers, each a process with its own folders."""
+"""Start a real Spark standalone cluster on the loopback address: a master and workers, each with its own folders."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from s3_server import free_port
 
 SPARK_HOME = Path(pyspark.__file__).parent
 START_S = 60
-# Each application unpacks its environment, hundreds of megabytes, at each worker, which keeps it for days unless told.
+# Each application unpacks hundreds of megabytes on each worker. By default, Spark removes them only after days.
 CLEANUP = {"enabled": "true", "interval": "20", "appDataTtl": "20"}
 
 
 @contextmanager
 def running(folder: Path, workers: int = 2, cores: int = 4, memory: str = "8g") -> Iterator[str]:
-    """The master's address. Workers know nothing but Java and Spark: no credentials, no packages of ours.
+    """Run a cluster during the block, and yield the URL of its master.
 
-    They offer more than there is, so that an application need not wait for another to end.
+    Workers have Java and Spark only: no credentials, and no packages of this project. They may offer more cores and
+    memory than the machine has, so that several applications can run at once.
     """
     folder.mkdir(parents=True)
     port, page = free_port(), free_port()
@@ -61,6 +62,7 @@ def _start(folder: Path, name: str, arguments: list[str]) -> subprocess.Popen[by
 
 
 def _wait(page: int, workers: int) -> None:
+    """Wait until the master answers and has so many workers."""
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
         try:
@@ -71,4 +73,6 @@ def _wait(page: int, workers: int) -> None:
         if text and text.count('"state" : "ALIVE"') >= workers:
             return
         time.sleep(0.3)
-    raise RuntimeError(f"the Spark cluster has not {workers} workers after {START_S} s")
+    raise RuntimeError(
+        f"the Spark cluster has fewer than {workers} workers after {START_S} s; read the logs of its folder"
+    )

@@ -1,19 +1,19 @@
-"""Every error a user can meet, each class with its exit code.
+"""Define the errors that users see; the exit code of a command depends on the class.
 
-    TlnlpError                      1   a fault of tlnlp itself (also any exception not listed here)
-    ├── UsageError                  2   command line or config: unknown key, bad value, wrong combination
-    ├── InputDataError              3   labels or documents cannot be read as promised
-    │   └── LabelFaultsError        3   the labelled set has faults, all of them listed
+    TlnlpError                      1   a defect of tlnlp itself (also any exception not listed here)
+    ├── UsageError                  2   command line or configuration: unknown key, bad value, wrong combination
+    ├── InputDataError              3   labels or documents cannot be read, or an encoder is not usable
+    │   └── LabelFaultsError        3   the labelled set has faults; the message lists them
     ├── BundleError                 4   a model bundle is incomplete, altered or of another format
-    ├── PromotionRefusedError       5   the gate keeps the champion
+    ├── PromotionRefusedError       5   the gate did not promote the new version
     ├── StorageError                6   a store cannot be reached, read or written
     │   └── NotFoundError           6   nothing is stored under that name
     ├── EngineError                 7   Spark or Ray failed
-    ├── NothingToPublishError       8   the night was refused: empty input, or too much in quarantine
-    ├── PublishConflictError        9   another publisher won; or the table belongs to another source or model
-    └── BudgetError                10   the run would cost, or has come to cost, more than its budget
+    ├── NothingToPublishError       8   nothing was published: empty input, or too many quarantined documents
+    ├── PublishConflictError        9   another publisher was first; or the table belongs to another source or model
+    └── BudgetError                10   the run would cost, or already costs, more than its budget
 
-A message says what is wrong, where, and the next safe step. It never holds document text or credentials.
+A message states what is wrong, where, and the next safe step. It never contains document text or credentials.
 """
 
 from __future__ import annotations
@@ -22,50 +22,68 @@ from typing import ClassVar
 
 
 class TlnlpError(Exception):
-    """Base of the tree. ``str(error)`` is what the user reads."""
+    """Report a defect of tlnlp itself, and be the base class of all errors; users read ``str(error)``."""
 
     exit_code: ClassVar[int] = 1
 
 
 class UsageError(TlnlpError):
+    """Report a wrong command line or configuration."""
+
     exit_code = 2
 
 
 class InputDataError(TlnlpError):
+    """Report labels, documents or an encoder that cannot be read or used."""
+
     exit_code = 3
 
 
 class LabelFaultsError(InputDataError):
-    pass
+    """Report the faults of a labelled set."""
 
 
 class BundleError(TlnlpError):
+    """Report a model bundle that is incomplete, altered or of another format."""
+
     exit_code = 4
 
 
 class PromotionRefusedError(TlnlpError):
+    """Report a refused promotion; the champion is unchanged."""
+
     exit_code = 5
 
 
 class StorageError(TlnlpError):
+    """Report a store that cannot be reached, read or written."""
+
     exit_code = 6
 
 
 class NotFoundError(StorageError):
-    pass
+    """Report a name under which nothing is stored."""
 
 
 class EngineError(TlnlpError):
+    """Report a failure of Spark or Ray."""
+
     exit_code = 7
 
 
 class NothingToPublishError(TlnlpError):
+    """Report a scoring run that publishes nothing: empty input, or too many quarantined documents."""
+
     exit_code = 8
 
 
 class PublishConflictError(TlnlpError):
+    """Report a publication that lost to another one, or a table of another source or model."""
+
     exit_code = 9
 
 
 class BudgetError(TlnlpError):
+    """Report a run that would cost, or already costs, more than its budget."""
+
     exit_code = 10

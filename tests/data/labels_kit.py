@@ -1,4 +1,4 @@
-"""Writing small labelled sets, and their faults in short."""
+"""Write small labelled sets, and list their faults in short."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Rows = Sequence[dict[str, Any]]
 
 
 def write(path: Path, rows: Rows) -> Path:
-    """Rows as the file's name says."""
+    """Write rows in the format of the file's ending."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if ".jsonl" in path.name:
         data = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()

@@ -1,4 +1,4 @@
-"""Labelled sets: files that cannot be read, wholly or in part; folders; columns."""
+"""Tests of labelled sets: files that cannot be read, wholly or in part; folders; columns."""
 
 from __future__ import annotations
 

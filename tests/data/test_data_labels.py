@@ -1,4 +1,4 @@
-"""Labelled sets: what is read, and every fault of it, by file and row."""
+"""Tests of labelled sets: their examples, and all faults by file and row."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_dictionary_columns_are_text(tmp_path: Path) -> None:
     assert read_labels(str(tmp_path / "a.parquet"), ANY).classes == ("a", "b")
 
 
-# --- what is done about faults
+# --- handling of faults
 
 
 def test_a_faulty_set_is_refused_with_the_faults_and_the_way_out(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_skip_goes_on_with_the_sound_rows(tmp_path: Path) -> None:
 def test_skip_still_asks_for_two_classes(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", rows_of(("bread", "a"), ("boots", "a"), ("ferry", "")))
     found = read_labels(str(path), ANY)
-    with pytest.raises(LabelFaultsError, match=r"examples of 1 class\(es\), where 2 are needed"):
+    with pytest.raises(LabelFaultsError, match="examples of 1 class, at least 2 needed; add labels"):
         require_sound(found, "skip")
     assert require_sound(found, "skip", min_classes=1).texts == ["bread", "boots"]
 
@@ -142,7 +142,7 @@ def test_skip_still_asks_for_two_classes(tmp_path: Path) -> None:
 def test_skip_still_asks_for_every_class_that_was_named(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", rows_of(("bread", "a"), ("boots", "b"), ("  ", "c")))
     contract = LabelContract(classes=("a", "b", "c"), min_per_class=1)
-    with pytest.raises(LabelFaultsError, match=r"examples of 2 class\(es\), where 3 are needed"):
+    with pytest.raises(LabelFaultsError, match="examples of 2 classes, at least 3 needed; add labels"):
         require_sound(read_labels(str(path), contract), "skip")
 
 

@@ -1,4 +1,4 @@
-"""Unlabelled documents: distinct, not labelled, a fair sample, the same for the same seed."""
+"""Tests of the sample of unlabelled documents: distinct, unlabelled, uniform, the same for the same seed."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def test_a_sample_is_of_the_seed_and_its_digest_tells(tmp_path: Path) -> None:
 def test_every_document_is_as_likely_as_any_other(tmp_path: Path) -> None:
     uri = documents(tmp_path, 30)
     counts = Counter(text for seed in range(300) for text in read_pool(uri, "text", 10, seed, ()).texts)
-    # Each is drawn 100 times of 300 on average, with a standard deviation of 8.
+    # Each text is drawn in 100 of 300 samples on average, with a standard deviation of 8.
     assert len(counts) == 30
     assert max(abs(count - 100) for count in counts.values()) < 40
 
 
 def test_of_very_many_rows_only_the_first_files_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "LOOKED_AT", 2)
+    monkeypatch.setattr(room, "ROWS_PER_TEXT", 2)
     for number in range(5):
         documents(tmp_path / "pool", 10, f"{number}.jsonl")
     assert read_pool(str(tmp_path / "pool"), "text", 5, 0, ()).rows == 10

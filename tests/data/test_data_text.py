@@ -1,4 +1,4 @@
-"""The text functions that training and scoring share."""
+"""Tests of the text functions that training and scoring share."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_cut_keeps_head_and_tail() -> None:
 
 
 def test_cut_first_elsewhere_changes_nothing() -> None:
-    # Spark cuts long texts before they travel; the model prepares what arrives.
+    # Spark cuts long texts before it sends them to Python, where the model prepares the result.
     text = "a <br /> b\t" * 300
     assert prepare(cut(text, 250), 250) == prepare(text, 250)
 

@@ -1,4 +1,4 @@
-"""The bundle: whatever is not exactly as sealed makes it unusable, and the error names the file."""
+"""Tests of the bundle: any difference from the sealed files is refused, and the error names the file."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_a_manifest_that_is_none(folder: Path, content: bytes) -> None:
 
 def test_a_manifest_that_is_missing_too_large_or_of_another_format(folder: Path) -> None:
     edit_manifest(folder, format=2)
-    with pytest.raises(BundleError, match=r"format 2, not 1; use the tlnlp that made it"):
+    with pytest.raises(BundleError, match=r"format 2, not 1; use the tlnlp version that made it"):
         bundle.verify(folder)
     (folder / bundle.MANIFEST).write_bytes(b" " * (bundle.MANIFEST_LIMIT_BYTES + 1))
     with pytest.raises(BundleError, match="too large"):
@@ -121,13 +121,13 @@ def test_sealing_twice_gives_the_same_digest(folder: Path) -> None:
 
 def test_a_description_of_another_format(folder: Path) -> None:
     values = json.loads((folder / bundle.SPEC).read_text())
-    for altered, told in (
+    for altered, message in (
         ({"format": 9}, "bundle format 9 is not 1"),
-        ({"colour": "red"}, "not a bundle's description"),
+        ({"colour": "red"}, "not a bundle description"),
     ):
         (folder / bundle.SPEC).write_text(json.dumps(values | altered))
         bundle.seal(folder)
-        with pytest.raises(BundleError, match=told):
+        with pytest.raises(BundleError, match=message):
             Classifier.load(folder)
 
 

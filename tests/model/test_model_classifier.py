@@ -1,4 +1,4 @@
-"""The one way from texts to probabilities: the score of a text depends on the text and the model alone."""
+"""Tests that the score of a text depends only on the text and the model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tlnlp.model import bundle
 from tlnlp.model.classifier import Classifier
 from tlnlp.model.combine import Floats, combine
 
-# Rule 2 of the design promises 1e-3; on one machine the sums differ in the last bits of a float32.
+# The stated tolerance between machines is 1e-3; on one machine only the last bits of a float32 differ.
 TOLERANCE = 1e-6
 
 
@@ -30,7 +30,7 @@ def classifier(tiny_bundle: Path) -> Classifier:
 
 @pytest.fixture(scope="module")
 def texts() -> list[str]:
-    # Of every length, over the cut in characters (400) and in tokens (64) too.
+    # Short texts, and texts over the limits of 400 characters and 64 tokens.
     mixed = kit.texts(60, 5)
     return [*mixed, "", "?", "bread", " ".join(mixed[:30]), "unknowable" * 90, "Bread<br />  and\n\nboots"]
 
@@ -45,7 +45,7 @@ def test_shape_and_range(classifier: Classifier, together: Floats, texts: list[s
     assert together.dtype == np.float64
     assert together.sum(axis=1) == pytest.approx(1.0)
     assert classifier.predict([]).shape == (0, 2)
-    # A model that says the same of all texts would pass every test below.
+    # A model with the same output for all texts would pass every test below.
     assert np.ptp(together[:, 0]) > 0.1
 
 
@@ -119,14 +119,14 @@ def test_processes_of_a_host_share_the_weights(classifier: Classifier, tiny_bund
 
 @pytest.fixture(scope="module")
 def prompted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle of an encoder that has conventions of its own, its tokenizer not lower-casing."""
+    """Make a bundle of an encoder with conventions of its own, whose tokenizer does not lower-case."""
     folder = kit.make_encoder(tmp_path_factory.mktemp("prompted") / "encoder", lowercase=False, deviation=0.3)
     kit.write_conventions(folder, "cls", normalise=True, prompt="the Night ", lower_case=True)
     return kit.make_bundle(folder, folder.parent / "bundle")
 
 
 def without_ngrams(folder: Path, **changes: Any) -> Classifier:
-    """The bundle's classifier, with the encoder view alone and its description changed."""
+    """Load a bundle with a changed description and only the encoder view."""
     spec = replace(bundle.read_spec(folder), encoder_weight=1.0, ngram_weight=0.0, **changes)
     (folder / bundle.SPEC).write_bytes(spec.to_json())
     bundle.seal(folder)

@@ -1,4 +1,4 @@
-"""The rule from two views to a probability, and the fit of its two weights."""
+"""Tests of the combination of two views, and of the fit of its weights."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Targets = NDArray[np.int64]
 
 
 def drawn(texts: int, classes: int, sharpness: float, seed: int) -> tuple[Floats, Targets]:
-    """Calibrated probabilities (texts, classes), and classes drawn from them."""
+    """Return calibrated probabilities (texts, classes), and class indices drawn from them."""
     generator = np.random.default_rng(seed)
     probabilities = softmax(generator.normal(size=(texts, classes)) * sharpness)
     return probabilities, np.array([generator.choice(classes, p=row) for row in probabilities])
@@ -58,7 +58,7 @@ def test_two_views_that_agree_are_surer_than_either() -> None:
 @pytest.mark.parametrize("classes", [2, 5])
 def test_a_needed_temperature_is_found(needed: float, classes: int) -> None:
     calibrated, targets = drawn(3000, classes, 2.0, 3)
-    # Sharper or duller than the truth by just the factor that the weight must undo.
+    # Sharper or flatter than calibrated, by the factor that the weight must undo.
     view = softmax(np.log(calibrated) / needed)
     flat = np.full_like(view, 1 / classes)
     weight, _ = fit_weights(view, flat, targets)
@@ -91,7 +91,7 @@ def test_ties_go_to_the_encoder_as_it_is() -> None:
 
 
 def test_few_texts_move_the_weights_little_and_many_much() -> None:
-    # The n-gram view is right and sure, the encoder guesses.
+    # The n-gram view is right with high probability; the encoder has equal probabilities for all classes.
     targets = np.arange(2000) % 2
     right = np.where(targets[:, None] == np.arange(2), 0.9, 0.1)
     even = np.full((2000, 2), 0.5)
@@ -99,38 +99,38 @@ def test_few_texts_move_the_weights_little_and_many_much() -> None:
     assert few < 0.5 * many
 
 
-def test_the_power_that_a_truth_told_in_probabilities_needs() -> None:
+def test_the_power_that_target_probabilities_need() -> None:
     truth, _ = drawn(2000, 3, 2.0, 8)
     assert fit_sharpness(softmax(np.log(truth) * 2), truth)[0] == pytest.approx(0.5, rel=0.1)
     assert fit_sharpness(truth, truth)[0] == pytest.approx(1.0, rel=0.1)
-    # A handful of texts may not move it far.
+    # A handful of texts must not move it far.
     assert 0.5 < fit_sharpness(softmax(np.log(truth[:4]) * 2), truth[:4], SHRINKAGE)[0] < 1.0
 
 
-def test_what_learned_from_probabilities_makes_no_surer_than_they_are() -> None:
+def test_a_pool_is_no_more_confident_than_its_calibrated_probabilities() -> None:
     generator = np.random.default_rng(9)
-    near, targets = drawn(4000, 2, 2.0, 9)
-    # The n-gram view sees the truth through a noise of its own.
+    calibrated, targets = drawn(4000, 2, 2.0, 9)
+    # The n-gram view is the truth with independent noise.
     ngram = softmax(np.eye(2)[targets] * 2 + generator.normal(size=(4000, 2)) * 2)
-    near_weight, ngram_weight = pool_taught(near, ngram)
-    both = combine(near, ngram, near_weight, ngram_weight)
-    assert (both.argmax(axis=1) == targets).mean() > (near.argmax(axis=1) == targets).mean()
-    assert both.max(axis=1).mean() <= near.max(axis=1).mean() + 0.01
-    # Or as sure as is asked.
-    asked = combine(near, ngram, *pool_taught(near, ngram, 1.0, 0.05))
-    assert expected_error(asked) == pytest.approx(0.05, abs=0.005)
-    # A view that says nothing counts for nothing.
-    assert pool_taught(near, np.full_like(near, 0.5))[0] == pytest.approx(1.0, rel=0.1)
+    calibrated_weight, ngram_weight = pool_taught(calibrated, ngram)
+    both = combine(calibrated, ngram, calibrated_weight, ngram_weight)
+    assert (both.argmax(axis=1) == targets).mean() > (calibrated.argmax(axis=1) == targets).mean()
+    assert both.max(axis=1).mean() <= calibrated.max(axis=1).mean() + 0.01
+    # A given expected error is reached.
+    pooled = combine(calibrated, ngram, *pool_taught(calibrated, ngram, 1.0, 0.05))
+    assert expected_error(pooled) == pytest.approx(0.05, abs=0.005)
+    # A view without information has no weight.
+    assert pool_taught(calibrated, np.full_like(calibrated, 0.5))[0] == pytest.approx(1.0, rel=0.1)
 
 
-def test_the_share_of_n_grams_is_told_by_a_known_truth() -> None:
+def test_labels_determine_the_share_of_the_n_gram_view() -> None:
     generator = np.random.default_rng(10)
-    near, targets = drawn(2000, 3, 2.0, 10)
+    calibrated, targets = drawn(2000, 3, 2.0, 10)
     truth = np.eye(3)[targets]
-    knows = softmax(truth * 2 + generator.normal(size=(2000, 3)))
-    repeats = softmax(np.log(near) + generator.normal(size=(2000, 3)))
-    assert fit_share(near, knows, truth) > 1.5
-    assert fit_share(near, repeats, truth) < 0.6
-    # A few texts move it less.
-    assert 1.0 <= fit_share(near[:10], knows[:10], truth[:10]) < fit_share(near, knows, truth)
-    assert 1.0 >= fit_share(near[:10], repeats[:10], truth[:10]) > fit_share(near, repeats, truth)
+    informative = softmax(truth * 2 + generator.normal(size=(2000, 3)))
+    redundant = softmax(np.log(calibrated) + generator.normal(size=(2000, 3)))
+    assert fit_share(calibrated, informative, truth) > 1.5
+    assert fit_share(calibrated, redundant, truth) < 0.6
+    # Few texts move it less.
+    assert 1.0 <= fit_share(calibrated[:10], informative[:10], truth[:10]) < fit_share(calibrated, informative, truth)
+    assert 1.0 >= fit_share(calibrated[:10], redundant[:10], truth[:10]) > fit_share(calibrated, redundant, truth)

@@ -1,4 +1,4 @@
-"""An int8 graph becomes the encoder again that it was made from, or is refused."""
+"""Tests that an int8 graph is turned back into the encoder it was made from, or is refused."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from transformers import AutoModel, AutoTokenizer
 
 from tlnlp.errors import InputDataError
 from tlnlp.model import encoder_catalogue
-from tlnlp.model.dequantise import Use, check_agreement, dequantise, read_weights
+from tlnlp.model.dequantise import EncoderUsage, check_agreement, dequantise, read_weights
 from tlnlp.model.encoder_conventions import read_conventions
 from tlnlp.model.torch_encoder import load_encoder
 
-USE = Use(heads=2, max_length=128, prompts={"query": "query: ", "passage": "passage: "})
+USE = EncoderUsage(heads=2, max_length=128, prompts={"query": "query: ", "passage": "passage: "})
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_every_tensor_comes_back_but_for_rounding(
     assert found.keys() == wanted.keys()
     for name, tensor in wanted.items():
         assert found[name].dtype == torch.float32
-        # Half a step of 255 between the least and the greatest value of a tensor or a channel of it.
+        # Half of one of the 255 steps between the smallest and the largest value of a tensor or a channel.
         step = float(tensor.max() - tensor.min().clamp(max=0)) / 200 + 1e-6
         assert float((found[name] - tensor).abs().max()) <= step, name
 
@@ -79,8 +79,8 @@ def test_a_folder_opens_in_transformers_as_in_tlnlp(graph: Path, tokenizer: Path
     how = read_conventions(folder)
     assert (how.pooling, how.prompt, how.normalise, how.max_length) == ("mean", "query: ", True, 128)
     assert load_encoder(str(folder), 3, "mean", None, 0).head.weight.shape == (3, 32)
-    said = json.loads((folder / "config_sentence_transformers.json").read_text())
-    assert said == {"prompts": {"query": "query: ", "passage": "passage: "}, "default_prompt_name": "query"}
+    prompts = json.loads((folder / "config_sentence_transformers.json").read_text())
+    assert prompts == {"prompts": {"query": "query: ", "passage": "passage: "}, "default_prompt_name": "query"}
     assert json.loads((folder / "1_Pooling" / "config.json").read_text())["pooling_mode_mean_tokens"] is True
     modules = json.loads((folder / "modules.json").read_text())
     assert [one["type"].rpartition(".")[2] for one in modules] == ["Transformer", "Pooling", "Normalize"]
@@ -88,7 +88,7 @@ def test_a_folder_opens_in_transformers_as_in_tlnlp(graph: Path, tokenizer: Path
 
 
 @pytest.mark.parametrize(
-    ("name", "says"),
+    ("name", "message"),
     [
         ("encoder.layer.1.attention.self.key.bias", "holds no encoder.layer.1.attention.self.key.bias"),
         ("embeddings.word_embeddings.weight_quantized", "holds no embeddings.word_embeddings.weight"),
@@ -96,10 +96,10 @@ def test_a_folder_opens_in_transformers_as_in_tlnlp(graph: Path, tokenizer: Path
     ],
 )
 def test_a_graph_that_lacks_a_tensor_is_refused(
-    graph: Path, tokenizer: Path, tmp_path: Path, name: str, says: str
+    graph: Path, tokenizer: Path, tmp_path: Path, name: str, message: str
 ) -> None:
     broken = changed(graph, tmp_path / "broken.onnx", without(name))
-    with pytest.raises(InputDataError, match=says):
+    with pytest.raises(InputDataError, match=message):
         dequantise(broken, tokenizer, tmp_path / "made", USE)
 
 
@@ -115,14 +115,14 @@ def test_a_tensor_of_another_shape_is_refused(graph: Path, tokenizer: Path, tmp_
 
 def test_weights_of_another_network_are_refused(graph: Path, tokenizer: Path, tmp_path: Path) -> None:
     with pytest.raises(InputDataError, match=r"differ from the graph's \(cosine"):  # Heads are not in the graph.
-        dequantise(graph, tokenizer, tmp_path / "made", Use(heads=1))
+        dequantise(graph, tokenizer, tmp_path / "made", EncoderUsage(heads=1))
     dequantise(graph, tokenizer, tmp_path / "right", USE)
     assert check_agreement(graph, tmp_path / "right", ["good bread"]) >= 0.99
 
 
 def test_what_is_no_graph_is_refused(tmp_path: Path) -> None:
     (tmp_path / "no.onnx").write_bytes(b"not a graph")
-    with pytest.raises(InputDataError, match=r"no\.onnx: this is no ONNX graph"):
+    with pytest.raises(InputDataError, match=r"no\.onnx: not an ONNX graph"):
         read_weights(tmp_path / "no.onnx")
 
 

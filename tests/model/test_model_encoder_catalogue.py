@@ -1,4 +1,4 @@
-"""What is known by name, where it is looked for, and how it is fetched: whole, verified, or not at all."""
+"""Tests of the catalogue of encoders, the lookup of their files, and the fetch into the cache."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="module")
 def tiny(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Tiny:
-    """An entry, its jar, and the catalogue file."""
+    """Return an entry, its jar, and the catalogue file."""
     folder = tmp_path_factory.mktemp("tiny")
     graph, _ = encoder_kit.quantised(tiny_encoder, folder)
     tokenizer = tiny_encoder / "tokenizer.json"
@@ -63,7 +63,9 @@ def test_every_entry_is_complete() -> None:
             assert all(
                 re.fullmatch(r"[0-9a-f]{64}", one) for one in (entry.maven.graph_sha256, entry.maven.tokenizer_sha256)
             )
-        assert entry.tried == bool(entry.package or entry.maven), "what comes from a hub alone has not been tried"
+        assert entry.tried == bool(entry.package or entry.maven), (
+            "encoders that come only from a hub have not been tried"
+        )
 
 
 def test_the_image_takes_what_the_catalogue_names() -> None:
@@ -78,12 +80,12 @@ def test_a_wrong_catalogue_is_explained(tiny: Tiny, tmp_path: Path) -> None:
     wrong = {
         "unknown key 'encoders.0.license'": [entry | {"license": "MIT"}],
         "'encoders.0.layers'": [{key: value for key, value in entry.items() if key != "layers"}],
-        "stands there twice": [entry, entry],
-        "'../up' stands there twice, or": [entry | {"name": "../up"}],
+        "is listed twice": [entry, entry],
+        "the name '../up' is listed twice, or": [entry | {"name": "../up"}],
     }
-    for says, entries in wrong.items():
+    for message, entries in wrong.items():
         (tmp_path / "wrong.yaml").write_text(yaml.safe_dump({"encoders": entries}))
-        with pytest.raises(UsageError, match=re.escape(says)):
+        with pytest.raises(UsageError, match=re.escape(message)):
             known(tmp_path / "wrong.yaml")
 
 
@@ -143,13 +145,13 @@ def test_a_jar_becomes_an_encoder_once(cached: Path, tiny: Tiny) -> None:
 
 
 @pytest.mark.parametrize("part", ["graph", "tokenizer"])
-def test_a_wrong_digest_is_refused_and_nothing_laid(
+def test_a_wrong_digest_is_refused_and_nothing_stored(
     cached: Path, tiny: Tiny, tiny_encoder: Path, tmp_path: Path, part: str
 ) -> None:
     entry, jar, _ = tiny
     assert entry.maven is not None
     wrong = entry.model_copy(update={"maven": entry.maven.model_copy(update={f"{part}_sha256": "0" * 64})})
-    with pytest.raises(InputDataError, match=r"not the file that the catalogue knows .* nothing was kept"):
+    with pytest.raises(InputDataError, match=r"not the file that the catalogue knows .* nothing was stored"):
         fetch(wrong, jar)
     assert not cached.exists() or not list(cached.iterdir())
 
@@ -177,7 +179,7 @@ def test_a_second_process_may_be_first(cached: Path, tiny: Tiny, monkeypatch: py
     from tlnlp.model import encoder_download as module
 
     entry, jar, _ = tiny
-    monkeypatch.setattr(module, "at_hand", lambda *_: None)  # As it was when this process looked.
+    monkeypatch.setattr(module, "at_hand", lambda *_: None)  # As if the other process finished after the lookup.
     first = laid(cached, "tiny")
     (first / "first").touch()
     assert fetch(entry, jar) == first
@@ -207,14 +209,14 @@ def test_without_maven_and_spark_it_says_what_to_do(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("tlnlp.model.encoder_download.importlib.util.find_spec", lambda name: None)
-    with pytest.raises(StorageError, match=r"neither mvn nor pyspark is here.*--from PATH\.jar"):
+    with pytest.raises(StorageError, match=r"neither mvn nor pyspark is installed.*--from PATH\.jar"):
         fetch(tiny[0])
 
 
 def test_maven_is_asked_by_coordinates(
     cached: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A stand-in for the program ``mvn``, which copies the jar to where it is told."""
+    """Put a stand-in for ``mvn`` on the path, which copies the jar to the folder of its options."""
     program = tmp_path / "bin" / "mvn"
     program.parent.mkdir()
     program.write_text(
@@ -244,7 +246,7 @@ def test_a_wheel_carries_the_catalogue(tmp_path: Path) -> None:
     assert made.returncode == 0, made.stderr
     shutil.unpack_archive(next(tmp_path.glob("*.whl")), tmp_path / "installed", format="zip")
     code = "from tlnlp.model.encoder_catalogue import catalogue_file, known; print(catalogue_file(), len(known()))"
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,
         env={"PYTHONPATH": str(tmp_path / "installed")},
@@ -252,4 +254,4 @@ def test_a_wheel_carries_the_catalogue(tmp_path: Path) -> None:
         text=True,
         timeout=120,
     )
-    assert told.stdout.split() == [str(tmp_path / "installed/tlnlp/encoders.yaml"), str(len(known()))], told.stderr
+    assert result.stdout.split() == [str(tmp_path / "installed/tlnlp/encoders.yaml"), str(len(known()))], result.stderr

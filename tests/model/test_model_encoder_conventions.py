@@ -1,4 +1,4 @@
-"""How an encoder is used is read from its files as the field writes them; what is not supported is refused by name."""
+"""Tests that an encoder's conventions are read from its files, and that unsupported ones are refused by name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PLAIN = Conventions("mean", "", False, False, 128)
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The files of an encoder but for its weights, which nothing here opens."""
+    """Return a folder with the files of an encoder; its weights are empty, because no test here opens them."""
     (tmp_path / "model.safetensors").touch()
     return written(tmp_path, "config.json", model_type="bert", max_position_embeddings=128, pad_token_id=0)
 
@@ -45,7 +45,7 @@ def test_without_files_of_its_own_an_encoder_is_a_plain_one(folder: Path, tiny_e
 
 def test_all_that_the_files_say(folder: Path) -> None:
     kit.write_conventions(folder, "cls", normalise=True, prompt="query: ", lower_case=True)
-    # Sixteen tokens, says sentence_bert_config.json: no limit of the encoder.
+    # sentence_bert_config.json has 16 tokens, which is no limit of the encoder.
     assert read_conventions(folder) == Conventions("cls", "query: ", True, True, 128)
 
 
@@ -53,7 +53,7 @@ def test_what_is_given_goes_before_the_files(folder: Path) -> None:
     kit.write_conventions(folder, "cls", normalise=True, prompt="query: ", lower_case=True)
     given = read_conventions(folder, pooling="max", prompt="", normalise=False, lower_case=False)
     assert given == Conventions("max", "", False, False, 128)
-    # A pooling that is not supported may be replaced.
+    # An unsupported pooling can be replaced.
     kit.write_conventions(folder, "lasttoken")
     assert read_conventions(folder, pooling="mean") == PLAIN
 
@@ -78,7 +78,7 @@ def test_pooling_as_newer_files_write_it(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "pooling"),
     [
         ({"pooling_mode": "weightedmean"}, "pooling weightedmean"),
         ({"pooling_mode": ["cls", "mean"]}, "pooling cls with mean"),
@@ -88,8 +88,10 @@ def test_pooling_as_newer_files_write_it(folder: Path) -> None:
         ({"pooling_mode": 3}, "pooling 3"),
     ],
 )
-def test_another_pooling_is_refused(folder: Path, content: dict[str, Any], said: str) -> None:
-    with pytest.raises(InputDataError, match=rf"{said} of 1_Pooling/config\.json is not supported; .*mean, cls, max"):
+def test_another_pooling_is_refused(folder: Path, content: dict[str, Any], pooling: str) -> None:
+    with pytest.raises(
+        InputDataError, match=rf"{pooling} of 1_Pooling/config\.json is not supported; .*mean, cls, max"
+    ):
         read_conventions(written(folder, "1_Pooling/config.json", **content))
 
 
@@ -101,7 +103,7 @@ def test_the_pooling_folder_is_the_one_that_modules_names(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kinds", "odd"),
+    ("kinds", "refused"),
     [
         (("Transformer", "Pooling", "Dense"), "Dense"),
         (("Transformer", "Pooling", "Dense", "Normalize"), "Dense"),
@@ -111,8 +113,8 @@ def test_the_pooling_folder_is_the_one_that_modules_names(folder: Path) -> None:
         ((), "is not supported"),
     ],
 )
-def test_other_modules_are_refused(folder: Path, kinds: tuple[str, ...], odd: str) -> None:
-    with pytest.raises(InputDataError, match=rf"modules\.json: .*{odd}.*; choose another encoder"):
+def test_other_modules_are_refused(folder: Path, kinds: tuple[str, ...], refused: str) -> None:
+    with pytest.raises(InputDataError, match=rf"modules\.json: .*{refused}.*; choose another encoder"):
         read_conventions(modules(folder, *kinds))
 
 
@@ -120,7 +122,7 @@ def test_a_network_in_a_folder_of_its_own(folder: Path) -> None:
     modules(folder, "Transformer", "Pooling")
     text = (folder / "modules.json").read_text().replace('"path": ""', '"path": "0_Transformer"')
     (folder / "modules.json").write_text(text)
-    with pytest.raises(InputDataError, match="keeps the network in the folder 0_Transformer; give that folder"):
+    with pytest.raises(InputDataError, match="puts the network into the folder 0_Transformer; give that folder"):
         read_conventions(folder)
 
 
@@ -132,7 +134,7 @@ def test_prompts(folder: Path) -> None:
     )
     for content in ({"default_prompt_name": "c", "prompts": {"a": "x "}}, {"default_prompt_name": "c"}):
         with pytest.raises(
-            InputDataError, match=rf"{name}: default_prompt_name 'c' is none of its prompts; set `prompt`"
+            InputDataError, match=rf"{name}: default_prompt_name 'c' is none of its prompts; set the key `prompt`"
         ):
             read_conventions(written(folder, name, **content))
         assert read_conventions(folder, prompt="mine: ").prompt == "mine: "
@@ -157,7 +159,7 @@ def test_lower_casing(folder: Path) -> None:
         ({"model_type": "roberta", "max_position_embeddings": 514, "pad_token_id": 3}, 510),
         ({"model_type": "xlm-roberta", "max_position_embeddings": 514}, 512),
         ({"model_type": "xlm-roberta", "max_position_embeddings": 8194, "pad_token_id": 1}, 8192),
-        # MPNet counts from 2 on, whatever its padding token.
+        # MPNet numbers positions from 2 on, whatever its padding token.
         ({"model_type": "mpnet", "max_position_embeddings": 514, "pad_token_id": 0}, 512),
         ({"model_type": "modernbert", "max_position_embeddings": 8192, "pad_token_id": 50283}, 8192),
         ({"model_type": "modernbert"}, 8192),
@@ -186,7 +188,7 @@ def test_code_that_comes_along_is_refused(folder: Path) -> None:
 
 
 def test_weights_must_be_safetensors(folder: Path) -> None:
-    (folder / "model.safetensors").rename(folder / "model.safetensors.index.json")  # Of weights in several files.
+    (folder / "model.safetensors").rename(folder / "model.safetensors.index.json")  # As for weights in several files.
     assert read_conventions(folder) == PLAIN
     (folder / "model.safetensors.index.json").rename(folder / "pytorch_model.bin")
     with pytest.raises(InputDataError, match=r"a pickle \(pytorch_model\.bin\), which is never opened; save them as"):
@@ -217,7 +219,7 @@ def test_a_malformed_file_is_named(folder: Path, name: str, content: bytes) -> N
 def test_modules_that_are_no_modules(folder: Path) -> None:
     for content in ("[3]", '[{"type": "x.Transformer"}]'):
         (folder / "modules.json").write_text(content)
-        with pytest.raises(InputDataError, match=r"modules\.json is no list of modules"):
+        with pytest.raises(InputDataError, match=r"modules\.json is not a list of modules"):
             read_conventions(folder)
 
 

@@ -1,4 +1,4 @@
-"""Every type of encoder that is supported loads, learns, exports, and reads a text alike alone and beside others."""
+"""Tests that every supported type of encoder loads, trains, exports, and gives the same result alone and in a batch."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def source(encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> EncoderSo
 
 @pytest.fixture(scope="module")
 def encoded(encoder: Path, source: EncoderSource) -> list[list[int]]:
-    """Of the shortest to the longest that the encoder takes."""
+    """Return token ids of texts, from the shortest to the longest that the encoder accepts."""
     ids = Encoder.load(encoder / bundle.TOKENIZER, source.conventions.max_length, 0.5).encode(TEXTS)
     assert max(map(len, ids)) == 128
     assert min(map(len, ids)) == 3
@@ -69,7 +69,7 @@ def test_a_text_reads_alike_alone_and_padded(source: EncoderSource, encoded: lis
     together = torch.softmax(logits.double(), dim=1).numpy()
     alone = reference_probabilities(model, encoded, source.pad_token_id)
     assert np.abs(together - alone).max() < 1e-5
-    # Else a model that says the same of all texts would do.
+    # Without this check a model with the same output for all texts would pass.
     assert np.ptp(alone[:, 0]) > 0.01
     assert np.abs(reference_probabilities(loaded(source), encoded, source.pad_token_id) - alone).max() < 1e-5
 
@@ -78,7 +78,7 @@ def test_the_graph_reads_as_torch_does(source: EncoderSource, encoded: list[list
     model = loaded(source)
     names = export_graph(model, tmp_path / bundle.GRAPH)
     engine = OnnxEngine(tmp_path / bundle.GRAPH, source.pad_token_id, names, threads=1)
-    # The engine pads the texts of a batch, torch reads one at a time.
+    # The engine pads the texts of a batch; torch reads each text alone.
     assert check_parity(model, engine, encoded, source.pad_token_id) < 1e-5
     alone = np.concatenate([engine.predict([ids]) for ids in encoded])
     assert np.abs(engine.predict(encoded) - alone).max() < 1e-5
@@ -102,7 +102,7 @@ def test_a_step_moves_all_but_the_word_embeddings(
     learner.finish()
     words = learner.model.encoder.get_input_embeddings().weight  # type: ignore[operator]
     for name, tensor in learner.model.encoder.named_parameters():
-        # Of a pooler nothing is used; biases of keys cancel out in the softmax.
+        # A pooler is not used, and the biases of keys cancel in the softmax.
         if "pooler" in name or ("bias" in name and "k" in name.split(".")[-2]):
             continue
         assert torch.equal(tensor, before[name]) == (tensor is words), name

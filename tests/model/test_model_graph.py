@@ -1,4 +1,4 @@
-"""The exported graph is held to torch, and a bundle opens in plain ONNX Runtime and plain transformers."""
+"""Tests that the exported graph agrees with torch, and that plain ONNX Runtime and transformers open a bundle."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_plain_onnx_runtime(tiny_bundle: Path, classifier: Classifier, encoded: 
 
 
 def plain_transformers(folder: Path, texts: Sequence[str]) -> NDArray[np.float64]:
-    """The few lines that the README shows; texts short enough not to be cut."""
+    """Classify texts with transformers alone, as in the README; the texts must be too short to be cut."""
     import torch
     from safetensors.torch import load_file
     from transformers import AutoModel, AutoTokenizer
@@ -124,9 +124,9 @@ def test_weights_that_a_checkpoint_lacks_are_drawn_from_the_seed(tiny_encoder: P
 
     folder = Path(shutil.copytree(tiny_encoder, tmp_path / "bare"))
     tensors = load_file(folder / "model.safetensors")
-    kept = {name: tensor for name, tensor in tensors.items() if "pooler" not in name}
-    assert len(kept) < len(tensors)
-    save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+    without_pooler = {name: tensor for name, tensor in tensors.items() if "pooler" not in name}
+    assert len(without_pooler) < len(tensors)
+    save_file(without_pooler, folder / "model.safetensors", metadata={"format": "pt"})
     one, same = (load_encoder(str(folder), 2, "mean", None, seed=5).state_dict() for _ in range(2))
     assert all(bool((one[name] == same[name]).all()) for name in one)
 

@@ -1,4 +1,4 @@
-"""The n-gram view: fitted, saved, loaded; two classes and more."""
+"""Tests of the n-gram view: fit, save, load, with two and more classes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def fitted(classes: tuple[str, ...], seed: int = 0, features: int = 1 << 12) -> 
 @pytest.mark.parametrize("classes", [SIX[:2], SIX[:3], SIX])
 def test_it_learns_and_gives_probabilities(classes: tuple[str, ...]) -> None:
     view = fitted(classes)
-    # Words that mark a class stand in other texts too: a fair share of hits, not all.
+    # Words that mark a class occur in other texts, too, so not every text can be classified.
     rows = [row | {"text": " ".join([row["text"].split()[0]] * 3)} for row in kit.labelled(60, 2, classes)]
     out = view.predict([row["text"] for row in rows])
     assert out.shape == (60, len(classes))
@@ -95,7 +95,7 @@ def test_weights_say_how_much_a_text_counts() -> None:
     assert light[0] > 0.9
 
 
-def test_a_class_that_no_text_has_is_never_guessed() -> None:
+def test_a_class_that_no_text_has_is_never_predicted() -> None:
     texts = ["warm bread", "late ferry"] * 5
     view = fit_ngram(texts, [0, 2] * 5, 3, seed=0, features=1 << 10)
     assert view.predict(texts).argmax(axis=1).tolist() == [0, 2] * 5

@@ -1,4 +1,4 @@
-"""From token states to one vector: mean, first or largest, and of one length; of padding nothing is seen."""
+"""Tests of pooling: mean, first or largest state, scaled or not; padding has no effect."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ MASK = (IDS != 0).long()
 
 @pytest.fixture(scope="module")
 def uneven_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Its states differ in length, and with the text."""
+    """Make an encoder whose states differ in length and between texts."""
     return kit.make_encoder(tmp_path_factory.mktemp("encoder") / "uneven", deviation=0.3)
 
 
 def states_of(encoder: Path) -> list[Tensor]:
-    """Token states of each text, read alone."""
+    """Return the token states of each text, read alone."""
     network = load_encoder(str(encoder), 2, "mean", 0.0, 0).eval().encoder
     return [network(input_ids=ids[mask > 0][None]).last_hidden_state[0] for ids, mask in zip(IDS, MASK, strict=True)]
 
@@ -41,13 +41,13 @@ def test_pooled_states_worked_out_text_by_text(uneven_encoder: Path, pooling: st
                 expected = expected / expected.norm() * 32**0.5
                 assert float(one.norm()) == pytest.approx(32**0.5, rel=1e-5)
             else:
-                # Else scaling would change nothing here.
+                # Otherwise scaling would change nothing here.
                 assert abs(float(one.norm()) - 32**0.5) > 0.01
             assert torch.allclose(one, expected, atol=1e-5)
 
 
 def test_the_largest_is_not_that_of_padding(uneven_encoder: Path) -> None:
-    # Where all states of a text are below nothing, padding must not lift them to it.
+    # Where all states of a text are negative, padding must not raise the largest to 0.
     model = load_encoder(str(uneven_encoder), 2, "max", 0.0, 0).eval()
     states = -torch.ones(2, 3, 32)
     mask = torch.tensor([[1, 1, 0], [1, 1, 1]]).unsqueeze(-1)

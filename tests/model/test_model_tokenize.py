@@ -1,4 +1,4 @@
-"""Texts to token ids: head and tail, special tokens, batches, padding."""
+"""Tests of tokenisation: head and tail, special tokens, prompts, batches, padding."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_special_tokens_on_one_side_only(tiny_bundle: Path, tmp_path: Path) -> N
 
 
 def subwords(kind: str) -> Tokenizer:
-    """A tokenizer of words and their parts as RoBERTa and ModernBERT have it, or as XLM-R has it."""
+    """Return a subword tokenizer: of bytes, as RoBERTa and ModernBERT, or of metaspace pieces, as XLM-R."""
     model = Tokenizer(models.BPE())
     if kind == "bytes":
         model.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -102,7 +102,7 @@ def subwords(kind: str) -> Tokenizer:
     ("kind", "prompt"),
     [
         *product(["pieces", "bytes", "metaspace"], ["query: ", "the night ", "a  ", " "]),
-        # Of metaspace, a word that follows with no space between would be a part of the prompt's last word.
+        # Not with metaspace: without a space the next word would become part of the prompt's last word.
         *product(["pieces", "bytes"], ["query:"]),
     ],
 )
@@ -122,7 +122,7 @@ def test_a_long_text_keeps_its_prompt(tiny_bundle: Path) -> None:
     assert encoder.edges == (4, 1)
     whole = bare.encode([text])[0][1:-1]
     assert encoder.encode([text]) == [[*bare.prefix, *words, *whole[:4], *whole[-3:], *bare.suffix]]
-    # A window too.
+    # So does a random window.
     generator = np.random.default_rng(0)
     ids = np.asarray(Encoder.load(tokenizer_file(tiny_bundle), 500, 0.5, "the warm night ").encode([text])[0])
     for _ in range(20):

@@ -1,4 +1,4 @@
-"""A small bundle, a clock that moves, and shorthand for the tests of the registry."""
+"""Provide a small bundle, a clock and shorthand for the tests of the registry."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MOMENT = datetime(2026, 11, 23, 23, 1, 2, tzinfo=UTC)
 
 
 class Clock:
-    """One minute later at every look."""
+    """Return a time one minute later at every call."""
 
     def __init__(self) -> None:
         self.looks = 0

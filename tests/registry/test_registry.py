@@ -1,4 +1,4 @@
-"""Names, versions, numbers: published once, found, fetched."""
+"""Tests of names and versions: publish, list, resolve, fetch."""
 
 from __future__ import annotations
 
@@ -127,13 +127,13 @@ def test_an_unfinished_bundle_is_not_published(registry: Registry, tmp_path: Pat
         "no manifest.json": no_manifest,
         "model.onnx missing": file_missing,
         "notes.txt not in the manifest": file_too_many,
-        "not a bundle's manifest": no_json,
+        "not a bundle manifest": no_json,
         r"manifest \(TypeError": other_json,
     }
-    for number, (says, damage) in enumerate(faults.items()):
+    for number, (message, damage) in enumerate(faults.items()):
         folder = make_bundle(tmp_path / str(number))
         damage(folder)
-        with pytest.raises(BundleError, match=says):
+        with pytest.raises(BundleError, match=message):
             registry.publish("m", folder)
     with pytest.raises(BundleError, match=r"no manifest.json"):
         registry.publish("m", tmp_path / "nowhere")
@@ -144,10 +144,10 @@ def test_an_unfinished_bundle_is_not_published(registry: Registry, tmp_path: Pat
 def test_a_manifest_cannot_lead_out_of_the_folder(registry: Registry, folder: Path, tmp_path: Path, name: str) -> None:
     version = registry.publish("m", folder)
     manifest = make_bundle(tmp_path / "bad", extra={name: {}}) / "manifest.json"
-    with pytest.raises(BundleError, match="no name for a bundle's file"):
+    with pytest.raises(BundleError, match="no valid file name in a bundle"):
         registry.publish("m", tmp_path / "bad")
     registry.storage.write("m/versions/1/manifest.json", manifest.read_bytes())
-    with pytest.raises(BundleError, match="no name for a bundle's file"):
+    with pytest.raises(BundleError, match="no valid file name in a bundle"):
         registry.fetch(version, tmp_path / "out" / "in")
     assert not (tmp_path / "out").exists()
 
@@ -162,7 +162,7 @@ def test_fetch_reports_what_was_added_or_taken_away(registry: Registry, folder: 
         registry.fetch(version, tmp_path / "out")
     registry.storage.write("m/versions/1/parts/one.bin", b"\x00\x01")
     registry.storage.write("m/versions/1/manifest.json", b"\xff")
-    with pytest.raises(BundleError, match="not a bundle's manifest"):
+    with pytest.raises(BundleError, match="not a bundle manifest"):
         registry.fetch(version, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

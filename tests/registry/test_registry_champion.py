@@ -1,4 +1,4 @@
-"""The champion alias: promoted, refused, rolled back."""
+"""Tests of the champion alias: promotion, refusal, rollback."""
 
 from __future__ import annotations
 

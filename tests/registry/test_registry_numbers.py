@@ -1,4 +1,4 @@
-"""Who gets which number, also when publishers crash."""
+"""Tests of version numbers, also when publishers crash."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_a_crashed_claim_leaves_a_gap(registry: Registry, folder: Path) -> None:
     registry.storage.write("m/versions/2/model.onnx", b"half")
     assert str(registry.publish("m", folder)) == "m@3"
     assert [info.version for info in registry.versions("m")] == [1, 3]
-    with pytest.raises(NotFoundError, match="no version 2, it was begun and never finished; it has 1, 3"):
+    with pytest.raises(NotFoundError, match="no version 2, its publication never finished; it has 1, 3"):
         registry.resolve("m@2")
     with pytest.raises(NotFoundError, match="never finished"):
         registry.set_champion("m", 2, expected=None, by="ada", reason="x")
@@ -31,7 +31,7 @@ def test_a_crashed_claim_leaves_a_gap(registry: Registry, folder: Path) -> None:
 
 def test_a_publisher_killed_between_claim_and_manifest(registry: Registry, folder: Path, tmp_path: Path) -> None:
     large = make_bundle(tmp_path / "large")
-    os.truncate(large / "parts/one.bin", 4 << 30)  # Sparse: free to make, seconds to copy.
+    os.truncate(large / "parts/one.bin", 4 << 30)  # A sparse file takes no time to make and seconds to copy.
     code = "import sys; from pathlib import Path; from tlnlp.registry import Registry\n"
     code += "Registry(sys.argv[1]).publish('m', Path(sys.argv[2]))"
     process = subprocess.Popen([sys.executable, "-c", code, registry.storage.uri, str(large)])
@@ -46,16 +46,16 @@ def test_a_publisher_killed_between_claim_and_manifest(registry: Registry, folde
 
 
 def test_a_claim_is_ours_when_only_the_answer_was_lost(registry: Registry) -> None:
-    assert registry._take("m", 1, "mine")
+    assert registry._try_claim("m", 1, "mine")
     stored = registry.storage.read("m/claims/1.json")
-    assert registry._take("m", 1, "mine")
-    assert not registry._take("m", 1, "another's")
+    assert registry._try_claim("m", 1, "mine")
+    assert not registry._try_claim("m", 1, "another's")
     assert registry.storage.read("m/claims/1.json") == stored
 
 
 def test_a_damaged_claim_belongs_to_nobody(registry: Registry, folder: Path) -> None:
     registry.storage.write("m/claims/1.json", b"\xff not json")
-    assert not registry._take("m", 1, "mine")
+    assert not registry._try_claim("m", 1, "mine")
     assert str(registry.publish("m", folder)) == "m@2"
 
 

@@ -1,4 +1,4 @@
-"""Publishers and promotions from several processes at once."""
+"""Tests of publications and promotions from several processes at once."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_racing_publishers_get_a_version_each(registry: Registry, tmp_path: Path
 
 
 def test_of_racing_promotions_one_wins(registry: Registry, folder: Path) -> None:
-    # Half of the models have a champion before the race, half get their first.
+    # Half of the models have a champion before the race; the others get their first one.
     for number in range(10):
         for _ in range(PUBLISHERS + 1):
             registry.publish(f"m{number}", folder)

@@ -1,7 +1,8 @@
-"""Every file in conf/ is complete, loads, and says the defaults."""
+"""Every file in conf/ is complete, loads, and holds the defaults; every settings key is described."""
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from tlnlp.errors import UsageError
 from tlnlp.runs.cost import PriceList
 
 CONF = Path(__file__).parents[2] / "conf"
+CONFIG = Path(__file__).parents[2] / "tlnlp" / "config"
 KINDS: dict[str, type[Settings]] = {
     "evaluate.yaml": EvaluateSettings,
     "finetune.yaml": FinetuneSettings,
@@ -32,6 +34,7 @@ KINDS: dict[str, type[Settings]] = {
 
 
 def keys(kind: type[Settings], prefix: str = "") -> Iterator[str]:
+    """Yield the dotted name of every key of a settings class."""
     for name, field in kind.model_fields.items():
         yield prefix + name
         if isinstance(field.annotation, type) and issubclass(field.annotation, Settings):
@@ -39,6 +42,7 @@ def keys(kind: type[Settings], prefix: str = "") -> Iterator[str]:
 
 
 def written(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yield the dotted name of every key in a YAML file."""
     for name, value in values.items():
         yield prefix + name
         if isinstance(value, dict):
@@ -62,14 +66,30 @@ def test_a_file_holds_every_key_and_loads(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(KINDS))
-def test_a_file_says_the_defaults(name: str) -> None:
+def test_a_file_holds_the_defaults(name: str) -> None:
     loaded = load_settings(KINDS[name], CONF / name).model_dump()
     needed = {key: loaded[key] for key, field in KINDS[name].model_fields.items() if field.is_required()}
     assert KINDS[name](**needed).model_dump() == loaded
 
 
+def test_every_settings_key_is_described() -> None:
+    missing, described = list[str](), 0
+    for path in CONFIG.glob("*.py"):
+        for kind in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(kind, ast.ClassDef):
+                continue
+            for key, after in zip(kind.body, [*kind.body[1:], None], strict=True):
+                if isinstance(key, ast.AnnAssign):
+                    text = after.value if isinstance(after, ast.Expr) else None
+                    found = isinstance(text, ast.Constant) and isinstance(text.value, str)
+                    described += found
+                    missing += [] if found else [f"{kind.name}.{ast.unparse(key.target)}"]
+    assert not missing
+    assert described > 100
+
+
 @pytest.mark.parametrize(
-    ("override", "said"),
+    ("override", "message"),
     [
         ("enocder=x", "'encoder'"),
         ("training.epoch=3", "'training.epochs'"),
@@ -78,24 +98,24 @@ def test_a_file_says_the_defaults(name: str) -> None:
         ("nonsense", "key=value"),
     ],
 )
-def test_a_wrong_override_is_explained(override: str, said: str) -> None:
-    with pytest.raises(UsageError, match=said):
+def test_a_wrong_override_is_explained(override: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
         load_settings(FinetuneSettings, CONF / "finetune.yaml", [override])
 
 
 def test_a_broken_file_is_named_with_its_line(tmp_path: Path) -> None:
     broken = tmp_path / "broken.yaml"
     broken.write_text("labels: x\nseed: [1\n")
-    with pytest.raises(UsageError, match=r"broken.yaml, line \d"):
+    with pytest.raises(UsageError, match=r"broken.yaml, line \d: the config file is not valid YAML"):
         load_settings(FinetuneSettings, broken)
     broken.write_text("- a\n- b\n")
-    with pytest.raises(UsageError, match="key: value"):
+    with pytest.raises(UsageError, match="the config file holds no keys: write it as `key: value` lines"):
         load_settings(FinetuneSettings, broken)
-    with pytest.raises(UsageError, match="cannot read"):
+    with pytest.raises(UsageError, match="cannot read the config file"):
         load_settings(FinetuneSettings, tmp_path / "none.yaml")
 
 
-def test_relative_paths_are_of_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_paths_are_relative_to_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     settings = load_settings(FinetuneSettings, CONF / "finetune.yaml", ["labels=here.csv"])
     assert settings.labels == f"file://{tmp_path}/here.csv"

@@ -1,4 +1,4 @@
-"""The table of rooms, as a test: who may import whom, what is heavy where, and that importing does no work."""
+"""The layers of the package: which part may import which, where heavy packages are allowed, how long code may be."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "tlnlp"
 
-# First-party rooms that a room may import, beside itself and errors.
+# The parts of the package that each part may import, besides itself and errors.
 ALLOWED = {
     "errors": set(),
     "storage": set(),
@@ -41,9 +41,10 @@ ALLOWED = {
         "train",
         "warehouse",
     },
+    "api": {"config", "evaluate", "model", "registry", "train"},
     "__main__": {"cli"},
 }
-# Heavy packages, and the only rooms that may import them.
+# Heavy packages, and the only parts that may import them.
 HEAVY = {
     "torch": {"model", "train"},
     "transformers": {"model"},
@@ -52,7 +53,7 @@ HEAVY = {
     "onnxruntime": {"model"},
     "ray": {"train"},
     "pyspark": {"score"},
-    "pandas": {"score"},
+    "pandas": {"api", "score"},
     "pyiceberg": {"warehouse", "score"},
     "duckdb": {"warehouse"},
     "obstore": {"storage"},
@@ -60,21 +61,23 @@ HEAVY = {
     "pydantic": {"config"},
     "click": {"cli"},
     "sklearn": {"evaluate", "model", "train"},
-    "pyarrow": {"data", "storage", "warehouse"},
+    "pyarrow": {"api", "data", "storage", "warehouse"},
     "matplotlib": {"report"},
     "jinja2": {"report"},
 }
 
 
 def modules() -> Iterator[Path]:
+    """Yield every file of the package."""
     return PACKAGE.rglob("*.py")
 
 
-def room_of(path: Path) -> str:
+def part_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
 def imported(path: Path) -> Iterator[str]:
+    """Yield the name of every module that a file imports."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -85,22 +88,23 @@ def imported(path: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("path", sorted(modules()), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_a_room_imports_only_what_the_table_allows(path: Path) -> None:
-    room = room_of(path)
-    if room == "__init__":
-        assert not list(imported(path))
+def test_a_part_imports_only_what_it_may(path: Path) -> None:
+    part = part_of(path)
+    if part == "__init__":
+        # For type checkers alone; at run time the API is imported when it is first used.
+        assert {name.partition(".")[0] for name in imported(path)} <= {"importlib", "typing", "tlnlp"}
         return
     for name in imported(path):
         top, _, rest = name.partition(".")
         if top == "tlnlp":
             other = rest.split(".")[0]
-            allowed = ALLOWED[room] | {room, "errors", "__version__"}
-            assert other in allowed, f"{path.name} imports {name}; {room} may import {sorted(allowed)}"
+            allowed = ALLOWED[part] | {part, "errors", "__version__"}
+            assert other in allowed, f"{path.name} imports {name}; {part} may import {sorted(allowed)}"
         elif top in HEAVY:
-            assert room in HEAVY[top], f"{path.name} imports {top}, which belongs in {sorted(HEAVY[top])}"
+            assert part in HEAVY[top], f"{path.name} imports {top}, which belongs in {sorted(HEAVY[top])}"
 
 
-def test_ray_is_known_to_one_place_alone() -> None:
+def test_only_train_distributed_imports_ray() -> None:
     distributed = PACKAGE / "train" / "distributed"
     for path in modules():
         if distributed not in path.parents:
@@ -110,14 +114,13 @@ def test_ray_is_known_to_one_place_alone() -> None:
             assert allowed or not [name for name in names if name.startswith("tlnlp.train.distributed")], path
 
 
-def test_the_recipe_is_read_from_top_to_bottom() -> None:
-    """No circle of imports, and few levels of them."""
+def test_imports_have_no_cycle_and_few_levels() -> None:
     paths = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in modules()}
     needs = {name: {other for other in imported_modules(path) if other in paths} for name, path in paths.items()}
     levels = dict[str, int]()
 
     def level(name: str, above: tuple[str, ...] = ()) -> int:
-        assert name not in above, f"a circle of imports: {[*above[above.index(name) :], name]}"
+        assert name not in above, f"a cycle of imports: {[*above[above.index(name) :], name]}"
         if name not in levels:
             levels[name] = 1 + max(
                 (level(other, (*above, name)) for other in needs[name] if same(other, name)), default=0
@@ -125,7 +128,7 @@ def test_the_recipe_is_read_from_top_to_bottom() -> None:
         return levels[name]
 
     def same(other: str, name: str) -> bool:
-        """Whether two modules are of one room."""
+        """Return whether two modules are in the same part of the package."""
         return other.split(".")[1] == name.split(".")[1]
 
     assert max(level(name) for name in paths if name.startswith("tlnlp.train.")) <= 9
@@ -133,7 +136,7 @@ def test_the_recipe_is_read_from_top_to_bottom() -> None:
 
 
 def imported_modules(path: Path) -> Iterator[str]:
-    """Modules that a file names in its imports, those of which it takes a single name among them."""
+    """Yield every module that a file may import from: ``a.b`` and ``a.b.c`` for ``from a.b import c``."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module:
             yield node.module
@@ -143,8 +146,8 @@ def imported_modules(path: Path) -> Iterator[str]:
 def test_jobs_are_short_and_import_only_their_stage() -> None:
     for path in sorted((ROOT / "jobs").glob("*.py")):
         assert len(path.read_text(encoding="utf-8").splitlines()) < 60
-        rooms = {name.split(".")[1] for name in imported(path) if name.startswith("tlnlp.")}
-        assert rooms <= {"config", "cli", {"finetune": "train", "promote": "evaluate", "score": "score"}[path.stem]}, (
+        parts = {name.split(".")[1] for name in imported(path) if name.startswith("tlnlp.")}
+        assert parts <= {"config", "cli", {"finetune": "train", "promote": "evaluate", "score": "score"}[path.stem]}, (
             path
         )
 
@@ -174,7 +177,7 @@ socket.socket.connect = refuse
 for name in sys.argv[1:]:
     importlib.import_module(name)
 changed = {k for k in os.environ if os.environ[k] != before.get(k)} | (before.keys() - os.environ.keys())
-# Libraries may set variables of their own; none of ours may change.
+# Libraries may set variables of their own; tlnlp may set none.
 assert not {k for k in changed if k.startswith(("RAY_USAGE", "HF_HUB", "TOKENIZERS_PAR", "PYSPARK", "SPARK"))}, changed
 assert set(os.listdir(".")) == folder, "importing wrote files"
 assert "pyspark" not in sys.modules or not __import__("pyspark").SparkContext._active_spark_context
@@ -196,6 +199,8 @@ def test_importing_does_no_work(tmp_path: Path) -> None:
             "tlnlp.cli.commands",
             {"torch", "ray", "pyspark", "transformers", "sklearn", "duckdb", "matplotlib", "jinja2"},
         ),
+        ("tlnlp", {"numpy", "pydantic", "torch", "ray", "pyspark", "onnxruntime"}),
+        ("tlnlp.api", {"torch", "ray", "pyspark", "transformers", "duckdb", "pandas"}),
         ("tlnlp.score.udf", {"torch", "ray", "transformers", "pyiceberg", "duckdb"}),
         ("tlnlp.score.job", {"torch", "ray", "transformers"}),
         ("tlnlp.train.finetune", {"pyspark", "pyiceberg", "duckdb"}),

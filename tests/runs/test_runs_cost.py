@@ -19,7 +19,7 @@ def test_a_price_by_name_and_by_hand() -> None:
     listed = price_of(CostSettings(instance="m7i.xlarge", instances=3, prices=PRICES))
     assert listed == Price(pytest.approx(3 * 0.2016), "m7i.xlarge", 3)
     assert listed.usd(1800) == pytest.approx(0.3024)
-    # One's own price needs no list.
+    # A given price needs no price list.
     assert price_of(CostSettings(instance="ours", instances=2, usd_per_hour=0.5, prices="none")) == Price(
         1.0, "ours", 2
     )
@@ -27,7 +27,7 @@ def test_a_price_by_name_and_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "message"),
     [
         ({"instance": "m7i.xlrage", "prices": PRICES}, "m7i.xlarge"),
         ({"instance": "mainframe", "prices": PRICES}, "usd_per_hour"),
@@ -35,8 +35,8 @@ def test_a_price_by_name_and_by_hand() -> None:
         ({"instance": "m7i.xlarge", "prices": "none.yaml"}, "none.yaml"),
     ],
 )
-def test_a_wrong_price_is_explained(values: dict[str, object], said: str) -> None:
-    with pytest.raises(UsageError, match=said):
+def test_a_wrong_price_is_explained(values: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
         price_of(CostSettings.model_validate(values))
 
 
@@ -44,7 +44,9 @@ def test_a_budget_refuses_what_would_pass_it() -> None:
     now = [100.0]
     budget = Budget(CostSettings(usd_per_hour=3.6, budget_usd=0.05), timer=lambda: now[0])
     budget.refuse(49.0, "a start")
-    with pytest.raises(BudgetError, match=r"a start: 0\.0000 USD spent and about 0\.0510"):
+    with pytest.raises(
+        BudgetError, match=r"a start: 0\.0000 USD spent and about 0\.0510 USD expected in the end, more than "
+    ):
         budget.refuse(51.0, "a start")
     now[0] += 20
     budget.refuse(29.0, "a step")

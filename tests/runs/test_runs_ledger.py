@@ -1,4 +1,4 @@
-"""What a run tells about itself, and what it never tells."""
+"""The ledger: what a run records about itself, and what it never records."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MOMENT = datetime(2026, 11, 23, 23, 1, 2, tzinfo=UTC)
 
 
 class Clock:
-    """Times and seconds that move only when told."""
+    """A clock and a timer that advance only by ``pass_s``."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -64,7 +64,7 @@ def test_run_ids_sort_by_time_and_differ() -> None:
     east = MOMENT.astimezone(timezone(timedelta(hours=1)))
     assert new_run_id(east).startswith("20261123T230102-")
     assert max(ids) < new_run_id(MOMENT + timedelta(seconds=1))
-    with pytest.raises(ValueError, match="zone"):
+    with pytest.raises(ValueError, match="needs a time with a time zone"):
         new_run_id(datetime(2026, 11, 23))
 
 
@@ -111,7 +111,7 @@ def test_a_run_that_goes_well(make: Callable[..., Ledger], clock: Clock, storage
 def test_the_cost_so_far_is_never_above_that_of_the_whole(make: Callable[..., Ledger], clock: Clock) -> None:
     ledger = make()
     ledger.priced(0.5)
-    clock.pass_s(5.46123)  # 0.0007585 USD at 5.4612 s: on the edge of the last digit told
+    clock.pass_s(5.46123)  # 0.0007585 USD at 5.4612 s: on the edge of the last digit
     so_far = ledger.cost
     ledger.finish("succeeded")
     assert so_far is not None
@@ -130,17 +130,17 @@ def test_the_error_of_a_stage_goes_on_and_is_recorded(make: Callable[..., Ledger
     with pytest.raises(BundleError) as caught:
         load()
     ledger.finish("failed", caught.value)
-    told = ledger.to_json()
-    assert told["status"] == "failed"
-    assert told["stages"] == [{"name": "load", "status": "failed", "duration_s": 2.0}]
-    assert told["error"] == {
+    recorded = ledger.to_json()
+    assert recorded["status"] == "failed"
+    assert recorded["stages"] == [{"name": "load", "status": "failed", "duration_s": 2.0}]
+    assert recorded["error"] == {
         "class": "BundleError",
         "exit_code": 4,
         "message": "m@3: model.onnx was altered; use another version",
     }
 
 
-def test_what_a_library_said_is_not_kept(make: Callable[..., Ledger], storage: Storage) -> None:
+def test_the_message_of_a_library_is_not_recorded(make: Callable[..., Ledger], storage: Storage) -> None:
     ledger = make()
     ledger.finish("failed", ValueError("cannot convert 'a sentence somebody wrote' to int"))
     ledger.save(storage, "a.json")
@@ -273,7 +273,7 @@ def test_a_damaged_ledger_hides_nothing(make: Callable[..., Ledger], storage: St
         ("good", "started"),
         ("bad", "unreadable"),
     ]
-    with pytest.raises(StorageError, match=r"ledgers/bad.json: not a ledger"):
+    with pytest.raises(StorageError, match=r"ledgers/bad.json: not a ledger of tlnlp; delete it"):
         read_ledger(storage, "ledgers/bad.json")
     with pytest.raises(NotFoundError):
         read_ledger(storage, "ledgers/none.json")

@@ -1,4 +1,4 @@
-"""Registries with a champion, and warehouses."""
+"""Fixtures of the scoring tests: a registry with champions, and an empty warehouse."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tlnlp.registry import Registry
 
 @pytest.fixture(scope="session")
 def registry(tiny_bundle: Path, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """``MODEL`` with two versions, the first of them champion, and a model ``other``."""
+    """Return a registry with two versions of ``MODEL``, of which version 1 is champion, and a model ``other``."""
     folder = tmp_path_factory.mktemp("registry")
     second = kit.make_bundle(tiny_encoder, tmp_path_factory.mktemp("bundle") / "second", seed=5)
     registry = Registry(str(folder))
@@ -27,5 +27,6 @@ def registry(tiny_bundle: Path, tiny_encoder: Path, tmp_path_factory: pytest.Tem
 
 @pytest.fixture
 def warehouse(tmp_path: Path) -> Path:
-    # Its name holds what engines read as patterns or escapes: it must work as it is.
+    """Return the path of a warehouse that does not exist yet."""
+    # The name holds characters that engines may read as patterns or escapes.
     return tmp_path / "ware [1] house"

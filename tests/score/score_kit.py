@@ -1,4 +1,4 @@
-"""Nights in tests: documents in each format, a run with few words, and a look at what was published."""
+"""Helpers of the scoring tests: write documents, run a night, and read what it has published."""
 
 from __future__ import annotations
 
@@ -25,58 +25,63 @@ COUNTS = ("rows_in", "rows_scored", "rows_reused", "rows_duplicate", "rows_quara
 
 
 def night_settings(documents: Path, warehouse: Path, registry: Path, **changes: Any) -> dict[str, Any]:
+    """Return the settings of a night in these places, with the changes applied."""
     places = {"documents": str(documents), "warehouse": str(warehouse), "registry": str(registry)}
     return places | {"model": MODEL, "score_date": DAY, "spark": SPARK} | changes
 
 
 def night(documents: Path, warehouse: Path, registry: Path, **changes: Any) -> ScoreResult:
+    """Run a night in this process."""
     return score(ScoreSettings(**night_settings(documents, warehouse, registry, **changes)))
 
 
 def counts(result: ScoreResult) -> dict[str, int]:
-    """The counts of a night, after holding them to their identity and to the ledger."""
-    told = result.to_json()
+    """Return the counts of a night, after checking that they add up to the input rows."""
+    values = result.to_json()
     outcomes = ("rows_scored", "rows_reused", "rows_duplicate", "rows_quarantined")
-    assert told["rows_in"] == sum(told[name] for name in outcomes)
-    return {name: told[name] for name in COUNTS}
+    assert values["rows_in"] == sum(values[name] for name in outcomes)
+    return {name: values[name] for name in COUNTS}
 
 
 def ledger(warehouse: Path, run_id: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((warehouse / "ledgers" / f"{run_id}.json").read_text())
-    return found
+    """Return the ledger of a run."""
+    content: dict[str, Any] = json.loads((warehouse / "ledgers" / f"{run_id}.json").read_text())
+    return content
 
 
 def only_ledger(warehouse: Path) -> dict[str, Any]:
-    """The ledger of a warehouse with one run."""
+    """Return the ledger of a warehouse with exactly one run."""
     (path,) = (warehouse / "ledgers").glob("*.json")
     return ledger(warehouse, path.stem)
 
 
 def rows(warehouse: Path, sql: str) -> list[dict[str, Any]]:
-    found = run_query(str(warehouse), sql)
-    return [dict(zip(found.columns, row, strict=True)) for row in found.rows]
+    """Return the rows of a query, each as a dictionary by column."""
+    result = run_query(str(warehouse), sql)
+    return [dict(zip(result.columns, row, strict=True)) for row in result.rows]
 
 
 def positives(warehouse: Path, day: str = DAY, table: str = "scores") -> dict[str, float]:
-    """Probability of ``positive`` by document id; ids must come once."""
-    found = rows(warehouse, f"select document_id, probabilities from {table} where score_date = '{day}'")
-    by_id = {row["document_id"]: float(row["probabilities"]["positive"]) for row in found}
-    assert len(by_id) == len(found)
+    """Return the probability of ``positive`` by document id, after checking that each id has one row."""
+    scored = rows(warehouse, f"select document_id, probabilities from {table} where score_date = '{day}'")
+    by_id = {row["document_id"]: float(row["probabilities"]["positive"]) for row in scored}
+    assert len(by_id) == len(scored)
     return by_id
 
 
 def reasons(warehouse: Path, table: str = "quarantine") -> dict[str | None, str]:
-    """Reason by document id, of the rows that have an id that stands once."""
-    found = rows(warehouse, f"select document_id, reason from {table}")
-    return {row["document_id"]: row["reason"] for row in found}
+    """Return the quarantine reason by document id. Of several rows with one id, the last counts."""
+    rejected = rows(warehouse, f"select document_id, reason from {table}")
+    return {row["document_id"]: row["reason"] for row in rejected}
 
 
 def documents(count: int, seed: int = 0) -> list[dict[str, Any]]:
+    """Return ``count`` documents with the ids ``d0``, ``d1``, ..."""
     return [{"id": f"d{number}", "text": text} for number, text in enumerate(kit.texts(count, seed))]
 
 
 def write_parquet(path: Path, rows: Sequence[Mapping[str, Any]], **columns: pa.DataType) -> Path:
-    """Rows as one Parquet file; ``columns`` fix the types of columns that Arrow would guess otherwise."""
+    """Write the rows as one Parquet file. ``columns`` gives types; Arrow infers the types of the other columns."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     table = pa.table({name: pa.array([row.get(name) for row in rows], columns.get(name)) for name in names})
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -85,18 +90,18 @@ def write_parquet(path: Path, rows: Sequence[Mapping[str, Any]], **columns: pa.D
 
 
 def broken_string(data: bytes) -> pa.StringArray:
-    """A string column of one value that is not UTF-8, as careless writers make them."""
+    """Return a string column with one value that is not UTF-8."""
     offsets = b"".join(number.to_bytes(4, "little") for number in (0, len(data)))
     return pa.StringArray.from_buffers(1, pa.py_buffer(offsets), pa.py_buffer(data))
 
 
 def live_runs(warehouse: Path) -> set[str]:
-    """Names of the folders below runs/."""
+    """Return the names of the folders below runs/."""
     return {path.name for path in (warehouse / "runs").iterdir()} if (warehouse / "runs").exists() else set()
 
 
 def start_process(script: str, settings: Mapping[str, Any], log: Path) -> subprocess.Popen[bytes]:
-    """A night in a process (and process group) of its own; ``script`` runs before, and sees ``settings``."""
+    """Start a night in a new process and process group. ``script`` runs before the night and can read ``settings``."""
     plain = {key: value.model_dump() if key == "spark" else value for key, value in settings.items()}
     program = f"""
 import json, os, signal, sys, time

@@ -1,4 +1,4 @@
-"""Announcing after a night: on a real S3 server, with a real program, and with a Glue that nobody answers for."""
+"""Notifying external catalogs after a night: real S3, a real program, and a Glue endpoint that does not answer."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_failed_announcement_neither_hides_nor_undoes_the_night(
     monkeypatch.setenv("AWS_ENDPOINT_URL_GLUE", f"http://127.0.0.1:{s3_server.free_port()}")
     warehouse = f"{s3_bucket}/announced-nights/{uuid4().hex[:8]}"
     documents = write_parquet(tmp_path / "a.parquet", [{"id": "1", "text": "good bread"}])
-    announce = {"glue": {"database": "analytics"}, "snowflake": {"command": ["tee", str(tmp_path / "told")]}}
+    announce = {"glue": {"database": "analytics"}, "snowflake": {"command": ["tee", str(tmp_path / "statements")]}}
     places = {"documents": str(documents), "registry": str(registry), "warehouse": warehouse}
     settings = ScoreSettings(**places, model="reviews", score_date=DAY, spark=SPARK, announce=announce)
     result = score(settings)
@@ -38,14 +38,14 @@ def test_a_failed_announcement_neither_hides_nor_undoes_the_night(
     (key,) = [entry.key for entry in Storage(warehouse).list("ledgers")]
     ledger = json.loads(Storage(warehouse).read(key))
     assert ledger["status"] == "succeeded"
-    noted = ledger["results"]["announced"]
-    assert [(one["target"], one["outcome"]) for one in noted] == [("glue", "failed"), ("snowflake", "told")] * 2
-    assert "cannot be reached" in noted[0]["error"]
+    announced = ledger["results"]["announced"]
+    assert [(one["target"], one["outcome"]) for one in announced] == [("glue", "failed"), ("snowflake", "notified")] * 2
+    assert "cannot be reached" in announced[0]["error"]
     assert [stage["name"] for stage in ledger["stages"]][-2:] == ["announce", "clean"]
     warning = capsys.readouterr().err
-    assert "warning: the day is published, but glue was not told of table scores" in warning
-    assert "to repeat it: tlnlp warehouse announce" in warning
-    assert "REFRESH 'announced-nights/" in (tmp_path / "told").read_text()
+    assert "warning: the day is published, but glue was not notified of table scores" in warning
+    assert "to notify it, run tlnlp warehouse announce with" in warning
+    assert "REFRESH 'announced-nights/" in (tmp_path / "statements").read_text()
 
 
 def test_an_announcement_that_cannot_work_is_refused_before_the_night(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Budgets, plans, and going on from what a stopped or killed night has finished."""
+"""Budgets, plans, and reuse of the finished pieces of a stopped or killed night."""
 
 from __future__ import annotations
 
@@ -56,17 +56,19 @@ def unfinished(warehouse: Path) -> set[str]:
 
 
 def stopped_night(source: Path, warehouse: Path, registry: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The id of a night whose clock leaps once its third chunk is there, so that its budget ends it."""
+    """Run a night that stops after its third chunk, because its clock then jumps past the budget; return its id."""
 
-    class Leaping(Budget):
+    def timer() -> float:
+        return 1e6 if len(list(warehouse.rglob("manifests/scores-*.json"))) >= 3 else 0.0
+
+    class JumpingBudget(Budget):
         def __init__(self, settings: CostSettings) -> None:
-            leaps = lambda: 1e6 if len(list(warehouse.rglob("manifests/scores-*.json"))) >= 3 else 0.0  # noqa: E731
-            super().__init__(settings, timer=leaps)
+            super().__init__(settings, timer=timer)
 
     with monkeypatch.context() as patch:
-        patch.setattr(planning, "Budget", Leaping)
-        patch.setattr(planning, "CLOSING_S", 0.0)
-        with pytest.raises(BudgetError, match="stopped after scoring"):
+        patch.setattr(planning, "Budget", JumpingBudget)
+        patch.setattr(planning, "FINALIZE_S", 0.0)
+        with pytest.raises(BudgetError, match=r"stopped after scoring \d+ rows: "):
             night(source, warehouse, registry, chunk_rows=1, cost={"usd_per_hour": 1.0, "budget_usd": 5.0})
     (run_id,) = unfinished(warehouse)
     return run_id
@@ -75,51 +77,51 @@ def stopped_night(source: Path, warehouse: Path, registry: Path, monkeypatch: py
 def test_a_night_over_its_budget_scores_nothing(source: Path, warehouse: Path, registry: Path) -> None:
     with pytest.raises(BudgetError, match=f"{ROWS} documents: .* more than cost.budget_usd=0.01"):
         night(source, warehouse, registry, cost={"usd_per_hour": 1e4, "budget_usd": 0.01})
-    told = only_ledger(warehouse)
-    assert told["error"]["exit_code"] == 10
-    assert told["counts"]["rows_in"] == ROWS
-    assert told["results"]["prediction"]["usd"] > 0.01
-    assert told["cost"]["usd"] > 0.01
+    failed = only_ledger(warehouse)
+    assert failed["error"]["exit_code"] == 10
+    assert failed["counts"]["rows_in"] == ROWS
+    assert failed["results"]["prediction"]["usd"] > 0.01
+    assert failed["cost"]["usd"] > 0.01
     assert (live_runs(warehouse), unfinished(warehouse)) == (set(), set())
     assert not (warehouse / "catalog").exists()
 
 
-def test_a_night_within_its_budget_says_what_it_cost(source: Path, warehouse: Path, registry: Path) -> None:
+def test_a_night_within_its_budget_records_its_cost(source: Path, warehouse: Path, registry: Path) -> None:
     cost = {"instance": "ours", "instances": 2, "usd_per_hour": 0.25, "budget_usd": 100.0}
     result = night(source, warehouse, registry, cost=cost)
     assert counts(result)["rows_scored"] == ROWS
-    told = ledger(warehouse, result.run_id)
-    assert told["cost"]["usd"] == pytest.approx(0.5 * told["duration_s"] / 3600, rel=0.01)
-    assert 0 < result.to_json()["usd"] <= told["cost"]["usd"]
-    foretold = told["results"]["prediction"]
-    assert foretold["by"] == "estimate"
-    assert foretold["actual_seconds"] == pytest.approx(result.seconds, abs=0.2)
-    assert foretold["actual_usd"] == pytest.approx(0.5 * result.seconds / 3600, rel=0.01)
-    assert foretold["seconds"] > 1
+    saved = ledger(warehouse, result.run_id)
+    assert saved["cost"]["usd"] == pytest.approx(0.5 * saved["duration_s"] / 3600, rel=0.01)
+    assert 0 < result.to_json()["usd"] <= saved["cost"]["usd"]
+    prediction = saved["results"]["prediction"]
+    assert prediction["by"] == "estimate"
+    assert prediction["actual_seconds"] == pytest.approx(result.seconds, abs=0.2)
+    assert prediction["actual_usd"] == pytest.approx(0.5 * result.seconds / 3600, rel=0.01)
+    assert prediction["seconds"] > 1
     assert unfinished(warehouse) == set()
     with pytest.raises(UsageError, match="needs a price"):
         night(source, warehouse, registry, cost={"budget_usd": 1.0})
 
 
-def test_a_stopped_night_is_gone_on_from(
+def test_the_next_night_reuses_the_pieces_of_a_stopped_night(
     source: Path, warehouse: Path, registry: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     stopped = stopped_night(source, warehouse, registry, monkeypatch)
-    kept = staged_rows(warehouse, stopped)
-    assert 3 <= kept < ROWS
+    finished = staged_rows(warehouse, stopped)
+    assert 3 <= finished < ROWS
     assert not list((warehouse / "runs" / stopped).glob("prepared*"))
-    # A version of the model is another model: nothing of version 1 is taken over.
+    # Scores of version 1 are not reused for version 2.
     other = night(source, warehouse, registry, model=f"{MODEL}@2", score_date=NEXT_DAY)
     assert counts(other)["rows_scored"] == ROWS
-    assert stopped not in live_runs(warehouse), "a run of this table, and over"
+    assert stopped not in live_runs(warehouse), "an ended run of this table is removed"
     stopped = stopped_night(source, tmp_path / "two", registry, monkeypatch)
-    kept = staged_rows(tmp_path / "two", stopped)
-    # Nor does another table take it, or clean it away.
+    finished = staged_rows(tmp_path / "two", stopped)
+    # A night of another table neither reuses the pieces nor removes them.
     aside = night(source, tmp_path / "two", registry, table="aside")
     assert counts(aside)["rows_scored"] == ROWS
     assert stopped in live_runs(tmp_path / "two")
     again = night(source, tmp_path / "two", registry)
-    assert (counts(again)["rows_reused"], counts(again)["rows_scored"]) == (kept, ROWS - kept)
+    assert (counts(again)["rows_reused"], counts(again)["rows_scored"]) == (finished, ROWS - finished)
     assert positives(tmp_path / "two") == pytest.approx(positives(tmp_path / "two", table="aside"), abs=1e-6)
     assert unfinished(tmp_path / "two") == set()
     assert live_runs(tmp_path / "two") == {aside.run_id, again.run_id}
@@ -130,12 +132,12 @@ import tlnlp.score.plan as plan
 def killed(self, done, rows):
     if done:
         os.kill(os.getpid(), signal.SIGKILL)
-plan.Pace.before_chunk = killed
+plan.NightBudget.before_chunk = killed
 """
 
 
 @pytest.mark.acceptance
-def test_a_killed_night_is_gone_on_from_and_a_damaged_piece_is_not(
+def test_the_next_night_reuses_the_pieces_of_a_killed_night_unless_they_are_damaged(
     source: Path, warehouse: Path, registry: Path, tmp_path: Path
 ) -> None:
     settings = night_settings(source, warehouse, registry, chunk_rows=4)
@@ -146,8 +148,8 @@ def test_a_killed_night_is_gone_on_from_and_a_damaged_piece_is_not(
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
     (dead,) = unfinished(warehouse)
-    kept = staged_rows(warehouse, dead)
-    assert 0 < kept < ROWS
+    finished = staged_rows(warehouse, dead)
+    assert 0 < finished < ROWS
     damaged = tmp_path / "damaged"
     shutil.copytree(warehouse, damaged)
     for path in (damaged / "runs" / dead).glob("scores-*/*/*.parquet"):
@@ -155,35 +157,35 @@ def test_a_killed_night_is_gone_on_from_and_a_damaged_piece_is_not(
     assert counts(night(source, damaged, registry))["rows_scored"] == ROWS
 
     again = night(source, warehouse, registry)
-    assert (counts(again)["rows_reused"], counts(again)["rows_scored"]) == (kept, ROWS - kept)
+    assert (counts(again)["rows_reused"], counts(again)["rows_scored"]) == (finished, ROWS - finished)
     assert positives(warehouse) == pytest.approx(positives(damaged), abs=1e-6)
     assert live_runs(warehouse) == {again.run_id}
 
 
-def test_a_plan_publishes_nothing_and_is_held_against_the_night(
+def test_a_plan_publishes_nothing_and_is_compared_with_the_night(
     source: Path, warehouse: Path, registry: Path, tmp_path: Path
 ) -> None:
     cost = {"usd_per_hour": 0.36, "instance": "ours"}
     settings = night_settings(source, warehouse, registry, cost=cost)
-    foretold = plan(ScoreSettings(**settings)).to_json()
-    assert (foretold["rows_in"], foretold["rows_to_score"], foretold["sample"]) == (ROWS, ROWS, ROWS)
-    assert foretold["documents_per_s"] > 0
-    assert foretold["usd"] == pytest.approx(foretold["seconds"] * 0.0001, rel=0.01)
-    assert min(foretold[f"peak_{who}_bytes"] for who in ("worker", "driver", "jvm")) > 1e7
+    planned = plan(ScoreSettings(**settings)).to_json()
+    assert (planned["rows_in"], planned["rows_to_score"], planned["sample"]) == (ROWS, ROWS, ROWS)
+    assert planned["documents_per_s"] > 0
+    assert planned["usd"] == pytest.approx(planned["seconds"] * 0.0001, rel=0.01)
+    assert min(planned[f"peak_{process}_bytes"] for process in ("worker", "driver", "jvm")) > 1e7
     assert live_runs(warehouse) == set()
     assert not (warehouse / "catalog").exists()
     result = night(source, warehouse, registry, cost=cost)
-    held = ledger(warehouse, result.run_id)["results"]["prediction"]
-    assert held["by"].startswith("plan ")
-    assert held["seconds"] == foretold["seconds"]
-    assert held["actual_seconds"] == pytest.approx(result.seconds, abs=0.2)
-    # The day is there: to score it again is to copy it, and the plan knows.
+    recorded = ledger(warehouse, result.run_id)["results"]["prediction"]
+    assert recorded["by"].startswith("plan ")
+    assert recorded["seconds"] == planned["seconds"]
+    assert recorded["actual_seconds"] == pytest.approx(result.seconds, abs=0.2)
+    # The day is published, so a night would only copy its scores.
     assert plan(ScoreSettings(**settings)).rows_to_score == 0
-    # A plan of other documents is not what this night is held against.
+    # A night of other documents is not compared with this plan.
     moved = write_parquet(tmp_path / "others.parquet", documents(3, seed=9))
     third = night(moved, warehouse, registry, source=f"file://{source}", score_date=NEXT_DAY)
     assert "prediction" not in ledger(warehouse, third.run_id)["results"]
     nothing = write_parquet(tmp_path / "nothing.parquet", documents(1))
     pq.write_table(pq.read_table(nothing).slice(0, 0), nothing)
-    with pytest.raises(NothingToPublishError):
+    with pytest.raises(NothingToPublishError, match="holds no documents; there is nothing to plan"):
         plan(ScoreSettings(**settings | {"documents": str(nothing), "table": "other"}))

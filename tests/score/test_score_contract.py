@@ -1,4 +1,4 @@
-"""What becomes of each row of the input: every reason for quarantine, duplicates, and the counts of a night."""
+"""The outcome of each input row: every quarantine reason, duplicates, and the counts of a night."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame, SparkSession
 from score_kit import COUNTS, broken_string, counts, ledger, night, reasons, rows, write_parquet
 
 from tlnlp.data.text import CUT_MARK, cut, text_sha256
-from tlnlp.score.contract import Earlier, Limits, cut_expression, prepare_rows
+from tlnlp.score.contract import Limits, PreviousScores, cut_expression, prepare_rows
 
 pytestmark = pytest.mark.usefixtures("spark")
 
@@ -26,12 +26,12 @@ def frame(spark: SparkSession, texts: list[tuple[str | None, str | None]]) -> Da
 
 
 def outcomes(spark: SparkSession, texts: list[tuple[str | None, str | None]]) -> dict[str | None, str]:
-    """By id, the reason, or else the outcome."""
-    prepared = prepare_rows(frame(spark, texts), LIMITS, Earlier()).select("document_id", "reason", "outcome")
+    """Return the quarantine reason by id, or the outcome of a row without a reason."""
+    prepared = prepare_rows(frame(spark, texts), LIMITS, PreviousScores()).select("document_id", "reason", "outcome")
     return {row["document_id"]: row["reason"] or row["outcome"] for row in prepared.collect()}
 
 
-def test_every_reason_by_text(spark: SparkSession) -> None:
+def test_every_reason_that_a_text_can_have(spark: SparkSession) -> None:
     given = {
         "null": (None, "null_text"),
         "empty": ("", "empty_text"),
@@ -49,18 +49,18 @@ def test_every_reason_by_text(spark: SparkSession) -> None:
         "emoji": ("\U0001f35e", "score"),
         "padded": ("  good \n", "score"),
     }
-    found = outcomes(spark, [(name, text) for name, (text, _) in given.items()])
-    assert found == {name: wanted for name, (_, wanted) in given.items()}
+    actual = outcomes(spark, [(name, text) for name, (text, _) in given.items()])
+    assert actual == {name: wanted for name, (_, wanted) in given.items()}
 
 
 @pytest.mark.parametrize("identifier", [None, "", "  ", "\t\n", "\u00a0\u3000"])
-def test_an_id_must_be_there(spark: SparkSession, identifier: str | None) -> None:
+def test_a_row_without_an_id_is_quarantined(spark: SparkSession, identifier: str | None) -> None:
     assert outcomes(spark, [(identifier, "good bread")]) == {identifier: "missing_id"}
 
 
-def test_ids_that_conflict_are_all_rejected_and_faulty_rows_say_nothing_about_an_id(spark: SparkSession) -> None:
+def test_conflicting_ids_are_quarantined_and_faulty_rows_cause_no_conflict(spark: SparkSession) -> None:
     given = [("a", "one"), ("a", "two"), ("a", "one"), ("b", "same"), ("b", None), ("c", "same"), ("c", "same")]
-    prepared = prepare_rows(frame(spark, given), LIMITS, Earlier()).collect()
+    prepared = prepare_rows(frame(spark, given), LIMITS, PreviousScores()).collect()
     by_id: dict[str, list[str]] = {}
     for row in prepared:
         by_id.setdefault(row["document_id"], []).append(row["reason"] or row["outcome"])
@@ -69,28 +69,28 @@ def test_ids_that_conflict_are_all_rejected_and_faulty_rows_say_nothing_about_an
     assert sorted(by_id["c"]) == ["duplicate", "score"]
 
 
-def test_only_texts_to_be_scored_travel(spark: SparkSession) -> None:
+def test_only_texts_to_be_scored_are_staged(spark: SparkSession) -> None:
     given = [("a", "one"), ("a", "two"), ("b", "x" * 201), ("c", "same"), ("c", "same"), ("d", "fine")]
-    prepared = prepare_rows(frame(spark, given), LIMITS, Earlier()).collect()
+    prepared = prepare_rows(frame(spark, given), LIMITS, PreviousScores()).collect()
     assert {row["text"] for row in prepared} == {None, "same", "fine"}
     assert sum(row["text"] is not None for row in prepared) == 2
 
 
-def test_the_cut_and_the_hash_are_those_of_python(spark: SparkSession) -> None:
+def test_spark_cuts_and_hashes_texts_as_python_does(spark: SparkSession) -> None:
     base = "naïve \U0001f600 日本語 e\u0301 \u200d<br />"
     texts = ["x", base, *["ab\U0001f35e" * 40][:1]]
     texts += ["é\U0001f600"[number % 2] * number for number in range(56, 66)]
     texts += [("w\u0308 \U0001f468\u200d\U0001f469 " * 30)[:length] for length in (59, 60, 61, 62, 119)]
     data = spark.createDataFrame([(number, text) for number, text in enumerate(texts)], "number int, text string")
     for max_chars in (60, 61, 8):
-        found = {
+        shortened = {
             row["number"]: row["cut"] for row in data.select("number", cut_expression(max_chars).alias("cut")).collect()
         }
-        assert found == {number: cut(text, max_chars) for number, text in enumerate(texts)}
-        assert max(map(len, found.values())) == max_chars
-        assert any(CUT_MARK in text for text in found.values())
+        assert shortened == {number: cut(text, max_chars) for number, text in enumerate(texts)}
+        assert max(map(len, shortened.values())) == max_chars
+        assert any(CUT_MARK in text for text in shortened.values())
     prepared = prepare_rows(
-        frame(spark, [(str(n), text) for n, text in enumerate(texts)]), Limits(10**6, 60), Earlier()
+        frame(spark, [(str(n), text) for n, text in enumerate(texts)]), Limits(10**6, 60), PreviousScores()
     )
     hashes = {row["document_id"]: (row["text_sha256"], row["text"]) for row in prepared.collect()}
     assert hashes == {str(n): (text_sha256(text), cut(text, 60)) for n, text in enumerate(texts)}
@@ -130,9 +130,9 @@ def test_a_night_of_faults_in_json_lines(registry: Path, warehouse: Path, tmp_pa
     source.write_bytes(b"\xef\xbb\xbf" + b"\n".join(lines) + b"\n")
     result = night(source, warehouse, registry, max_quarantine_share=1.0, max_bytes=1000)
     assert counts(result) == dict(zip(COUNTS, (22, 3, 0, 1, 18, 2), strict=True))
-    kept = ledger(warehouse, result.run_id)
-    assert {name: kept["counts"][name] for name in COUNTS} == counts(result)
-    assert kept["status"] == "succeeded"
+    saved = ledger(warehouse, result.run_id)
+    assert {name: saved["counts"][name] for name in COUNTS} == counts(result)
+    assert saved["status"] == "succeeded"
     published = rows(warehouse, "select document_id, run_id, text_sha256 from scores order by 1")
     assert [row["document_id"] for row in published] == ["fine", "same text", "twice"]
     assert published[0]["text_sha256"] == published[1]["text_sha256"] == text_sha256("good bread")
@@ -157,7 +157,7 @@ def test_a_night_of_faults_in_json_lines(registry: Path, warehouse: Path, tmp_pa
     assert sum(row["reason"] == "malformed_record" for row in rejected) == 5
     assert sum(row["reason"] == "conflicting_id" for row in rejected) == 2
     assert CANARY not in json.dumps(rejected, default=str)
-    assert CANARY not in json.dumps(kept)
+    assert CANARY not in json.dumps(saved)
 
 
 def test_faults_in_csv(registry: Path, warehouse: Path, tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_faults_in_csv(registry: Path, warehouse: Path, tmp_path: Path) -> None:
     }
 
 
-def test_bytes_in_parquet_that_are_no_text(registry: Path, warehouse: Path, tmp_path: Path) -> None:
+def test_binary_parquet_columns_that_are_not_text(registry: Path, warehouse: Path, tmp_path: Path) -> None:
     folder = tmp_path / "documents"
     binary = [
         ("fine", "bread é".encode()),

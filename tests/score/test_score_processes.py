@@ -1,4 +1,4 @@
-"""Nights as processes: one that is killed, two at once, and telling the dead from the living."""
+"""Nights in processes of their own: a killed one, two at once, and the mark of an active run."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def source(tmp_path: Path) -> Path:
 
 
 def wait(process: subprocess.Popen[bytes]) -> int:
-    """The exit code; whatever is left of the process's own group goes with it."""
+    """Wait for the process, kill what is left of its process group, and return its exit code."""
     try:
         return process.wait(PATIENCE_S)
     finally:
@@ -71,14 +71,14 @@ def test_a_driver_killed_before_publishing_leaves_the_table_and_is_cleaned_up_af
     assert positives(warehouse) == scores
     capfd.readouterr()
     result = night(source, warehouse, registry)
-    # What the dead run had scored is not scored again.
+    # The scores of the dead run are reused.
     assert (counts(result)["rows_scored"], counts(result)["rows_reused"]) == (0, 8)
-    assert f"cleaned 1 dead run(s): {dead}" in capfd.readouterr().err
+    assert f"removed the files of 1 dead run: {dead}" in capfd.readouterr().err
     assert live_runs(warehouse) == {*runs, result.run_id}
     assert set(positives(warehouse)) == {row["id"] for row in documents(8)[1:]} | {"new"}
 
 
-# Each waits, its work done, until both are there.
+# Each process waits before it publishes, until both processes have reached this point.
 TOGETHER = """
 publish, meeting = job.publish_day, Path(settings.pop("meeting"))
 def together(*arguments, **options):
@@ -91,7 +91,7 @@ job.publish_day = together
 
 
 @pytest.mark.acceptance
-def test_of_two_nights_of_one_day_at_once_one_wins_and_the_other_says_so(
+def test_of_two_simultaneous_nights_of_one_day_one_publishes_and_the_other_reports_the_conflict(
     registry: Path, warehouse: Path, source: Path, tmp_path: Path
 ) -> None:
     meeting = tmp_path / "meeting"
@@ -100,9 +100,9 @@ def test_of_two_nights_of_one_day_at_once_one_wins_and_the_other_says_so(
     logs = [tmp_path / "a.log", tmp_path / "b.log"]
     processes = [start_process(TOGETHER, settings, log) for log in logs]
     codes = [wait(process) for process in processes]
-    told = [log.read_text() for log in logs]
-    assert sorted(codes) == [0, 9], told
-    won, lost = told[codes.index(0)], told[codes.index(9)]
+    outputs = [log.read_text() for log in logs]
+    assert sorted(codes) == [0, 9], outputs
+    won, lost = outputs[codes.index(0)], outputs[codes.index(9)]
     assert "Traceback" not in lost
     winner = json.loads(won.splitlines()[-1])
     assert f"run {winner['run_id']} published 2026-11-23 while run" in lost
@@ -112,18 +112,18 @@ def test_of_two_nights_of_one_day_at_once_one_wins_and_the_other_says_so(
     assert ledger(warehouse, winner["run_id"])["status"] == "succeeded"
 
 
-def test_a_lease_tells_the_living_from_the_dead(tmp_path: Path) -> None:
+def test_a_lease_distinguishes_an_active_run_from_a_dead_one(tmp_path: Path) -> None:
     run = Storage(str(tmp_path / "runs" / "one"))
     assert not lease.has_ended(run)
     with lease.held(run):
         assert not lease.has_ended(run)
-        held = json.loads(run.read(lease.KEY))
+        mark = json.loads(run.read(lease.KEY))
     assert not run.exists(lease.KEY)
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    run.write(lease.KEY, json.dumps(held | {"pid": ended.pid}).encode())
+    run.write(lease.KEY, json.dumps(mark | {"pid": ended.pid}).encode())
     assert lease.has_ended(run)
-    run.write(lease.KEY, json.dumps(held | {"pid": ended.pid, "machine": "elsewhere"}).encode())
+    run.write(lease.KEY, json.dumps(mark | {"pid": ended.pid, "machine": "elsewhere"}).encode())
     assert not lease.has_ended(run)
     run.write(lease.KEY, b"not json")
     assert not lease.has_ended(run)

@@ -1,4 +1,4 @@
-"""Nights that are refused: too much in quarantine, somebody else's table, a bundle that is not what it was."""
+"""Nights that are refused: too much in quarantine, a table of another source or model, an altered bundle."""
 
 from __future__ import annotations
 
@@ -24,18 +24,19 @@ def test_too_much_in_quarantine_publishes_nothing(
     canary = "a sentence that is in no message"
     listed = [*documents(5), {"id": "x", "text": None}, {"id": "y", "text": " "}, {"id": None, "text": canary}]
     source = write_parquet(tmp_path / "documents.parquet", listed)
-    says = (
-        r"3 of 8 documents are unfit \(1 blank_text, 1 missing_id, 1 null_text\), more than max_quarantine_share=0.374"
+    message = (
+        r"quarantine would take 3 of 8 documents \(1 blank_text, 1 missing_id, 1 null_text\), more than "
+        r"max_quarantine_share=0\.374; nothing was published"
     )
-    with pytest.raises(NothingToPublishError, match=says):
+    with pytest.raises(NothingToPublishError, match=message):
         night(source, warehouse, registry, max_quarantine_share=0.374)
     assert live_runs(warehouse) == set()
     with pytest.raises(NotFoundError):
         rows(warehouse, "select * from scores")
-    kept = only_ledger(warehouse)
-    assert (kept["status"], kept["error"]["exit_code"]) == ("failed", 8)
-    assert kept["counts"]["rows_quarantined"] == 3
-    assert canary not in str(kept)
+    saved = only_ledger(warehouse)
+    assert (saved["status"], saved["error"]["exit_code"]) == ("failed", 8)
+    assert saved["counts"]["rows_quarantined"] == 3
+    assert canary not in str(saved)
     assert night(source, warehouse, registry, max_quarantine_share=0.375).counts.rows_quarantined == 3
 
 
@@ -54,14 +55,14 @@ def test_a_table_belongs_to_one_source_and_one_model(
     assert positives(warehouse) == scores
     night(moved, warehouse, registry, table="elsewhere")
     assert positives(warehouse, table="elsewhere") == pytest.approx(scores)
-    # Addresses that change from night to night go under one name.
+    # With the setting ``source``, the URI of the documents may change from night to night.
     night(source, warehouse, registry, table="by_name", source="the-shop")
     result = night(moved, warehouse, registry, table="by_name", source="the-shop", score_date=NEXT_DAY)
     assert result.counts.rows_reused == 4
     assert rows(warehouse, "select count(*) n from by_name_quarantine") == [{"n": 0}]
 
 
-def test_a_kept_column_of_another_type_is_told_before_the_work(
+def test_a_kept_column_of_another_type_is_refused_before_any_row_is_staged(
     spark: SparkSession, registry: Path, warehouse: Path, tmp_path: Path
 ) -> None:
     source = write_parquet(tmp_path / "documents.parquet", [row | {"item": "boots"} for row in documents(2)])
@@ -74,7 +75,7 @@ def test_a_kept_column_of_another_type_is_told_before_the_work(
 
 
 @pytest.mark.parametrize("table", ["history", "quarantine", "by_quarantine"])
-def test_table_names_that_are_taken(registry: Path, warehouse: Path, source: Path, table: str) -> None:
+def test_reserved_table_names_are_refused(registry: Path, warehouse: Path, source: Path, table: str) -> None:
     with pytest.raises(UsageError, match="kept for what tlnlp adds"):
         night(source, warehouse, registry, table=table)
     assert not warehouse.exists()
@@ -86,7 +87,7 @@ def own_registry(registry: Path, tmp_path: Path) -> Path:
 
 
 def no_spark(*_: object, **__: object) -> None:
-    raise RuntimeError("Spark must not be asked")
+    raise RuntimeError("Spark must not start in this test")
 
 
 @pytest.mark.parametrize("file", sorted(bundle.REQUIRED | {bundle.MANIFEST}))
@@ -106,7 +107,7 @@ def test_a_flipped_byte_is_found_before_spark_starts(
 
 
 @pytest.mark.parametrize("change", ["extra", "missing"])
-def test_a_version_folder_holds_its_files_and_no_other(
+def test_a_version_folder_must_hold_exactly_its_files(
     own_registry: Path, warehouse: Path, source: Path, change: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tlnlp.score.night_context.spark_session", no_spark)
@@ -119,7 +120,7 @@ def test_a_version_folder_holds_its_files_and_no_other(
         night(source, warehouse, own_registry)
 
 
-def test_a_model_that_is_not_there(registry: Path, warehouse: Path, source: Path) -> None:
+def test_an_unknown_model_or_version_is_refused(registry: Path, warehouse: Path, source: Path) -> None:
     with pytest.raises(NotFoundError, match="no model 'nobody'"):
         night(source, warehouse, registry, model="nobody")
     with pytest.raises(NotFoundError, match="reviews has no version 9"):

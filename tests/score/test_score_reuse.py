@@ -1,4 +1,4 @@
-"""What a second run of a day, the next day and the incremental mode copy, score and leave out."""
+"""Which rows are scored, copied or left out: a day run again, the next day, and the incremental mode."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ pytestmark = pytest.mark.usefixtures("spark")
 
 
 def changed(original: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The next day: d0 and d1 gone, d2 and d3 rewritten, d4 with the text that d5 has, two new ones."""
+    """Return the next day: d0 and d1 removed, new texts in d2 and d3, d5's text in d4, and two new documents."""
     edited = {"d2": "a new text about bread", "d3": "another new text", "d4": original[5]["text"]}
-    kept = [row | {"text": edited.get(row["id"], row["text"])} for row in original[2:]]
-    return [*kept, {"id": "new1", "text": "a third new text"}, {"id": "new2", "text": original[0]["text"]}]
+    remaining = [row | {"text": edited.get(row["id"], row["text"])} for row in original[2:]]
+    return [*remaining, {"id": "new1", "text": "a third new text"}, {"id": "new2", "text": original[0]["text"]}]
 
 
 @pytest.fixture
@@ -32,8 +32,9 @@ def second(tmp_path: Path) -> Path:
 
 
 def outcome(result: Any) -> tuple[int, ...]:
-    told = counts(result)
-    return told["rows_in"], told["rows_scored"], told["rows_reused"], result.counts.rows_published
+    """Return how many rows the night has read, scored, reused and published."""
+    values = counts(result)
+    return values["rows_in"], values["rows_scored"], values["rows_reused"], result.counts.rows_published
 
 
 def test_a_day_again_and_the_next_one_in_full(registry: Path, warehouse: Path, first: Path, second: Path) -> None:
@@ -63,7 +64,7 @@ def test_a_day_again_and_the_next_one_in_full(registry: Path, warehouse: Path, f
     assert newer.counts.texts_scored == 11
     assert rows(warehouse, f"select distinct model_version v from scores where score_date='{NEXT_DAY}'") == [{"v": 2}]
     assert max(abs(positives(warehouse, NEXT_DAY)[name] - both[name]) for name in both) > 0.01
-    # What version 1 gave to the day before is still there to be copied.
+    # The first day still has the scores of version 1, which are copied.
     assert outcome(night(first, warehouse, registry, **shared)) == (12, 0, 12, 12)
     prepared = [path for run in live_runs(warehouse) for path in (warehouse / "runs" / run).glob("prepared*")]
     assert prepared == []
@@ -75,7 +76,7 @@ def test_the_incremental_mode_holds_what_is_new_or_changed(
     shared = {"source": "the-shop", "mode": "incremental"}
     assert outcome(night(first, warehouse, registry, **shared)) == (12, 12, 0, 12)
     scores = positives(warehouse)
-    # Seven documents are as they were; of the five others, two have texts that were scored before.
+    # Seven documents are unchanged. Of the other five, two have texts that were scored before.
     step = night(second, warehouse, registry, score_date=NEXT_DAY, **shared)
     assert outcome(step) == (12, 3, 9, 5)
     assert step.counts.rows_unchanged == 7
@@ -85,16 +86,16 @@ def test_the_incremental_mode_holds_what_is_new_or_changed(
     assert day["new2"] == scores["d0"]
     assert outcome(night(second, warehouse, registry, score_date=NEXT_DAY, **shared)) == (12, 0, 12, 5)
     assert positives(warehouse, NEXT_DAY) == day
-    # A day without news is published, empty; and the day before stays as it was.
+    # A day without new or changed documents is published without rows, and the earlier days do not change.
     idle = night(second, warehouse, registry, score_date="2026-11-25", **shared)
     assert outcome(idle) == (12, 0, 12, 0)
     assert positives(warehouse, "2026-11-25") == {}
     assert positives(warehouse) == scores
-    # A text changed back is a change: the latest is what counts, not any earlier one.
+    # A text that is changed back counts as changed, because only the latest text is compared.
     back = night(first, warehouse, registry, score_date="2026-11-26", **shared)
     assert set(positives(warehouse, "2026-11-26")) == {"d2", "d3", "d4"}
     assert outcome(back) == (12, 0, 12, 3)
-    # The first day again looks at no later day.
+    # A new run of the first day is not compared with later days.
     assert outcome(night(first, warehouse, registry, **shared)) == (12, 0, 12, 12)
 
 
@@ -105,9 +106,10 @@ def test_the_counts_are_in_the_snapshot(registry: Path, warehouse: Path, first: 
     snapshot = table.current_snapshot()
     assert snapshot is not None
     assert snapshot.summary is not None
-    told = snapshot.summary.additional_properties
+    summary = snapshot.summary.additional_properties
     for name, count in counts(result).items():
-        assert told["tlnlp." + name.replace("_", "-")] == str(count)
-    assert (told["tlnlp.run-id"], told["tlnlp.model-version"], told["tlnlp.score-date"]) == (result.run_id, "1", DAY)
-    assert (told["tlnlp.mode"], told["tlnlp.model"]) == ("full", MODEL)
+        assert summary["tlnlp." + name.replace("_", "-")] == str(count)
+    names = ("run-id", "model-version", "score-date")
+    assert [summary[f"tlnlp.{name}"] for name in names] == [result.run_id, "1", DAY]
+    assert (summary["tlnlp.mode"], summary["tlnlp.model"]) == ("full", MODEL)
     assert result.snapshot_id == snapshot.snapshot_id

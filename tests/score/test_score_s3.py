@@ -1,4 +1,4 @@
-"""A night with every address on a real S3 server: documents, registry, warehouse."""
+"""A night whose documents, registry and warehouse are on a real S3 server."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def put(root: str, path: Path) -> None:
     Storage(f"{root}/documents").write(path.name, path)
 
 
-def test_a_night_on_s3_is_as_one_on_disk(
+def test_a_night_on_s3_gives_the_scores_of_a_night_on_disk(
     spark: SparkSession, root: str, s3_registry: str, registry: Path, warehouse: Path, tmp_path: Path
 ) -> None:
     rows = [{"id": f"d{number}", "text": text} for number, text in enumerate(kit.texts(40, seed=21))]
@@ -56,8 +56,8 @@ def test_a_night_on_s3_is_as_one_on_disk(
     result = s3_night(root, chunk_rows=15)
     assert counts(result)["rows_in"] == counts(result)["rows_scored"] == 40
     night(tmp_path / "documents", warehouse, registry)
-    found = dict(queried(root, "select document_id, probabilities['positive'] from scores"))
-    assert found == pytest.approx(positives(warehouse), abs=1e-6)
+    on_s3 = dict(queried(root, "select document_id, probabilities['positive'] from scores"))
+    assert on_s3 == pytest.approx(positives(warehouse), abs=1e-6)
     table = load_table(open_catalog(f"{root}/warehouse"), "scores")
     assert table is not None
     paths = [task.file.file_path for task in table.scan().plan_files()]
@@ -69,11 +69,11 @@ def test_jobs_commit_by_the_magic_committer(spark: SparkSession, root: str, s3_r
     put(root, write_parquet(tmp_path / "a.parquet", [{"id": "1", "text": "good bread"}]))
     s3_night(root)
     storage = Storage(f"{root}/warehouse")
-    marks = [entry.key for entry in storage.list("runs") if entry.key.endswith("/_SUCCESS")]
-    assert marks
-    for key in marks:
-        said = json.loads(storage.read(key))  # Without such a committer the mark is empty.
-        assert said["committer"] == "magic"
+    success_files = [entry.key for entry in storage.list("runs") if entry.key.endswith("/_SUCCESS")]
+    assert success_files
+    for key in success_files:
+        success = json.loads(storage.read(key))  # The committers of Hadoop's S3A write JSON; others write no content.
+        assert success["committer"] == "magic"
     assert not [entry for entry in storage.list() if "__magic" in entry.key or "_temporary" in entry.key]
 
 

@@ -18,21 +18,21 @@ N = 60
 
 @pytest.fixture(scope="module")
 def texts() -> list[str]:
-    """Short and long, over the soft cap of 400 characters, with tags, marks and other scripts."""
-    found = kit.texts(N - 8, seed=3)
-    found += [" ".join(kit.texts(12, seed=9))[:length] for length in (399, 400, 401, 900)]
-    return [*found, "good", "bad<br /><br />boots\u00a0!", "パンは good, très bien \U0001f35e " * 20, "GOOD bread?!"]
+    """Return short texts and texts over the soft cap of 400 characters, with tags, punctuation and other scripts."""
+    varied = kit.texts(N - 8, seed=3)
+    varied += [" ".join(kit.texts(12, seed=9))[:length] for length in (399, 400, 401, 900)]
+    return [*varied, "good", "bad<br /><br />boots\u00a0!", "パンは good, très bien \U0001f35e " * 20, "GOOD bread?!"]
 
 
 @pytest.fixture(scope="module")
 def alone(texts: list[str], tiny_bundle: Path) -> dict[str, float]:
-    """Each text by itself, in plain Python."""
+    """Return the probability of ``positive`` of each text, read alone and without Spark."""
     classifier = Classifier.load(tiny_bundle, threads=1)
     positive = classifier.classes.index("positive")
     return {f"d{number}": float(classifier.predict([text])[0, positive]) for number, text in enumerate(texts)}
 
 
-def test_the_texts_tell_scores_apart(alone: dict[str, float]) -> None:
+def test_the_texts_have_different_scores(alone: dict[str, float]) -> None:
     assert np.std(list(alone.values())) > 20 * TOLERANCE
 
 
@@ -62,9 +62,9 @@ def test_in_any_order_partition_and_batch(
     engine = SPARK.model_copy(update={"shuffle_partitions": shuffle_partitions})
     result = night(tmp_path / "documents", warehouse, registry, spark=engine, **options)
     assert counts(result)["texts_scored"] == N
-    found = positives(warehouse)
-    assert found.keys() == alone.keys()
-    assert max(abs(found[identifier] - alone[identifier]) for identifier in alone) < TOLERANCE
+    scores = positives(warehouse)
+    assert scores.keys() == alone.keys()
+    assert max(abs(scores[identifier] - alone[identifier]) for identifier in alone) < TOLERANCE
     for row in rows(warehouse, "select label, score, probabilities, model, model_version from scores"):
         assert row["score"] == max(row["probabilities"].values()) == row["probabilities"][row["label"]]
         assert (row["model"], row["model_version"]) == (MODEL, 1)
@@ -80,7 +80,7 @@ def test_one_document_on_its_own(
     assert positives(warehouse) == pytest.approx({"d55": alone["d55"]}, abs=TOLERANCE)
 
 
-def test_equal_texts_are_read_once_also_where_they_straddle_batches(
+def test_equal_texts_are_read_once_even_across_batches(
     spark: SparkSession, registry: Path, warehouse: Path, tmp_path: Path
 ) -> None:
     listed = [("good bread", 5), ("bad boots", 3), ("warm ferry", 1)]
@@ -89,6 +89,6 @@ def test_equal_texts_are_read_once_also_where_they_straddle_batches(
     result = night(source, warehouse, registry, arrow_batch_rows=2)
     assert (result.counts.rows_scored, result.counts.texts_scored) == (9, 3)
     assert result.counts.rows_duplicate == 0
-    found = positives(warehouse)
+    scores = positives(warehouse)
     for text, copies in listed:
-        assert len({found[f"{text} {copy}"] for copy in range(copies)}) == 1
+        assert len({scores[f"{text} {copy}"] for copy in range(copies)}) == 1

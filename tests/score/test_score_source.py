@@ -1,4 +1,4 @@
-"""Documents in every format and shape, and what is refused of them."""
+"""Reading documents in every format and layout, and refusing unusable input."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ GOOD = [{"id": "1", "text": "good bread"}, {"id": "2", "text": "bad boots"}]
 
 
 def read(spark: SparkSession, documents: Path, **changes: Any) -> list[dict[str, Any]]:
-    """The rows under the contract's names; kept columns under their own."""
+    """Return the rows that ``read_documents`` reads, sorted by id, with the kept columns under their own names."""
     settings = ScoreSettings(documents=str(documents), score_date="2026-11-23", **changes)
-    frame, kept = read_documents(spark, settings)
-    names = {f"_kept_{number}": column.name for number, column in enumerate(kept)}
-    found = [{names.get(key, key): value for key, value in row.asDict().items()} for row in frame.collect()]
-    return sorted(found, key=lambda row: str(row["document_id"]))
+    frame, kept_columns = read_documents(spark, settings)
+    names = {f"_kept_{number}": column.name for number, column in enumerate(kept_columns)}
+    rows = [{names.get(key, key): value for key, value in row.asDict().items()} for row in frame.collect()]
+    return sorted(rows, key=lambda row: str(row["document_id"]))
 
 
 def pairs(spark: SparkSession, documents: Path, **changes: Any) -> list[tuple[str, str]]:
@@ -66,21 +66,21 @@ def test_csv_as_configured(spark: SparkSession, tmp_path: Path) -> None:
     source = tmp_path / "documents.csv"
     source.write_text("1;'good; \n\"warm\" bread'\n2;'bad'\n", encoding="utf-8")
     options = {"delimiter": ";", "quote": "'", "escape": "'", "header": False}
-    found = pairs(spark, source, csv=options, id_column="_c0", text_column="_c1")
-    assert found == [("1", 'good; \n"warm" bread'), ("2", "bad")]
+    actual = pairs(spark, source, csv=options, id_column="_c0", text_column="_c1")
+    assert actual == [("1", 'good; \n"warm" bread'), ("2", "bad")]
 
 
-def test_a_format_may_be_told(spark: SparkSession, tmp_path: Path) -> None:
+def test_a_format_may_be_given(spark: SparkSession, tmp_path: Path) -> None:
     source = tmp_path / "documents.txt"
     source.write_text(jsonl(GOOD))
     assert len(pairs(spark, source, format="json")) == 2
-    with pytest.raises(InputDataError, match=r"format="):
+    with pytest.raises(InputDataError, match=r"no file name ends in \.parquet, \.jsonl or \.csv; .*--set format="):
         read(spark, source)
 
 
 def test_kept_columns_of_each_type_are_published(registry: Path, warehouse: Path, tmp_path: Path) -> None:
     moment = datetime(2026, 11, 20, 10, 30, 0, 250, tzinfo=UTC)
-    kept: dict[str, tuple[Any, pa.DataType]] = {
+    kept_columns: dict[str, tuple[Any, pa.DataType]] = {
         "item": ("boots", pa.string()),
         "stars": (4, pa.int8()),
         "place": (7, pa.int32()),
@@ -92,27 +92,25 @@ def test_kept_columns_of_each_type_are_published(registry: Path, warehouse: Path
         "at": (moment, pa.timestamp("us", tz="UTC")),
         "nothing": (None, pa.string()),
     }
-    # Names that the work needs on its way, and one that must be quoted.
-    kept |= {
+    # Names of columns that scoring itself uses, and a name that must be quoted.
+    kept_columns |= {
         name: (name, pa.string()) for name in ("source", "reason", "outcome", "bucket", "fault", "a `b` c.d", "TEXT2")
     }
-    document = {"number": 11, "body": "good bread"} | {name: value for name, (value, _) in kept.items()}
-    types = {name: kind for name, (_, kind) in kept.items()}
+    document = {"number": 11, "body": "good bread"} | {name: value for name, (value, _) in kept_columns.items()}
+    types = {name: kind for name, (_, kind) in kept_columns.items()}
     source = write_parquet(tmp_path / "documents.parquet", [document], number=pa.int32(), **types)
-    changes = {"id_column": "number", "text_column": "body", "keep_columns": [*kept, "body", "number"]}
+    changes = {"id_column": "number", "text_column": "body", "keep_columns": [*kept_columns, "body", "number"]}
     night(source, warehouse, registry, **changes)
-    found = rows(warehouse, "select * from scores")[0]
-    assert list(found) == [*(column.name for column in SCORES), *kept, "body", "number"]
-    assert found["document_id"] == "11"
-    assert found["body"] == "good bread"
-    for name in kept:
-        value = kept[name][0]
-        assert found[name] == (value.isoformat() if isinstance(value, date) else value), name
+    row = rows(warehouse, "select * from scores")[0]
+    assert list(row) == [*(column.name for column in SCORES), *kept_columns, "body", "number"]
+    assert row["document_id"] == "11"
+    assert row["body"] == "good bread"
+    for name in kept_columns:
+        value = kept_columns[name][0]
+        assert row[name] == (value.isoformat() if isinstance(value, date) else value), name
     again = night(source, warehouse, registry, **changes)
     assert counts(again)["rows_reused"] == 1
-    assert rows(warehouse, "select * exclude (run_id) from scores") == [
-        {k: v for k, v in found.items() if k != "run_id"}
-    ]
+    assert rows(warehouse, "select * exclude (run_id) from scores") == [{k: v for k, v in row.items() if k != "run_id"}]
 
 
 def test_folders_by_hive_partition_keep_the_partition_column(spark: SparkSession, tmp_path: Path) -> None:
@@ -125,8 +123,8 @@ def test_folders_by_hive_partition_keep_the_partition_column(spark: SparkSession
         for item, row in zip(("boots", "bread & more"), GOOD, strict=True):
             (folder / f"item={item}").mkdir(parents=True)
             write(folder / f"item={item}" / f"part.{ending}", row)
-        found = read(spark, folder, keep_columns="item")
-        assert [(row["document_id"], row["text"], row["item"]) for row in found] == [
+        documents = read(spark, folder, keep_columns="item")
+        assert [(row["document_id"], row["text"], row["item"]) for row in documents] == [
             ("1", "good bread", "boots"),
             ("2", "bad boots", "bread & more"),
         ]
@@ -156,7 +154,7 @@ def test_json_kept_columns_take_the_type_of_the_first_lines(spark: SparkSession,
 
 
 @pytest.mark.parametrize(
-    ("changes", "error", "says"),
+    ("changes", "error", "message"),
     [
         ({"id_column": "key"}, InputDataError, r"has no column 'key' \(it has: id, text, n, parts\).*id_column="),
         ({"text_column": "body"}, InputDataError, r"has no column 'body'.*text_column="),
@@ -165,30 +163,32 @@ def test_json_kept_columns_take_the_type_of_the_first_lines(spark: SparkSession,
         ({"keep_columns": "parts"}, UsageError, r"parts has type array<bigint>"),
     ],
 )
-def test_columns_that_do_not_fit(
-    spark: SparkSession, tmp_path: Path, changes: dict[str, Any], error: type[TlnlpError], says: str
+def test_missing_or_unsuitable_columns_are_refused(
+    spark: SparkSession, tmp_path: Path, changes: dict[str, Any], error: type[TlnlpError], message: str
 ) -> None:
     source = write_parquet(tmp_path / "a.parquet", [{"id": "1", "text": "good", "n": 3, "parts": [1]}])
-    with pytest.raises(error, match=says) as raised:
+    with pytest.raises(error, match=message) as raised:
         read(spark, source, **changes)
     assert "file://" in str(raised.value) or error is UsageError
 
 
 def test_a_json_text_column_without_any_text_is_the_wrong_column(spark: SparkSession, tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"id": "1", "text": 5}\n{"id": "2", "text": 6}\n')
-    with pytest.raises(InputDataError, match="'text' holds no text"):
+    with pytest.raises(InputDataError, match=r"'text' holds no text in the first 200 lines; .*text_column="):
         read(spark, tmp_path / "a.jsonl")
 
 
 @pytest.mark.parametrize("name", ["label", "RUN_ID", "score_date"])
-def test_a_kept_column_takes_no_name_of_the_table(registry: Path, warehouse: Path, tmp_path: Path, name: str) -> None:
+def test_a_kept_column_must_not_have_a_name_of_the_table(
+    registry: Path, warehouse: Path, tmp_path: Path, name: str
+) -> None:
     source = write_parquet(tmp_path / "a.parquet", [GOOD[0] | {name: "x"}])
     with pytest.raises(UsageError, match=f"{name} would take the name"):
         night(source, warehouse, registry, keep_columns=name)
     assert not warehouse.exists()
 
 
-def test_files_that_cannot_be_read_as_promised(spark: SparkSession, tmp_path: Path) -> None:
+def test_missing_mixed_and_unreadable_files_are_refused(spark: SparkSession, tmp_path: Path) -> None:
     with pytest.raises(InputDataError, match="missing: nothing is there"):
         read(spark, tmp_path / "missing")
     (tmp_path / "hollow").mkdir()
@@ -224,7 +224,7 @@ def test_damaged_files_end_the_night_and_leave_no_texts(registry: Path, warehous
         with pytest.raises(InputDataError, match=r"cannot be read; it may be truncated") as raised:
             night(tmp_path / name, warehouse, registry)
         assert name in str(raised.value)
-    # One sound file first: its rows are staged before the other turns out to be damaged.
+    # The first file is readable, so its rows may be staged before Spark meets the damaged file.
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "a.parquet").write_bytes(data)
@@ -262,11 +262,11 @@ def test_an_empty_input_publishes_nothing(registry: Path, warehouse: Path, tmp_p
     ):
         (tmp_path / name).write_text(content)
     for path in sorted(path for path in tmp_path.iterdir() if path.is_file()):
-        with pytest.raises(NothingToPublishError, match="no documents there; nothing was published"):
+        with pytest.raises(NothingToPublishError, match="the input holds no documents; nothing was published"):
             night(path, warehouse, registry)
     assert live_runs(warehouse) == set()
 
 
-def test_a_broken_string_is_as_broken_as_it_looks() -> None:
+def test_the_helper_makes_a_string_that_is_not_utf8() -> None:
     with pytest.raises(UnicodeDecodeError):
         broken_string(b"caf\xe9").to_pylist()

@@ -1,4 +1,4 @@
-"""What happens inside Spark's Python workers, and how often the input is read."""
+"""The work inside Spark's Python workers, and how often the input is read."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from tlnlp.errors import BundleError, EngineError
 from tlnlp.model import bundle
 from tlnlp.model.classifier import Classifier
 from tlnlp.score import chunks, contract, udf
-from tlnlp.score.contract import Earlier, Limits, prepare_rows
+from tlnlp.score.contract import Limits, PreviousScores, prepare_rows
 from tlnlp.score.source import read_documents
 from tlnlp.score.staging import Staging
 
 
-def telling(real: Callable[..., Any], told: str) -> Callable[..., Any]:
-    """``batch_scorer`` whose workers write down, in files below ``told``, what they saw."""
+def recording(real: Callable[..., Any], folder: str) -> Callable[..., Any]:
+    """Return ``real`` (``batch_scorer``) with workers that also write facts about themselves to files in ``folder``."""
 
     def make(*arguments: Any) -> Any:
         scorer = real(*arguments)
@@ -61,7 +61,7 @@ def telling(real: Callable[..., Any], told: str) -> Callable[..., Any]:
                 "tokenizers_parallelism": os.environ.get("TOKENIZERS_PARALLELISM"),
                 "tmp": tempfile.gettempdir(),
             }
-            (Path(told) / f"{uuid.uuid4().hex}.json").write_text(json.dumps(facts))
+            (Path(folder) / f"{uuid.uuid4().hex}.json").write_text(json.dumps(facts))
 
         return score
 
@@ -76,12 +76,12 @@ def test_workers_are_light_and_read_each_row_once(
     worker_tmp: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    told = tmp_path / "told"
-    told.mkdir()
-    monkeypatch.setattr(chunks, "batch_scorer", telling(udf.batch_scorer, str(told)))
+    folder = tmp_path / "facts"
+    folder.mkdir()
+    monkeypatch.setattr(chunks, "batch_scorer", recording(udf.batch_scorer, str(folder)))
     source = write_parquet(tmp_path / "documents.parquet", documents(40))
     result = night(source, warehouse, registry, arrow_batch_rows=6)
-    facts = [json.loads(path.read_text()) for path in told.iterdir()]
+    facts = [json.loads(path.read_text()) for path in folder.iterdir()]
     assert sum(fact["rows"] for fact in facts) == counts(result)["rows_scored"] == 40
     assert max(fact["largest_batch"] for fact in facts) == 6
     assert {tuple(fact["heavy"]) for fact in facts} == {()}
@@ -89,7 +89,7 @@ def test_workers_are_light_and_read_each_row_once(
     assert {fact["tokenizers_parallelism"] for fact in facts} == {"false"}
     assert result.peak_worker_bytes > 50e6
     hosts = {Path(fact["tmp"]) for fact in facts}
-    # The workers of a cluster have a temporary folder each.
+    # Each worker of a cluster has its own temporary folder.
     assert hosts == {worker_tmp} or (len(hosts) <= 2 and "TLNLP_TEST_MASTER" in os.environ)
     digest = bundle.verify(registry / MODEL / "versions" / "1")
     for host in hosts:
@@ -107,7 +107,7 @@ def test_a_bundle_that_was_damaged_on_its_way_ends_the_night(
 
     bundle_files = bundle.scoring_files
     monkeypatch.setattr(bundle, "scoring_files", damaged)
-    # Another version than other tests use: this one has not been laid on the host yet.
+    # The digest of this version is new, so no test has unpacked it on this host.
     source = write_parquet(tmp_path / "documents.parquet", documents(3))
     own = Path(shutil.copytree(registry, tmp_path / "registry"))
     folder = own / MODEL / "versions" / "2"
@@ -118,7 +118,7 @@ def test_a_bundle_that_was_damaged_on_its_way_ends_the_night(
         night(source, warehouse, own, model=f"{MODEL}@2")
 
 
-def test_a_worker_that_fails_is_an_engine_failure_without_the_text(
+def test_a_failing_worker_raises_an_engine_error_without_the_text(
     spark: SparkSession, registry: Path, warehouse: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def quoting(*_: Any) -> Any:
@@ -139,7 +139,7 @@ def test_a_worker_that_fails_is_an_engine_failure_without_the_text(
 
 
 class TestOneHost:
-    """The laying and loading of bundles, in this process."""
+    """Unpack and load bundles in this process."""
 
     @pytest.fixture
     def broadcast(self, spark: SparkSession, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
@@ -147,18 +147,18 @@ class TestOneHost:
         monkeypatch.setattr(udf, "_loaded", {})
         return spark.sparkContext.broadcast(bundle.scoring_files(tiny_bundle))
 
-    def test_a_bundle_is_laid_once_and_loaded_once(self, broadcast: Any, tiny_bundle: Path) -> None:
+    def test_a_bundle_is_unpacked_once_and_loaded_once(self, broadcast: Any, tiny_bundle: Path) -> None:
         digest = bundle.verify(tiny_bundle)
         first = udf.load_bundle(broadcast, digest, 1)
         assert udf.load_bundle(broadcast, digest, 1) is first
         folder = udf.bundle_cache() / digest
-        laid = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+        times = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
         udf._loaded.clear()
         assert udf.load_bundle(broadcast, digest, 1) is not first
-        assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == laid
+        assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == times
 
     @pytest.mark.parametrize("damage", ["altered", "missing", "extra", "no manifest"])
-    def test_a_damaged_copy_is_laid_again(self, broadcast: Any, tiny_bundle: Path, damage: str) -> None:
+    def test_a_damaged_copy_is_unpacked_again(self, broadcast: Any, tiny_bundle: Path, damage: str) -> None:
         digest = bundle.verify(tiny_bundle)
         sound = udf.load_bundle(broadcast, digest, 1).predict(["good bread"])
         folder = udf.bundle_cache() / digest
@@ -172,15 +172,15 @@ class TestOneHost:
         assert (udf.load_bundle(broadcast, digest, 1).predict(["good bread"]) == sound).all()
         assert bundle.verify(folder, scoring_only=True) == digest
 
-    def test_many_at_once_lay_one_copy(self, broadcast: Any, tiny_bundle: Path) -> None:
+    def test_many_threads_unpack_one_copy(self, broadcast: Any, tiny_bundle: Path) -> None:
         folder = udf.bundle_cache() / bundle.verify(tiny_bundle)
         _ = broadcast.value
         with ThreadPoolExecutor(8) as pool:
-            assert set(pool.map(lambda _: udf.lay(broadcast, folder), range(16))) == {folder}
+            assert set(pool.map(lambda _: udf.unpack_bundle(broadcast, folder), range(16))) == {folder}
         assert [path.name for path in folder.parent.iterdir()] == [folder.name]
         bundle.verify(folder, scoring_only=True)
 
-    def test_a_cache_of_somebody_else_is_not_used(self, broadcast: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_cache_of_another_user_is_not_used(self, broadcast: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         udf.bundle_cache()
         owner = udf.os.getuid()
         monkeypatch.setattr(udf.os, "getuid", lambda: owner + 1)
@@ -194,11 +194,11 @@ class TestOneHost:
         read: list[str] = []
         predict = Classifier.predict
 
-        def noting(self: Classifier, texts: list[str], batch_size: int = 32) -> Any:
+        def recorded(self: Classifier, texts: list[str], batch_size: int = 32) -> Any:
             read.extend(texts)
             return predict(self, texts, batch_size)
 
-        monkeypatch.setattr(Classifier, "predict", noting)
+        monkeypatch.setattr(Classifier, "predict", recorded)
         context = spark.sparkContext
         peak, rows = context.accumulator(0, udf.PeakParam()), context.accumulator(0)
         scorer = udf.batch_scorer(broadcast, bundle.verify(tiny_bundle), 1, 8, peak, rows)
@@ -219,7 +219,7 @@ class TestOneHost:
 
 
 def records_read(spark: SparkSession, group: str) -> int:
-    """Input records of the stages of a group of jobs, as Spark counts them."""
+    """Return how many input records the jobs of the group have read, as Spark counts them."""
     context = spark.sparkContext
     context._jsc.sc().listenerBus().waitUntilEmpty()
     tracker, store = context.statusTracker(), context._jsc.sc().statusStore()
@@ -239,13 +239,13 @@ def test_the_documents_are_read_once(spark: SparkSession, warehouse: Path, tmp_p
     settings = ScoreSettings(documents=str(source), score_date="2026-11-23")
     frame, _ = read_documents(spark, settings)
     spark.sparkContext.setJobGroup(f"prepare-{kind}", "one read")
-    prepared = Staging(str(warehouse), "run").prepare(prepare_rows(frame, Limits(10**6, 400), Earlier()))
+    prepared = Staging(str(warehouse), "run").prepare(prepare_rows(frame, Limits(10**6, 400), PreviousScores()))
     assert sum(map(prepared.count, contract.OUTCOMES)) == len(listed)
     spark.sparkContext.setLocalProperty("spark.jobGroup.id", None)
     assert records_read(spark, f"prepare-{kind}") == len(listed)
 
 
-def test_after_the_preparation_the_documents_are_not_needed(
+def test_the_documents_are_not_read_after_the_preparation(
     spark: SparkSession, registry: Path, warehouse: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = write_parquet(tmp_path / "documents.parquet", documents(10))

@@ -1,4 +1,4 @@
-"""Every store the behaviour suite runs on. A new one is one more line in STORES."""
+"""The stores on which the behaviour suite runs; a new store is one more line in STORES."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def azure_folder(request: pytest.FixtureRequest) -> str:
     return f"{request.getfixturevalue('azure_container')}/store/root {uuid4().hex[:6]}"
 
 
-# name -> what gives the URI of an empty root; a factory may start a server through the request's fixtures.
+# name -> factory of the URI of an empty root; a factory may start a server through the request's fixtures.
 STORES: dict[str, Factory] = {"local": local_folder, "s3": s3_folder, "azure": azure_folder}
 
 

@@ -1,4 +1,4 @@
-"""Real processes that start together, round after round, and report who won."""
+"""Run a race between processes, round by round, and count the winners."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TIMEOUT_S = 300.0
 def race(work: Callable[..., list[bool]], racers: int, rounds: int, *arguments: Any) -> list[int]:
     """Run ``work(barrier, racer, rounds, *arguments)`` in ``racers`` new processes.
 
-    Returns, for each round, how many of them said True.
+    Returns the number of racers with the result True, for each round.
     """
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(racers)

@@ -1,4 +1,4 @@
-"""What every store promises, on each of them (see STORES in conftest)."""
+"""The behaviour of Storage, tested on every store (see STORES in conftest)."""
 
 from __future__ import annotations
 
@@ -144,14 +144,14 @@ def test_folders_are_the_ones_directly_below(storage: Storage) -> None:
 # --- deleting
 
 
-def test_delete_takes_objects_and_is_calm_about_missing_ones(storage: Storage) -> None:
+def test_delete_removes_objects_and_ignores_missing_ones(storage: Storage) -> None:
     for key in ("a", "b", "c/d"):
         storage.write(key, b"1")
     storage.delete(key for key in ("a", "never/was", "c/d"))
     assert keys(storage) == ["b"]
 
 
-def test_delete_folder_takes_that_folder_only(storage: Storage) -> None:
+def test_delete_folder_removes_that_folder_only(storage: Storage) -> None:
     for key in ("runs/1/a", "runs/1/b/c", "runs/10/a", "other"):
         storage.write(key, b"1")
     assert storage.delete_folder("/runs/1/") == 2
@@ -174,7 +174,7 @@ def test_keys_cannot_leave_the_root(storage: Storage, wrong: str) -> None:
         lambda: storage.delete_folder(wrong),
         lambda: list(storage.list(wrong)),
     ):
-        with pytest.raises(UsageError, match="not a usable name"):
+        with pytest.raises(UsageError, match="not a usable name, so nothing was done"):
             call()
     assert keys(storage) == ["a/x"]
 
@@ -261,7 +261,7 @@ def test_compare_and_swap_of_what_is_gone_stores_nothing(storage: Storage) -> No
 
 
 def test_an_old_tag_stays_old(storage: Storage) -> None:
-    # Replaced files take inodes in turn, and clocks are coarse: many quick swaps, same size, never a tag twice.
+    # Inodes are reused and clocks are coarse; even so, no tag may occur twice in many quick swaps of equal size.
     tags = set()
     storage.write("alias", b"000")
     for number in range(200):

@@ -1,4 +1,4 @@
-"""What only a folder of this machine has: leftovers, permissions, files in the way."""
+"""Behaviour of local folders only: leftovers of killed writers, permissions, files in place of folders."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _as_nobody(root: str, results: multiprocessing.SimpleQueue[tuple[str, str, s
 
 
 def test_without_permission_the_message_says_so() -> None:
-    # pytest's own folders are closed to other users, and root may do anything: a folder and a process of our own.
+    # pytest's folders are closed to other users, and root has every right: so this test has its own folder and user.
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         for name in ("open/file", "open/closed", "shut/kept"):
@@ -77,7 +77,7 @@ def test_without_permission_the_message_says_so() -> None:
         for name, (kind, message) in outcomes.items():
             assert kind == "StorageError", (name, kind, message)
             assert "Permission denied" in message
-            assert "ask for access" in message
+            assert "lack the right: ask for access" in message
         assert (root / "shut/kept").read_bytes() == b"1"
         assert "open/closed" in outcomes["read"][1]
 

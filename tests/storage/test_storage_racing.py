@@ -1,4 +1,4 @@
-"""Many processes that want the same object at once. ``TLNLP_RACERS`` and ``TLNLP_ROUNDS`` make the race longer."""
+"""Races of processes for the same object. ``TLNLP_RACERS`` and ``TLNLP_ROUNDS`` set the number of racers and rounds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an address means."""
+"""Paths and URIs are normalised to one form, and invalid ones are refused."""
 
 from __future__ import annotations
 
@@ -53,26 +53,26 @@ def test_uris_have_one_form(given: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "says"),
+    ("given", "message"),
     [
         ("ftp://host/x", "unknown scheme 'ftp'"),
         ("hdfs://host/x", "unknown scheme 'hdfs'"),
         ("http://host/x", "unknown scheme"),
         ("://x", "unknown scheme ''"),
-        ("file://host/x", "absolute path"),
-        ("file:/data", "two slashes"),
+        ("file://host/x", "takes an absolute path; write it as in file:///"),
+        ("file:/data", "two slashes after the colon; write it as in s3://"),
         ("s3:/bucket/x", "two slashes"),
-        ("s3://", "no bucket"),
-        ("s3:///key", "no bucket"),
-        ("file:///", "no bucket or folder"),
+        ("s3://", "names no bucket or folder; write it as in s3://"),
+        ("s3:///key", "names no bucket or folder"),
+        ("file:///", "names no bucket or folder"),
         ("", "empty address"),
         ("  ", "empty address"),
     ],
 )
-def test_what_is_no_address_is_refused(given: str, says: str) -> None:
-    with pytest.raises(UsageError, match=says):
+def test_what_is_no_address_is_refused(given: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
         resolve_uri(given)
-    with pytest.raises(UsageError, match=says):
+    with pytest.raises(UsageError, match=message):
         Storage(given)
 
 

@@ -1,4 +1,4 @@
-"""A warehouse in a temporary folder."""
+"""Fixture of a warehouse in a temporary folder."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ import pytest
 
 @pytest.fixture
 def warehouse(tmp_path: Path) -> Path:
-    # With a space in its name: addresses are not percent-encoded anywhere, and must work as they are.
+    # The name holds a space, because addresses must work without percent-encoding.
     return tmp_path / "ware house"

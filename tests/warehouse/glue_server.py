@@ -1,6 +1,6 @@
-"""A loopback server that speaks as much of Glue's JSON protocol as announcing uses, with Glue's own rules.
+"""A loopback server for the part of Glue's JSON protocol that announcing uses, with Glue's own rules.
 
-Versions go up with each update, an update from another version is refused, names are unique in a database
+Each update increments an entry's version, an update of another version is refused, and names are unique in a database
 (https://docs.aws.amazon.com/glue/latest/webapi/API_UpdateTable.html).
 """
 
@@ -15,11 +15,14 @@ from typing import Any
 
 
 class RefusalError(Exception):
-    """An answer with an error code."""
+    """Make the server answer with this error code."""
 
 
 class Glue:
-    """``tables`` by database and name. ``before`` is called with each operation before it is done."""
+    """The state of the server: ``databases`` holds entries by database and name, ``asked`` the requests received.
+
+    ``before`` is called with the name of each operation before the operation is done.
+    """
 
     def __init__(self) -> None:
         self.databases: dict[str, dict[str, dict[str, Any]]] = {"analytics": {}}
@@ -60,17 +63,17 @@ class Glue:
 
 @contextmanager
 def running(glue: Glue) -> Iterator[dict[str, str]]:
-    """Serve ``glue``; gives the environment that reaches it."""
+    """Serve ``glue`` and yield the environment variables that reach it."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             operation = self.headers["X-Amz-Target"].removeprefix("AWSGlue.")
             request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             try:
-                status, told = 200, glue.answer(operation, request)
+                status, answer = 200, glue.answer(operation, request)
             except RefusalError as error:
-                status, told = 400, {"__type": str(error), "Message": "a canary in the message"}
-            body = json.dumps(told).encode()
+                status, answer = 400, {"__type": str(error), "Message": "a canary in the message"}
+            body = json.dumps(answer).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/x-amz-json-1.1")
             self.send_header("Content-Length", str(len(body)))

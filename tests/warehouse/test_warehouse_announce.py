@@ -1,4 +1,4 @@
-"""Telling others of a snapshot: the commands, with real programs, and the whole step on a warehouse on S3."""
+"""Announcing a snapshot to other catalogs: commands with real programs, and the whole step with a warehouse on S3."""
 
 from __future__ import annotations
 
@@ -28,32 +28,32 @@ STATEMENT = "ALTER ICEBERG TABLE a.b.scores REFRESH 'x y/$HOME;`id`.json'"
 
 @pytest.fixture
 def program(tmp_path: Path) -> Path:
-    """Writes its arguments and its stdin to ``told``, says something, and fails if there is a file ``broken``."""
+    """A client that appends its arguments and stdin to ``calls``, prints a line, and fails if ``broken`` exists."""
     path = tmp_path / "warehouse client"
     path.write_text(
         f"#!{sys.executable}\nimport sys\nfrom pathlib import Path\nhere = Path(__file__).parent\n"
-        "with (here / 'told').open('a') as file:\n"
+        "with (here / 'calls').open('a') as file:\n"
         "    file.write(repr(sys.argv[1:]) + '|' + sys.stdin.read() + '\\n')\n"
-        "print('said by the client')\nsys.exit(3 if (here / 'broken').exists() else 0)\n"
+        "print('printed by the client')\nsys.exit(3 if (here / 'broken').exists() else 0)\n"
     )
     path.chmod(0o755)
     return path
 
 
-def told(program: Path) -> list[str]:
-    path = program.parent / "told"
+def calls(program: Path) -> list[str]:
+    path = program.parent / "calls"
     return path.read_text().splitlines() if path.exists() else []
 
 
 def test_the_statement_goes_to_stdin_or_where_the_command_says(
     program: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_command([str(program), "sql", "--stdin"], STATEMENT, 30) == "told"
-    assert run_command([str(program), "-q", "{statement}"], STATEMENT, 30) == "told"
-    assert told(program) == [f"['sql', '--stdin']|{STATEMENT};", "", f"['-q', {STATEMENT!r}]|"]
+    assert run_command([str(program), "sql", "--stdin"], STATEMENT, 30) == "notified"
+    assert run_command([str(program), "-q", "{statement}"], STATEMENT, 30) == "notified"
+    assert calls(program) == [f"['sql', '--stdin']|{STATEMENT};", "", f"['-q', {STATEMENT!r}]|"]
     captured = capfd.readouterr()
     assert captured.out == ""  # stdout is for our own result
-    assert captured.err.count("said by the client") == 2
+    assert captured.err.count("printed by the client") == 2
 
 
 def test_a_command_that_fails_or_is_missing(program: Path) -> None:
@@ -67,7 +67,7 @@ def test_a_command_that_fails_or_is_missing(program: Path) -> None:
 def test_a_command_that_hangs_is_ended_with_what_it_started(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     began = time.monotonic()
-    with pytest.raises(StorageError, match=r"still at work after 1 s and was ended"):
+    with pytest.raises(StorageError, match=r"still running after 1 s and was killed"):
         run_command(["sh", "-c", f'sleep 60 & echo $! > "{pids}"; wait'], STATEMENT, 1)
     assert time.monotonic() - began < 20
     child = int(pids.read_text())
@@ -75,7 +75,7 @@ def test_a_command_that_hangs_is_ended_with_what_it_started(tmp_path: Path) -> N
         if not _runs(child):
             return
         time.sleep(0.1)
-    raise AssertionError("what the command started is still at work")
+    raise AssertionError("the child process of the command still runs")
 
 
 def _runs(pid: int) -> bool:
@@ -93,7 +93,7 @@ def s3_warehouse(s3_bucket: str) -> str:
 
 @pytest.fixture
 def catalog(s3_warehouse: str) -> Catalog:
-    """With a night without rows in both tables."""
+    """A catalog in which one night without rows was published to both tables."""
     opened = open_catalog(s3_warehouse)
     empty_night(opened, "r1")
     return opened
@@ -117,36 +117,36 @@ def targets(**given: Any) -> AnnounceSettings:
     return AnnounceSettings(**given)
 
 
-def test_every_target_is_told_of_both_tables(
+def test_every_target_is_notified_of_both_tables(
     catalog: Catalog, s3_warehouse: str, glue: glue_server.Glue, program: Path
 ) -> None:
     wanted = targets(glue={"database": "analytics"}, snowflake={"command": [str(program)], "volume_uri": s3_warehouse})
     done = announce(catalog, "scores", wanted)
     assert [(one.target, one.table, one.outcome) for one in done] == [
-        ("glue", "scores", "created"), ("snowflake", "scores", "told"),
-        ("glue", "quarantine", "created"), ("snowflake", "quarantine", "told"),
+        ("glue", "scores", "created"), ("snowflake", "scores", "notified"),
+        ("glue", "quarantine", "created"), ("snowflake", "quarantine", "notified"),
     ]  # fmt: skip
     file = published(catalog, "scores").metadata_location
     assert glue.databases["analytics"]["scores"]["Parameters"]["metadata_location"] == file
     relative = file.removeprefix(f"{s3_warehouse}/")
-    assert told(program)[0] == f"[]|ALTER ICEBERG TABLE tlnlp.public.scores REFRESH '{relative}';"
+    assert calls(program)[0] == f"[]|ALTER ICEBERG TABLE tlnlp.public.scores REFRESH '{relative}';"
     empty_night(catalog, "r2")
     again = announce(catalog, "scores", wanted)
-    assert [one.outcome for one in again] == ["updated", "told", "updated", "told"]
-    assert [one.outcome for one in announce(catalog, "scores", wanted)] == ["unchanged", "told"] * 2
+    assert [one.outcome for one in again] == ["updated", "notified", "updated", "notified"]
+    assert [one.outcome for one in announce(catalog, "scores", wanted)] == ["unchanged", "notified"] * 2
 
 
-def test_one_that_fails_keeps_no_other_from_being_told(catalog: Catalog, glue: glue_server.Glue, program: Path) -> None:
+def test_a_target_that_fails_does_not_stop_the_others(catalog: Catalog, glue: glue_server.Glue, program: Path) -> None:
     wanted = targets(glue={"database": "nowhere"}, snowflake={"command": [str(program)]})
     done = announce(catalog, "scores", wanted)
-    assert [one.outcome for one in done] == ["failed", "told", "failed", "told"]
+    assert [one.outcome for one in done] == ["failed", "notified", "failed", "notified"]
     assert "no database nowhere" in done[0].to_json()["error"]
     with pytest.raises(NotFoundError, match=r"glue, table scores: .*\nglue, table quarantine: "):
         raise_failures(done)
     raise_failures(done[1:2])
 
 
-def test_what_cannot_work_is_said_before(s3_warehouse: str, tmp_path: Path) -> None:
+def test_settings_that_cannot_work_are_refused_beforehand(s3_warehouse: str, tmp_path: Path) -> None:
     command = {"command": ["true"]}
     check_targets(s3_warehouse, targets(glue={"database": "analytics"}, snowflake=command))
     check_targets("file:///anywhere", targets())
@@ -157,10 +157,10 @@ def test_what_cannot_work_is_said_before(s3_warehouse: str, tmp_path: Path) -> N
         ("s3://b/x", {"snowflake": command | {"into": "scores"}}, "DATABASE.SCHEMA"),
         ("s3://b/x", {"glue": {"database": "a b"}}, "the Glue database"),
     ]
-    for warehouse, given, says in cases:
-        with pytest.raises(UsageError, match=says):
+    for warehouse, given, message in cases:
+        with pytest.raises(UsageError, match=message):
             check_targets(warehouse, targets(**given))
-    with pytest.raises(UsageError, match="nobody is to be told"):
+    with pytest.raises(UsageError, match="no catalog to notify: no announce target is set"):
         announce_now(s3_warehouse, None, "scores", targets())
     with pytest.raises(NotFoundError, match="nothing has been published"):
         announce_now(s3_warehouse, None, "scores", targets(glue={"database": "analytics"}))
@@ -168,5 +168,5 @@ def test_what_cannot_work_is_said_before(s3_warehouse: str, tmp_path: Path) -> N
 
 
 def test_a_command_is_not_recorded() -> None:
-    kept = targets(snowflake={"command": ["snow", "--password", "hush"]}).model_dump(mode="json")
-    assert "hush" not in str(kept)
+    recorded = targets(snowflake={"command": ["snow", "--password", "hush"]}).model_dump(mode="json")
+    assert "hush" not in str(recorded)

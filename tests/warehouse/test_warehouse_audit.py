@@ -1,3 +1,5 @@
+"""The audit of staged files: every fault is found, and memory stays bounded."""
+
 from __future__ import annotations
 
 import json
@@ -24,7 +26,7 @@ def test_good_files_pass_whatever_the_order_of_labels(warehouse: Path) -> None:
     rows = [score_row(number, "r1", item="i") for number in range(30)]
     for row in rows[::2]:
         row["probabilities"] = row["probabilities"][::-1]
-    rows.append(score_row(5, "r1", label="negative", score=0.5))  # a tie goes to either
+    rows.append(score_row(5, "r1", label="negative", score=0.5))  # for a tie either label is right
     files = [write_rows(warehouse, "r1", part, [*SCORES, *kept]) for part in (rows[:20], rows[20:])]
     assert audit(files, 31, kept) == 31
     assert footer_rows(files) == 31
@@ -34,23 +36,32 @@ def test_good_files_pass_whatever_the_order_of_labels(warehouse: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"label": None}, "label is null in 1 rows"),
-        ({"scored_at": None}, "scored_at is null in 1 rows"),
-        ({"probabilities": None}, "probabilities is null in 1 rows"),
-        ({"label": "neutral"}, "label is not one of the model's 2 in 1 rows"),
-        ({"probabilities": [("negative", 1.0)]}, "not of exactly the model's 2 labels"),
-        ({"probabilities": [("negative", 0.5), ("neutral", 0.5)]}, "not of exactly the model's 2 labels"),
-        ({"probabilities": [("negative", 0.5), ("negative", 0.5)]}, "not of exactly the model's 2 labels"),
-        ({"probabilities": [("negative", 1.0), ("positive", None)]}, "not of exactly the model's 2 labels"),
-        ({"probabilities": [("negative", 0.8), ("positive", 0.3)], "score": 0.8}, "do not sum to 1 in 1 rows"),
-        ({"probabilities": [("negative", 1.1), ("positive", -0.1)], "score": 1.1}, r"outside \[0, 1\] in 1 rows"),
+        ({"label": None}, "label is null in 1 row;"),
+        ({"scored_at": None}, "scored_at is null in 1 row;"),
+        ({"probabilities": None}, "probabilities is null in 1 row;"),
+        ({"label": "neutral"}, "label is not one of the model's 2 labels in 1 row;"),
+        ({"probabilities": [("negative", 1.0)]}, "keys of probabilities are not exactly the model's 2 labels"),
+        (
+            {"probabilities": [("negative", 0.5), ("neutral", 0.5)]},
+            "keys of probabilities are not exactly the model's 2 labels",
+        ),
+        (
+            {"probabilities": [("negative", 0.5), ("negative", 0.5)]},
+            "keys of probabilities are not exactly the model's 2 labels",
+        ),
+        (
+            {"probabilities": [("negative", 1.0), ("positive", None)]},
+            "keys of probabilities are not exactly the model's 2 labels",
+        ),
+        ({"probabilities": [("negative", 0.8), ("positive", 0.3)], "score": 0.8}, "do not sum to 1 in 1 row;"),
+        ({"probabilities": [("negative", 1.1), ("positive", -0.1)], "score": 1.1}, r"outside \[0, 1\] in 1 row;"),
         ({"probabilities": [("negative", float("nan")), ("positive", 0.5)]}, r"probability is outside \[0, 1\]"),
-        ({"score": 1.5}, r"score is outside \[0, 1\] in 1 rows"),
-        ({"score": float("nan")}, r"score is outside \[0, 1\] in 1 rows"),
-        ({"score": 0.7}, "score is not the probability of the label in 1 rows"),
-        ({"label": "positive", "score": 0.0}, "label is not the most probable in 1 rows"),
-        ({"score_date": DAY.replace(day=1)}, "score_date is not 2026-11-23 in 1 rows"),
-        ({"run_id": "r2"}, "run_id is not r1 in 1 rows"),
+        ({"score": 1.5}, r"score is outside \[0, 1\] in 1 row;"),
+        ({"score": float("nan")}, r"score is outside \[0, 1\] in 1 row;"),
+        ({"score": 0.7}, "score is not the probability of the label in 1 row;"),
+        ({"label": "positive", "score": 0.0}, "label is not the most probable in 1 row;"),
+        ({"score_date": DAY.replace(day=1)}, "score_date is not 2026-11-23 in 1 row;"),
+        ({"run_id": "r2"}, "run_id is not r1 in 1 row;"),
     ],
 )
 def test_each_fault_of_a_row_is_found(warehouse: Path, changes: dict[str, Any], message: str) -> None:
@@ -65,7 +76,7 @@ def test_each_fault_of_a_row_is_found(warehouse: Path, changes: dict[str, Any], 
 
 def test_rows_by_footers_must_be_what_was_counted(warehouse: Path) -> None:
     files = [write_rows(warehouse, "r1", [score_row(1, "r1")])]
-    with pytest.raises(EngineError, match="1 staged files hold 1 rows, and 2 were counted"):
+    with pytest.raises(EngineError, match="1 staged file with 1 row in all, but 2 were counted"):
         audit(files, 2)
     with pytest.raises(NotFoundError):
         footer_rows([files[0] + ".absent"])
@@ -80,7 +91,7 @@ def test_columns_and_types_must_be_those_of_the_contract(warehouse: Path) -> Non
         (plain.remove(version), {}, "column model_version is missing"),
         (plain.set(version, pa.field("model_version", pa.int32())), {}, "model_version is int, not long"),
         (plain.set(at, pa.field("scored_at", pa.timestamp("us"))), {}, r"scored_at is timestamp\[us\], not timestamp"),
-        (plain.append(pa.field("item", pa.string())), {}, "column item is not of this table"),
+        (plain.append(pa.field("item", pa.string())), {}, "column item is not a column of this table"),
         (plain, {"use_deprecated_int96_timestamps": True}, "scored_at: INT96"),
     ]
     for schema, options, message in cases:
@@ -116,4 +127,4 @@ def test_memory_does_not_grow_with_rows(warehouse: Path) -> None:
         int(subprocess.run([sys.executable, "-c", code, json.dumps(files)], capture_output=True, check=True).stdout)
         for files in (small, large)
     ]
-    assert peaks[1] < peaks[0] + 32 * 1024  # KiB; the large set holds 220,000 rows more, over 60 MiB of them
+    assert peaks[1] < peaks[0] + 32 * 1024  # KiB; the large set has 220,000 rows more, over 60 MiB

@@ -1,3 +1,5 @@
+"""The catalog in the warehouse: tables, commits, races and damage."""
+
 from __future__ import annotations
 
 import json
@@ -118,7 +120,7 @@ def test_of_many_commits_at_once_none_is_lost(warehouse: Path) -> None:
     assert {f"{racer}-{number}" for racer in range(racers) for number in range(rounds)} <= properties.keys()
 
 
-def test_a_landed_commit_is_known_for_ours_even_below_a_later_one(catalog: WarehouseCatalog) -> None:
+def test_our_commit_is_recognised_even_after_a_later_one(catalog: WarehouseCatalog) -> None:
     table = catalog.create_table("tlnlp.scores", SCHEMA)
     ours = table.metadata_location
     assert catalog._is_ours("scores", ours)

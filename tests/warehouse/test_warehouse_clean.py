@@ -1,3 +1,5 @@
+"""Cleaning removes the folders of abandoned runs, and nothing that a table refers to."""
+
 from __future__ import annotations
 
 import os
@@ -91,7 +93,7 @@ def test_runs_published_through_another_catalog_are_left_alone(warehouse: Path) 
     pointer = warehouse / "catalog" / "tlnlp" / "scores.json"
     marker = warehouse / "runs" / "r1" / "_catalog.json"
     assert marker.read_text() == '{"catalog": "warehouse"}'
-    pointer.unlink()  # now no table of this catalog refers to the run, as if it had been published through another
+    pointer.unlink()  # as if the run had been published through another catalog
     marker.write_text('{"catalog": "glue"}')
     assert clean(warehouse) == []
     marker.write_text("{")
@@ -105,7 +107,7 @@ def test_nothing_is_removed_when_a_table_cannot_be_read(warehouse: Path) -> None
     write_rows(warehouse, "dead", [score_row(1, "dead")])
     for manifest in (warehouse / "tables").rglob("*-m0.avro"):
         manifest.unlink()
-    # A manifest that was read before may be remembered by this process, so another one looks.
+    # This process may have cached the manifests, so a new process cleans.
     code = """if True:
         import datetime, sys
         from tlnlp.errors import StorageError

@@ -1,4 +1,4 @@
-"""The statements for other warehouses, each parsed in its dialect. DuckDB's and Spark's are run in acceptance/."""
+"""Statements for other warehouses, parsed in their dialects; tests/acceptance/ runs those of DuckDB and Spark."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from tlnlp.warehouse.publish import publish_day
 from tlnlp.warehouse.published import Published, published, published_pair
 from tlnlp.warehouse.schema import QUARANTINE, SCORES, Column
 
-# Kept columns as people have them: a reserved word, a space, quotes, letters of both cases.
+# Difficult names of kept columns: a reserved word, a space, quotes, letters of both cases.
 KEPT = (Column("order", "string"), Column("a b", "timestamp"), Column('say "it`s"', "int"), Column("Stars", "long"))
 SCHEMES: dict[Dialect, str] = {"bigquery": "gs", "duckdb": "s3"}
-# What sqlglot takes as opaque words only; held to the documentation by hand, November 2026.
+# Statements that sqlglot does not parse, compared with the documentation by hand in November 2026.
 OPAQUE: dict[Dialect, dict[str, str]] = {
     "trino": {
         r'CALL "\w+"\.system\.register_table\(schema_name => \'\w+\', table_name => \'\w+\', '
@@ -90,7 +90,7 @@ def made(dialect: Dialect, refresh: bool = False, scheme: str | None = None, **p
 
 
 def every(dialect: Dialect) -> Iterator[Statement]:
-    """All forms a dialect's statements take."""
+    """Yield the statements of a dialect in all their forms."""
     reader = READERS.get(dialect, "analysts")
     yield from made(dialect, reader=reader)
     yield from made(dialect, refresh=True, reader=reader)
@@ -144,7 +144,7 @@ def test_duckdb_without_a_pointer_names_the_metadata_file() -> None:
 
 def test_snowflake_names_files_from_its_volume() -> None:
     whole = [one.sql for one in made("snowflake") if one.purpose == "table"]
-    # In full, since sqlglot takes any property here.
+    # The whole statement is compared, because sqlglot accepts any property here.
     assert whole[0] == (
         "CREATE ICEBERG TABLE IF NOT EXISTS tlnlp.public.scores EXTERNAL_VOLUME = 'tlnlp' CATALOG = 'tlnlp' "
         "METADATA_FILE_PATH = 'ware house/tables/scores/metadata/00001-f45ec981.metadata.json'"
@@ -197,13 +197,13 @@ def test_grants_come_with_a_reader_only(dialect: Dialect) -> None:
         ("spark", "az", "reads file:// or s3:// or gs://"),
     ],
 )
-def test_a_store_out_of_reach_is_said(dialect: Dialect, scheme: str, reads: str) -> None:
+def test_a_store_that_the_dialect_cannot_read_is_refused(dialect: Dialect, scheme: str, reads: str) -> None:
     with pytest.raises(UsageError, match=reads):
         made(dialect, scheme=scheme)
 
 
 @pytest.mark.parametrize(
-    ("dialect", "place", "says"),
+    ("dialect", "place", "message"),
     [
         ("trino", {"into": "tlnlp"}, "write CATALOG.SCHEMA"),
         ("snowflake", {"into": "a.b.c"}, "write DATABASE.SCHEMA"),
@@ -214,8 +214,8 @@ def test_a_store_out_of_reach_is_said(dialect: Dialect, scheme: str, reads: str)
         ("snowflake", {"integration": "x y"}, "letters, digits and _ only"),
     ],
 )
-def test_names_that_do_not_fit_are_refused(dialect: Dialect, place: dict[str, str], says: str) -> None:
-    with pytest.raises(UsageError, match=says):
+def test_names_that_do_not_fit_are_refused(dialect: Dialect, place: dict[str, str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
         made(dialect, **place)
 
 
@@ -234,7 +234,7 @@ def test_a_quote_in_an_address_ends_no_text(dialect: Dialect) -> None:
     named = 0
     for refresh in (False, True):
         for one in statements([table], dialect, DdlSettings(), refresh=refresh):
-            # Without its first word, by which sqlglot decides to take the rest as it stands.
+            # The first word is cut off, because it can make sqlglot take the rest as one token.
             texts = [token.text for token in sqlglot.tokenize(one.sql.partition(" ")[2], read=dialect)]
             named += sum("it's\\here" in text for text in texts)
             assert "here" not in texts, one.sql

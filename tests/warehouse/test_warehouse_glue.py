@@ -1,4 +1,4 @@
-"""The entry in Glue: boto3 validates every request and sends it to a server that keeps Glue's rules."""
+"""Entries in Glue: boto3 validates every request and sends it to a local server with Glue's rules."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_another_announcer_in_between_is_seen(glue: glue_server.Glue) -> None:
                 glue.put("analytics", table_input(other, entry(glue)), int(entry(glue)["VersionId"]) + 1)
 
     glue.before = interrupt
-    # It lost with night 2, looked again, and found the newer night told already.
+    # The update to night 2 lost the race; the second look found that the entry names night 3 already.
     assert register(client, "analytics", lambda: newest) == "unchanged"
     assert entry(glue)["Parameters"]["metadata_location"] == facts(3).metadata_location
     assert glue.operations()[-3:] == ["GetTable", "UpdateTable", "GetTable"]
@@ -94,7 +94,7 @@ def test_an_announcer_that_is_late_does_not_turn_the_entry_back(glue: glue_serve
 
     def interrupt(operation: str) -> None:
         nonlocal newest
-        if operation == "GetTable" and newest == facts(2):  # before our look at the entry, night 3 is out and told
+        if operation == "GetTable" and newest == facts(2):  # night 3 is announced before we read the entry
             newest = facts(3)
             glue.put("analytics", table_input(newest, entry(glue)), 1)
 
@@ -128,7 +128,7 @@ def test_of_announcers_at_once_the_entry_ends_at_the_newest(glue: glue_server.Gl
     assert entry(glue)["Parameters"]["metadata_location"] == newest.metadata_location
 
 
-def test_one_that_always_loses_says_so(glue: glue_server.Glue) -> None:
+def test_an_announcer_that_always_loses_raises(glue: glue_server.Glue) -> None:
     client = aws_client("glue")
     register(client, "analytics", lambda: facts(1))
 
@@ -152,7 +152,7 @@ def test_an_entry_of_another_table_is_left_alone(glue: glue_server.Glue, paramet
     assert entry(glue)["Parameters"] == parameters
 
 
-def test_a_missing_database_and_a_refusal_are_said_without_aws_s_words(glue: glue_server.Glue) -> None:
+def test_the_message_of_a_refusal_does_not_quote_aws(glue: glue_server.Glue) -> None:
     with pytest.raises(NotFoundError, match="no database nowhere; create it"):
         register(aws_client("glue"), "nowhere", lambda: facts(1))
 
@@ -175,7 +175,7 @@ def test_a_glue_that_does_not_answer_is_a_storage_error(monkeypatch: pytest.Monk
 
 
 def test_boto_validates_what_is_sent(glue: glue_server.Glue) -> None:
-    """The check that the tests above rest on: a request that Glue's own model does not allow is not sent."""
+    """The tests above rely on this: boto3 does not send a request that Glue's API model forbids."""
     client = aws_client("glue")
     wrong = table_input(facts(1)) | {"StorageDescriptor": {"Columns": [{"Nam": "a"}]}}
     with pytest.raises(ParamValidationError, match="Nam"):
@@ -183,14 +183,14 @@ def test_boto_validates_what_is_sent(glue: glue_server.Glue) -> None:
     assert not glue.asked
 
 
-def test_the_region_is_the_environment_s_and_none_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_region_comes_from_the_environment_and_a_missing_one_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    with pytest.raises(StorageError, match="no AWS region is set"):
+    with pytest.raises(StorageError, match="no AWS region is set; set AWS_REGION"):
         aws_client("glue")
     assert aws_client("glue", "eu-central-1").meta.region_name == "eu-central-1"
-    # Which boto3 alone would not look at.
+    # boto3 itself ignores AWS_REGION.
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
     assert aws_client("glue").meta.region_name == s3_of_environment().region == "eu-west-1"

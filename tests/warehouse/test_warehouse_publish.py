@@ -1,3 +1,5 @@
+"""Publishing a day: replacement, ownership, kept columns, refused files and the day token."""
+
 from __future__ import annotations
 
 from datetime import timedelta
@@ -40,7 +42,7 @@ def test_the_table_is_partitioned_by_day_and_maps_names(warehouse: Path) -> None
     assert required == [column.name for column in SCORES]
 
 
-def test_the_summary_of_the_snapshot_tells_of_the_run(warehouse: Path) -> None:
+def test_the_summary_of_the_snapshot_describes_the_run(warehouse: Path) -> None:
     publish(warehouse, "r1", 10)
     summary = summary_of(snapshots(warehouse)[0])
     ours = {key: value for key, value in summary.items() if key.startswith("tlnlp.")}
@@ -122,7 +124,7 @@ def test_quarantine_goes_the_same_way_to_its_own_table(warehouse: Path) -> None:
     owner: dict[str, Any] = {"source": "file:///documents", "model": "reviews", "run_id": "r1", "summary": {}}
     publish_day(catalog, "quarantine", score_date=DAY, files=files, columns=QUARANTINE, **owner)
     assert sql(warehouse, "select document_id, reason, run_id from quarantine") == [(None, "empty_text", "r1")]
-    with pytest.raises(UsageError, match="quarantine was not made by tlnlp: label"):
+    with pytest.raises(UsageError, match="quarantine was not made by tlnlp: it lacks label"):
         publish_day(catalog, "quarantine", score_date=DAY, files=[], **owner | {"run_id": "r2"})
 
 
@@ -131,8 +133,8 @@ def test_files_that_do_not_fit_are_refused(warehouse: Path) -> None:
     both = [score_row(1, "r1"), score_row(2, "r1", OTHER_DAY)]
     cases: list[tuple[list[dict[str, Any]], str]] = [
         (both, "several days"),
-        ([score_row(1, "r1", OTHER_DAY)], "score_date is 2026-11-22"),
-        ([score_row(1, "r1", label=None)], "label is null in 1 rows"),
+        ([score_row(1, "r1", OTHER_DAY)], "score_date is 2026-11-22 in the file, but the day to publish is 2026-11-23"),
+        ([score_row(1, "r1", label=None)], "label is null in 1 row, but the column is required"),
     ]
     for rows, message in cases:
         with pytest.raises(EngineError, match=message):

@@ -1,3 +1,5 @@
+"""SQL over the tables: pushdown, bounded memory, isolation, history and older snapshots."""
+
 from __future__ import annotations
 
 import json
@@ -85,7 +87,7 @@ def test_memory_does_not_grow_with_the_table(warehouse: Path) -> None:
         target.hardlink_to(path)
         files.append(f"file://{target}")
     publish(warehouse, "r1", 0, files=files[:1], kept=columns[-1:])
-    # The reader is slow on purpose: what is read ahead of it must stay bounded too.
+    # The consumer is slow on purpose, because reading ahead of it must be bounded too.
     code = """if True:
         import resource, sys, time
         from tlnlp.warehouse.query import open_query
@@ -139,7 +141,7 @@ def test_variables_of_the_program_are_no_tables(warehouse: Path) -> None:
         sql(warehouse, "select * from mentioned")
 
 
-def test_mistakes_are_told_with_what_there_is(warehouse: Path, tmp_path: Path) -> None:
+def test_a_mistake_is_reported_with_what_exists(warehouse: Path, tmp_path: Path) -> None:
     publish(warehouse, "r1", 3)
     with pytest.raises(UsageError, match=r"(?s)score_s.*the tables here are scores, history"):
         sql(warehouse, "select * from score_s")
@@ -204,7 +206,7 @@ def test_older_states_are_read_by_snapshot_and_by_time(warehouse: Path) -> None:
         sql(warehouse, query, snapshot=12)
     with pytest.raises(UsageError, match="table scores had no snapshot at 2020-01-01T23:59:59"):
         sql(warehouse, query, as_of="2020-01-01")
-    with pytest.raises(UsageError, match="no day"):
+    with pytest.raises(UsageError, match="'yesterday' is not a day or an ISO time"):
         sql(warehouse, query, as_of="yesterday")
     with pytest.raises(UsageError, match="one of the two"):
         sql(warehouse, query, as_of="2026-11-23", snapshot=first.snapshot_id)

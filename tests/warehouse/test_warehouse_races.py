@@ -1,4 +1,4 @@
-"""Publishing under contention: racing publishers, lost answers, readers in between."""
+"""Publishing under contention: concurrent publishers, lost answers, concurrent readers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OTHER_DAY = DAY - timedelta(days=1)
 
 
 class HookedCatalog(WarehouseCatalog):
-    """The real catalog, that calls ``before`` and ``after`` its first commit."""
+    """The real catalog, which calls ``before`` before its first commit and ``after`` after it."""
 
     def __init__(self, warehouse: Path, before: Callable[[], Any] = int, after: Callable[[], Any] = int) -> None:
         super().__init__("warehouse", warehouse=str(warehouse))
@@ -85,7 +85,9 @@ def test_processes_that_publish_different_days_all_succeed(warehouse: Path) -> N
 
 @pytest.mark.parametrize("there", [True, False])
 @pytest.mark.parametrize("rows", [0, 6])
-def test_one_who_plans_at_the_same_time_as_the_winner_is_told(warehouse: Path, there: bool, rows: int) -> None:
+def test_a_publisher_that_planned_at_the_same_time_as_the_winner_is_refused(
+    warehouse: Path, there: bool, rows: int
+) -> None:
     if there:
         publish(warehouse, "r0", 4)
     late = HookedCatalog(warehouse, before=lambda: publish(warehouse, "first", rows))
@@ -95,7 +97,7 @@ def test_one_who_plans_at_the_same_time_as_the_winner_is_told(warehouse: Path, t
 
 
 @pytest.mark.parametrize("there", [True, False])
-def test_one_who_loses_to_another_day_plans_again(warehouse: Path, there: bool) -> None:
+def test_a_publisher_that_loses_to_another_day_plans_again(warehouse: Path, there: bool) -> None:
     if there:
         publish(warehouse, "r0", 4)
     kept = [Column("item", "string")]
@@ -105,7 +107,7 @@ def test_one_who_loses_to_another_day_plans_again(warehouse: Path, there: bool) 
     assert sql(warehouse, "select run_id, count(*) from scores group by all order by 1") == [("first", 6), ("late", 8)]
 
 
-def test_a_commit_that_landed_unheard_is_found_by_its_run_id(warehouse: Path) -> None:
+def test_a_commit_whose_answer_was_lost_is_found_by_its_run_id(warehouse: Path) -> None:
     publish(warehouse, "r0", 4)
 
     def vanish() -> None:
@@ -138,11 +140,15 @@ class _RefusingCatalog(WarehouseCatalog):
 @pytest.mark.parametrize(
     ("error", "raised", "message"),
     [
-        (CommitFailedException("again"), PublishConflictError, "were first .* nothing of run r1 was published"),
+        (
+            CommitFailedException("again"),
+            PublishConflictError,
+            "other commits came first 12 times in a row, so nothing of run r1 was published",
+        ),
         (CommitStateUnknownException("?"), StorageError, "look in `history` for run r1"),
     ],
 )
-def test_trying_ends(
+def test_the_number_of_tries_is_limited(
     warehouse: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, raised: type[Exception], message: str
 ) -> None:
     monkeypatch.setattr("tlnlp.warehouse.publish._LONGEST_WAIT_S", 0.01)

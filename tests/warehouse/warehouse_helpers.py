@@ -1,4 +1,4 @@
-"""Staged Parquet files as scoring writes them, and their publishing."""
+"""Stage Parquet files as scoring does, publish them, and query the result."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def write_rows(
     schema: pa.Schema | None = None,
     **options: Any,
 ) -> str:
-    """Stage rows as one file, nullable throughout as Spark does it; returns its URI."""
+    """Stage rows as one file with nullable columns, as Spark does, and return its URI."""
     folder = warehouse / "runs" / run_id / chunk / "0"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"part-{len(list(folder.iterdir()))}.parquet"
@@ -62,7 +62,7 @@ def write_rows(
 def publish(
     warehouse: Path, run_id: str, rows: int, day: date = DAY, catalog: Catalog | None = None, **options: Any
 ) -> PublishResult:
-    """Stage ``rows`` documents of a run in two files and publish them as the day."""
+    """Stage ``rows`` rows of a run in two files and publish them as the day."""
     half = rows // 2
     files = [
         write_rows(warehouse, run_id, [score_row(number, run_id, day) for number in numbers])

@@ -1,1 +1,1 @@
-"""The two input contracts, labelled examples and documents, and the text functions they share."""
+"""Read labelled examples and unlabelled documents, check them, and normalise texts."""

@@ -1,4 +1,4 @@
-"""The contract of labelled examples: columns found by name, every fault reported at once, by file and row."""
+"""Read labelled examples and report all faults at once, each with its file and row."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from tlnlp.data.text import is_blank, is_text, text_sha256
 from tlnlp.errors import LabelFaultsError
 
 SHOWN_FAULTS = 20
-# Labels are shown in messages, texts never: what is longer is taken for a text in the wrong column.
+# Messages show labels, never texts. A longer label is probably a text from the wrong column, so it is refused.
 LABEL_CHARS = 100
 
 
 @dataclass(frozen=True)
 class LabelContract:
-    """Where the columns are, and what a set must hold.
+    """State the names of the columns, and what a labelled set must hold.
 
-    ``classes`` closes the label domain; without it, any non-empty label is a class.
+    Fields:
+        classes: the only allowed labels; empty means that any non-empty label is a class.
+        min_per_class: fewest sound examples of each class.
     """
 
     text_column: str = "text"
@@ -33,7 +35,14 @@ class LabelContract:
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault: ``row`` counts from 1 within its file (0: the set as a whole). Never holds the text."""
+    """Describe one fault of a labelled set; it never holds the text.
+
+    Fields:
+        file: URI of the file.
+        row: number of the row in the file, from 1; 0 means the file or the set as a whole.
+        kind: the fault in one or two words.
+        detail: an explanation for the user.
+    """
 
     file: str
     row: int
@@ -47,6 +56,8 @@ class Fault:
 
 @dataclass(frozen=True)
 class Example:
+    """Hold a labelled text and its place: the URI of the file, and the row in it, from 1."""
+
     text: str
     label: str
     file: str
@@ -55,9 +66,13 @@ class Example:
 
 @dataclass(frozen=True)
 class LabelledSet:
-    """The sound examples of a set, and the faults of the others.
+    """Hold the sound examples of a labelled set, and the faults of all other rows.
 
-    ``classes`` are sorted; ``digest`` is the sha256 of the input files' bytes, in the order of their names.
+    Fields:
+        uri: URI of the set, as given.
+        digest: sha256 of the bytes of the files, in the order of their names.
+        rows: number of rows read, faulty ones included.
+        classes: class names, sorted.
     """
 
     uri: str
@@ -69,24 +84,26 @@ class LabelledSet:
 
     @property
     def texts(self) -> list[str]:
+        """Return the texts of the examples."""
         return [example.text for example in self.examples]
 
     @property
     def targets(self) -> list[int]:
-        """Class indices, one an example."""
+        """Return the class index of each example."""
         index = {label: i for i, label in enumerate(self.classes)}
         return [index[example.label] for example in self.examples]
 
     @property
     def counts(self) -> dict[str, int]:
+        """Return the number of examples by label, sorted by label."""
         return dict(sorted(Counter(example.label for example in self.examples).items()))
 
 
 def read_labels(uri: str, contract: LabelContract) -> LabelledSet:
-    """Read a labelled set and find all of its faults; raises nothing for them.
+    """Read a labelled set with all of its faults; faults raise no error here (see ``require_sound``).
 
     Raises:
-        InputDataError: nothing can be read, or a column is missing.
+        InputDataError: no file can be read, or a column is missing.
         StorageError: the store cannot be read.
     """
     digest, rows = hashlib.sha256(), 0
@@ -104,37 +121,47 @@ def read_labels(uri: str, contract: LabelContract) -> LabelledSet:
 
 
 def require_sound(labelled: LabelledSet, on_fault: str, min_classes: int = 2) -> LabelledSet:
-    """The set itself if it may be used: it has no faults, or ``on_fault`` is ``skip`` and enough remains.
+    """Return the set itself if it may be used.
+
+    Args:
+        on_fault: with ``skip``, faulty rows are left out; with any other value, a fault raises.
+        min_classes: fewest classes that must have examples; 1 suits an evaluation, 2 a training.
 
     Raises:
-        LabelFaultsError: lists the faults (the first 20 in full, and how many more).
+        LabelFaultsError: the set has faults, or examples of too few classes; the message lists the first 20 faults.
     """
     if labelled.faults and on_fault != "skip":
         raise LabelFaultsError(
-            f"{labelled.uri}: {len(labelled.faults)} faults in {labelled.rows} rows; nothing was done\n"
+            f"{labelled.uri}: {_count(len(labelled.faults), 'fault')} in {_count(labelled.rows, 'row')};"
+            " nothing was done\n"
             + describe_faults(labelled.faults)
-            + "\nMend these rows, or pass --set on_fault=skip to go on without them."
+            + "\nCorrect these rows, or pass --set on_fault=skip to continue without them."
         )
-    found = len(labelled.counts)
-    # What trains on a set needs all of its classes; what only measures may do without some.
-    if found < min_classes or (min_classes > 1 and found < len(labelled.classes)):
+    present = len(labelled.counts)
+    # Training needs examples of every class; an evaluation can do without some.
+    if present < min_classes or (min_classes > 1 and present < len(labelled.classes)):
         needed = max(min_classes, len(labelled.classes) if min_classes > 1 else 0)
         raise LabelFaultsError(
-            f"{labelled.uri}: sound examples of {found} class(es), where {needed} are needed; add labels\n"
-            + describe_faults(labelled.faults)
+            f"{labelled.uri}: sound examples of {_count(present, 'class', 'classes')}, at least {needed} needed;"
+            " add labels\n" + describe_faults(labelled.faults)
         )
     return labelled
 
 
 def describe_faults(faults: Sequence[Fault]) -> str:
+    """Return the first 20 faults as text, one per line, and the number of the others."""
     lines = [f"  {fault}" for fault in faults[:SHOWN_FAULTS]]
     if len(faults) > SHOWN_FAULTS:
         lines.append(f"  and {len(faults) - SHOWN_FAULTS} more: tlnlp labels check --json lists them all")
     return "\n".join(lines)
 
 
+def _count(number: int, singular: str, plural: str = "") -> str:
+    return f"{number} {singular if number == 1 else plural or singular + 's'}"
+
+
 def _read_file(source: SourceFile, contract: LabelContract, examples: list[Example], faults: list[Fault]) -> int:
-    """Sort the rows of a file into examples and faults; returns how many there were."""
+    """Append the rows of a file to the examples or to the faults; return the number of rows."""
     rows = 0
     for row in read_rows(source, (contract.text_column, contract.label_column)):
         rows += row.number > 0
@@ -151,11 +178,11 @@ def _read_file(source: SourceFile, contract: LabelContract, examples: list[Examp
 
 
 def _label_name(value: object) -> str:
-    """A label as CSV would write it, so that all formats name a class alike; empty for null and NaN."""
+    """Return a label as CSV would write it, so that it is the same in all formats; empty for null and NaN."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
-        # A column of whole numbers with a gap becomes one of floats on its way through pandas.
+        # pandas turns a column of integers with a missing value into floats.
         return "" if math.isnan(value) else str(int(value)) if value.is_integer() else str(value)
     return "" if value is None else str(value).strip()
 
@@ -164,25 +191,26 @@ def _fault_of(text: object, label: str, contract: LabelContract) -> tuple[str, s
     if text is None or (isinstance(text, str) and is_blank(text)):
         return "empty text", "the text is null or white space only"
     if not isinstance(text, str) or not is_text(text):
-        return "not text", "the text column holds something else than text"
+        return "not text", "the text column holds something other than text"
     if not label:
         return "empty label", "the label is null or empty"
     if len(label) > LABEL_CHARS:
-        return "not a label", f"longer than {LABEL_CHARS} characters; is label_column the right one?"
+        return "not a label", f"longer than {LABEL_CHARS} characters; check that label_column names the right column"
     if contract.classes and label not in contract.classes:
         return "unknown label", f"{label!r} is not one of {', '.join(contract.classes)}"
     return None
 
 
 def _without_conflicts(examples: list[Example], faults: list[Fault]) -> list[Example]:
+    """Return one example of each text whose labels agree; append a fault for every other example."""
     by_text: dict[str, list[Example]] = defaultdict(list)
     for example in examples:
         by_text[text_sha256(example.text)].append(example)
-    kept: list[Example] = []
+    unique: list[Example] = []
     for same in by_text.values():
         labels = sorted({example.label for example in same})
         if len(labels) == 1:
-            kept.append(same[0])
+            unique.append(same[0])
         for example in same if len(labels) > 1 else same[1:]:
             other = next(one for one in same if one is not example and (len(labels) == 1 or one.label != example.label))
             where = f"row {other.row}" if other.file == example.file else f"{other.file}, row {other.row}"
@@ -190,7 +218,7 @@ def _without_conflicts(examples: list[Example], faults: list[Fault]) -> list[Exa
             if len(labels) > 1:
                 kind, detail = "conflicting labels", f"{example.label!r} here, {other.label!r} in {where}"
             faults.append(Fault(example.file, example.row, kind, detail))
-    return kept
+    return unique
 
 
 def _check_class_sizes(
@@ -199,6 +227,6 @@ def _check_class_sizes(
     counts = Counter(example.label for example in examples)
     for label in classes:
         if counts[label] < contract.min_per_class:
-            few = f"{label!r} has {counts[label]} sound examples, fewer than min_per_class={contract.min_per_class}"
-            detail = f"{few}: label more of it, or lower that key"
+            size = f"{label!r} has {_count(counts[label], 'sound example')}"
+            detail = f"{size}, fewer than min_per_class={contract.min_per_class}: add labels, or lower that key"
             faults.append(Fault(uri, 0, "too few examples", detail))

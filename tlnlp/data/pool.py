@@ -1,4 +1,4 @@
-"""Unlabelled documents to learn from: a sample of distinct texts, drawn in one pass."""
+"""Draw a sample of distinct unlabelled documents for training, in one pass."""
 
 from __future__ import annotations
 
@@ -12,15 +12,21 @@ from tlnlp.data.rows import read_rows
 from tlnlp.data.tables import source_files
 from tlnlp.data.text import is_blank, is_text, text_sha256
 
-# Rows looked at for each one kept: of millions of documents, the first files hold sample enough.
-LOOKED_AT = 50
+# No further file is read after this many rows for each text of the sample: more would hardly improve it.
+ROWS_PER_TEXT = 50
 
 
 @dataclass(frozen=True)
 class Pool:
-    """``texts`` are distinct, none of them labelled; ``digest`` is of them and their order.
+    """Hold a sample of unlabelled documents.
 
-    ``rows`` were looked at; ``labelled_inside`` of them hold a text that is labelled, ``unusable`` of them none.
+    Fields:
+        uri: URI of the documents, as given.
+        texts: distinct texts without a label, in random order.
+        digest: sha256 of the texts and their order, in hex.
+        rows: number of rows read.
+        labelled_inside: how many of these rows hold a text that has a label.
+        unusable: how many of these rows hold no usable text.
     """
 
     uri: str
@@ -32,20 +38,24 @@ class Pool:
 
 
 def read_pool(uri: str, text_column: str, limit: int, seed: int, labelled: Collection[str]) -> Pool:
-    """At most ``limit`` distinct texts, each as likely as any other (reservoir sampling: Vitter 1985, algorithm R).
+    """Draw at most ``limit`` distinct texts, each with the same probability.
 
-    ``labelled``: sha256 of the texts that have labels, which are left out.
+    Args:
+        limit: size of the sample, in texts.
+        labelled: sha256 of the texts that have labels; they are left out.
 
     Raises:
-        InputDataError: nothing is there, or a file has no such column.
+        InputDataError: there are no files, or a file lacks the column.
         StorageError: the store cannot be read.
+
+    Source: Vitter 1985, algorithm R (reservoir sampling).
     """
     generator = np.random.default_rng((seed, 4))
-    known, kept = set(labelled), list[str]()
+    labelled_digests, sample = set(labelled), list[str]()
     seen: set[str] = set()
     rows = inside = unusable = 0
     for source in source_files(uri):
-        if rows >= LOOKED_AT * limit:
+        if rows >= ROWS_PER_TEXT * limit:
             break
         for row in read_rows(source, (text_column,)):
             rows += row.number > 0
@@ -54,16 +64,16 @@ def read_pool(uri: str, text_column: str, limit: int, seed: int, labelled: Colle
                 unusable += row.number > 0
                 continue
             sha = text_sha256(text)
-            if sha in known:
+            if sha in labelled_digests:
                 inside += 1
                 continue
             if sha in seen:
                 continue
             seen.add(sha)
-            if len(kept) < limit:
-                kept.append(text)
+            if len(sample) < limit:
+                sample.append(text)
             elif (place := int(generator.integers(len(seen)))) < limit:
-                kept[place] = text
-    shuffled = [kept[i] for i in generator.permutation(len(kept))]
+                sample[place] = text
+    shuffled = [sample[i] for i in generator.permutation(len(sample))]
     digest = hashlib.sha256("\n".join(text_sha256(text) for text in shuffled).encode()).hexdigest()
     return Pool(uri, tuple(shuffled), digest, rows, inside, unusable)

@@ -1,4 +1,4 @@
-"""Some columns of a small table, row by row: what cannot be read is a fault of its row, not of the whole file."""
+"""Read some columns of a small table row by row; an unreadable row is reported and does not stop the others."""
 
 from __future__ import annotations
 
@@ -20,9 +20,12 @@ WRONG_ENCODING = ("wrong encoding", "not UTF-8; convert the file (iconv -t UTF-8
 
 @dataclass(frozen=True)
 class Row:
-    """``number`` counts from 1 within the file (JSON Lines: lines; CSV: records below the header); 0 is the file.
+    """Hold the values of one row, or its fault.
 
-    ``values``: one a wanted column, text decoded, None where there is none; or ``fault``, a kind and a detail.
+    Fields:
+        number: place in the file, from 1 (JSON Lines: lines; CSV: records below the header); 0 means the whole file.
+        values: one value for each wanted column, in their order; None where the row has none.
+        fault: kind and detail of the fault; None for a readable row.
     """
 
     number: int
@@ -31,12 +34,12 @@ class Row:
 
 
 def read_rows(source: SourceFile, wanted: Sequence[str]) -> Iterator[Row]:
-    """The wanted columns of a file, by name. Every value of a CSV file is text, as it is written.
+    """Yield the wanted columns of a file, row by row. Values of a CSV file are text, exactly as written.
 
-    A file that is truncated, or not in its format, is one row of number 0 with a fault.
+    A truncated file, or one in another format than its name says, yields one row: number 0, with a fault.
 
     Raises:
-        InputDataError: the file has not exactly one column of a wanted name.
+        InputDataError: the file lacks a wanted column, or has several of that name.
     """
     try:
         data = decompressed(source)
@@ -48,8 +51,8 @@ def read_rows(source: SourceFile, wanted: Sequence[str]) -> Iterator[Row]:
         else:
             table, skipped = _csv(source, data.removeprefix(_BOM), wanted)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        # Arrow's own message may quote the data, so only its kind is passed on.
-        detail = f"not readable as {source.format} ({type(error).__name__}); it may be truncated, write it again"
+        # Arrow's message may quote the data, so the fault names only the class of the error.
+        detail = f"not readable as {source.format} ({type(error).__name__}); the file may be truncated, write it again"
         yield Row(0, fault=("unreadable file", detail))
         return
     yield from _table_rows(table, wanted, skipped)
@@ -62,14 +65,14 @@ def _parquet(source: SourceFile, data: bytes, wanted: Sequence[str]) -> pa.Table
 
 
 def _csv(source: SourceFile, data: bytes, wanted: Sequence[str]) -> tuple[pa.Table, set[int]]:
-    """The wanted columns as bytes, and the numbers of the records that have too few or too many fields."""
+    """Return the wanted columns as bytes, and the numbers of the records with too few or too many fields."""
     skipped: set[int] = set()
 
     def skip(row: pyarrow.csv.InvalidRow) -> str:
         skipped.add(row.number - 1)
         return "skip"
 
-    # Threads would lose the number of a bad record.
+    # With threads, Arrow does not report the number of a bad record.
     read = pyarrow.csv.ReadOptions(use_threads=False)
     parse = pyarrow.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip)
     bare = pyarrow.csv.ConvertOptions(check_utf8=False)
@@ -98,7 +101,7 @@ def _table_rows(table: pa.Table, wanted: Sequence[str], skipped: set[int]) -> It
 
 
 def _as_bytes(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    # Arrow decodes a whole column at once, and one bad value would hide the others.
+    # Arrow decodes a whole column at once, so one bad value would make all of them unreadable.
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
@@ -111,7 +114,7 @@ def _json_rows(source: SourceFile, data: bytes, wanted: Sequence[str]) -> Iterat
     parsed = [(number, _parse_line(line)) for number, line in lines]
     records = [record for _, record in parsed if isinstance(record, dict)]
     if not records:
-        yield Row(0, fault=("unreadable file", "no line is a JSON object in UTF-8; write one object a line"))
+        yield Row(0, fault=("unreadable file", "no line is a JSON object in UTF-8; write one object per line"))
         return
     _check_columns(source, list(dict.fromkeys(name for record in records for name in record)), wanted)
     for number, record in parsed:
@@ -137,5 +140,5 @@ def _check_columns(source: SourceFile, names: Sequence[str], wanted: Sequence[st
             problem = f"has no column {column!r}" if count == 0 else f"has {count} columns {column!r}"
             raise InputDataError(
                 f"{source.uri}: {problem} (it has: {', '.join(names)}); "
-                "name yours with --set text_column= and --set label_column="
+                "set the names of your columns with --set text_column= and --set label_column="
             )

@@ -1,4 +1,4 @@
-"""The files of a table in Parquet, JSON Lines or CSV: one file, or a folder of them."""
+"""List and read the files of a table in Parquet, JSON Lines or CSV: one file, or a folder of files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FORMATS = {
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One input file, read: its URI, raw bytes and format (``parquet``, ``json`` or ``csv``)."""
+    """Hold the URI, the raw bytes and the format (``parquet``, ``json`` or ``csv``) of one input file."""
 
     uri: str
     data: bytes
@@ -30,16 +30,17 @@ class SourceFile:
 
 
 def format_of(name: str) -> str | None:
-    """The format that a file's name tells, or None. A compressed JSON or CSV file keeps its second ending."""
+    """Return the format by the ending of a file name, or None; of ``name.csv.gz`` the ending is ``.csv``."""
     path = PurePosixPath(name.lower())
     suffix = PurePosixPath(path.stem).suffix if path.suffix in (".gz", ".bz2", ".zst") else path.suffix
     return FORMATS.get(suffix)
 
 
 def data_keys(folder: Storage, name: str) -> list[str]:
-    """Keys of the files of the folder ``name`` below ``folder``, sorted.
+    """Return the keys of the files in the folder ``name`` below ``folder``, sorted.
 
-    Left out is what engines leave beside data (``_SUCCESS``, ``.crc``); ``name`` itself may begin as it likes.
+    Files and folders that begin with "_" or "." are left out: engines write them beside the data (``_SUCCESS``,
+    ``.crc``). The name of the folder itself may begin with them.
     """
     keys = [entry.key for entry in folder.list(name)]
     inside = [(key, key.removeprefix(f"{name}/").split("/")) for key in keys]
@@ -47,16 +48,16 @@ def data_keys(folder: Storage, name: str) -> list[str]:
 
 
 def split_uri(uri: str) -> tuple[Storage, str]:
-    """The folder that holds the last part of a URI, and that part's name."""
+    """Split a URI into the folder above its last part, and the name of that part."""
     parent, _, name = resolve_uri(uri).rpartition("/")
     return Storage(parent if not parent.endswith("//") else parent + "/"), name
 
 
 def source_files(uri: str) -> Iterator[SourceFile]:
-    """Every file of a table, in the order of their names.
+    """Read the files of a table one after the other, in the order of their names.
 
     Raises:
-        InputDataError: nothing is there, or nothing in a known format.
+        InputDataError: there is no file, or none in a known format.
         StorageError: the store cannot be read.
     """
     folder, name = split_uri(uri)
@@ -66,7 +67,7 @@ def source_files(uri: str) -> Iterator[SourceFile]:
             yield SourceFile(folder.url(name), folder.read(name), format)
             return
         except NotFoundError:
-            pass  # A folder may well be called "labels.parquet": Spark writes such folders.
+            pass  # A folder may have such a name, too: Spark writes folders named "labels.parquet".
     root = Storage(uri)
     keys = data_keys(folder, name)
     found = [(key, kind) for key in keys if (kind := format_of(key)) is not None]
@@ -80,7 +81,11 @@ def source_files(uri: str) -> Iterator[SourceFile]:
 
 
 def decompressed(source: SourceFile) -> bytes:
-    """The bytes of a file, unpacked if its name ends in .gz, .bz2 or .zst. Raises OSError: truncated, or not packed."""
+    """Return the bytes of a file, decompressed if its name ends in .gz, .bz2 or .zst.
+
+    Raises:
+        OSError: the file is truncated, or not compressed in that format.
+    """
     ending = source.uri.lower().rsplit(".", 1)[-1]
     codec = {"gz": "gzip", "bz2": "bz2", "zst": "zstd"}.get(ending)
     if codec is None:

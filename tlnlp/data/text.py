@@ -1,4 +1,4 @@
-"""What is done to a text before any model sees it. Training, evaluation and scoring call the same functions."""
+"""Cut and normalise texts before a model reads them, the same in training, evaluation and scoring."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ MAX_CONTROL_SHARE = 0.1
 
 
 def text_sha256(text: str) -> str:
-    """Hex digest of the raw text's UTF-8 bytes: the identity of a text everywhere in tlnlp."""
+    """Return the sha256 of the raw text's UTF-8 bytes, in hex; it identifies a text everywhere in tlnlp."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def cut_lengths(max_chars: int) -> tuple[int, int]:
-    """How many characters of the head and of the tail a text over ``max_chars`` keeps."""
+    """Return how many characters ``cut`` leaves of the head and of the tail of a text over ``max_chars``."""
     room = max_chars - len(CUT_MARK)
     head = int(room * HEAD_SHARE)
     return head, room - head
 
 
 def cut(text: str, max_chars: int) -> str:
-    """The text, or its head and tail where it is longer than ``max_chars`` characters (code points).
+    """Return the text, or its head and tail if it is longer than ``max_chars`` characters (code points).
 
-    The result is at most ``max_chars`` long, so that cutting twice changes nothing: Spark cuts long texts in the JVM
-    before they travel to Python, and the model cuts again.
+    The result has at most ``max_chars`` characters, so a second cut changes nothing. This matters because Spark cuts
+    long texts in the JVM, before it sends them to Python, and the model cuts again.
     """
     if len(text) <= max_chars:
         return text
@@ -39,21 +39,25 @@ def cut(text: str, max_chars: int) -> str:
 
 
 def normalise(text: str) -> str:
-    """Line-break tags and runs of white space become one space; the ends are stripped."""
+    """Replace line-break tags and runs of white space by one space each, and strip the ends."""
     return _WHITESPACE.sub(" ", _TAG_BREAK.sub(" ", text)).strip()
 
 
 def prepare(text: str, max_chars: int) -> str:
-    """What the views of a model read: the text cut, then normalised."""
+    """Return the text as both views of a model read it: cut, then normalised."""
     return normalise(cut(text, max_chars))
 
 
 def is_blank(text: str) -> bool:
+    """Return whether a text is empty or white space only."""
     return not text.strip()
 
 
 def is_text(text: str) -> bool:
-    """False for binary content: a NUL, half of a surrogate pair, or over a tenth of control characters."""
+    """Return False for binary content.
+
+    Binary content has a NUL, an unpaired surrogate, or more than a tenth of control characters.
+    """
     if _NEVER.search(text):
         return False
     return len(_CONTROL.findall(text)) <= MAX_CONTROL_SHARE * len(text)

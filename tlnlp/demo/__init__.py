@@ -1,1 +1,1 @@
-"""The whole path on reviews that come with the package."""
+"""Run the whole path, from labels to a queried table, on reviews that come with the package."""

@@ -1,6 +1,7 @@
-"""The demo: labels checked, a model trained and promoted, documents scored and published, the table queried.
+"""Run the demo: check labels, train and promote a model, score and publish documents, query the table.
 
-It makes the same calls as the commands it names. Run again, it finds the model of these labels and trains nothing.
+The demo makes the same calls as the commands of ``tlnlp``. A second run in the same workspace reuses the model that was
+trained on the same labels.
 """
 
 from __future__ import annotations
@@ -43,19 +44,19 @@ class _Workspace:
 
 
 def run_demo(workspace: str, as_json: bool) -> None:
-    """Run the whole path in a workspace folder and show what came of it.
+    """Run the whole path in a workspace folder and print the results, as text or as one JSON document.
 
     Raises:
-        UsageError: the workspace is not a folder of this machine.
-        TlnlpError: whatever a stage raises.
+        UsageError: the workspace is not a folder on this machine.
+        TlnlpError: a stage failed.
     """
     started = time.monotonic()
     folder = local_path(resolve_uri(workspace))
     if folder is None:
-        raise UsageError(f"{workspace}: the demo works in a folder of this machine")
+        raise UsageError(f"{workspace}: the demo needs a folder on this machine; choose another --workspace")
     place = _Workspace(folder)
-    _lay_out(place)
-    say("1/5  labels: checking")
+    _copy_texts(place)
+    say("1/5  checking the labels")
     labelled = require_sound(read_labels(place.path("labels.jsonl"), LabelContract()), "fail")
     version = _model(place, labelled.digest)
     say("4/5  evaluating on held-out labels")
@@ -72,10 +73,10 @@ def run_demo(workspace: str, as_json: bool) -> None:
         "workspace": str(folder),
         "total_seconds": round(time.monotonic() - started, 1),
     }
-    console.print_json(result) if as_json else _screen(place, result)
+    console.print_json(result) if as_json else _print_report(place, result)
 
 
-def _lay_out(place: _Workspace) -> None:
+def _copy_texts(place: _Workspace) -> None:
     shipped = importlib.resources.files("tlnlp.demo")
     for name in FILES:
         target = Path(place.path(name))
@@ -134,29 +135,29 @@ select document_id, item, label, round(scores.score, 3) as score
 from scores where score_date = '{day}' order by scores.score {order}, document_id limit 3"""
 
 
-def _screen(place: _Workspace, result: dict[str, Any]) -> None:
+def _print_report(place: _Workspace, result: dict[str, Any]) -> None:
     day, version = result["score_date"], f"{result['model']}@{result['version']}"
-    console.heading("What the model is worth")
+    console.heading("Accuracy of the model")
     print(f"  {version}: {result['accuracy']:.1%} of {result['held_out_labels']} held-out labels right")
-    for number, tried in enumerate(result["encoders"]):
-        chosen = "chosen, since" if number == 0 else "tried:"
-        right = (
-            f"{tried['accuracy']:.1%} of {tried['n']} held-out labels" if tried["accuracy"] is not None else "nothing"
-        )
-        print(f"  encoder {tried['encoder']}: {chosen} as pretrained it gets {right} right")
-    console.heading(f"The day {day} in table {result['table']}")
+    for number, candidate in enumerate(result["encoders"]):
+        decision = "chosen" if number == 0 else "not chosen"
+        accuracy = "not measured"
+        if candidate["accuracy"] is not None:
+            accuracy = f"{candidate['accuracy']:.1%} of {candidate['n']} held-out labels right"
+        print(f"  encoder {candidate['encoder']}: {decision}; before fine-tuning {accuracy}")
+    console.heading(f"Scores of {day} in table {result['table']}")
     _table(place, _LABELS.format(day=day))
-    console.heading("By item, best liked first")
+    console.heading("By item, most positive first")
     _table(place, _ITEMS.format(day=day))
-    console.heading("Three of the most confident")
+    console.heading("Three documents with the highest scores")
     _table(place, _EXTREMES.format(day=day, order="desc"))
-    console.heading("Three of the most doubtful")
+    console.heading("Three documents with the lowest scores")
     _table(place, _EXTREMES.format(day=day, order="asc"))
     console.heading("The run")
     rate = f", {result['documents_per_s']} documents a second" if result["rows_scored"] else ""
     print(
         f"  {result['rows_scored']} documents scored ({result['texts_scored']} texts{rate}), "
-        f"{result['rows_reused']} copied from before, {result['rows_quarantined']} quarantined"
+        f"{result['rows_reused']} with scores copied from an earlier run, {result['rows_quarantined']} quarantined"
     )
     print(f"  the table is in {place.warehouse}, the model in {place.registry}; {result['total_seconds']:.0f} s in all")
     console.heading("Next")

@@ -1,1 +1,1 @@
-"""From a text to probabilities: one path, shared by training, evaluation and scoring; and the bundle that holds it."""
+"""Turn texts into class probabilities, in one way for training, evaluation and scoring; define the model bundle."""

@@ -1,7 +1,7 @@
-"""The bundle: a folder with a closed list of files, each with sha256 and size in a manifest that is written last.
+"""Define the model bundle: a folder with a closed list of files and a manifest.
 
-No pickle anywhere: weights are safetensors or ONNX, everything else is JSON. A file that is missing, altered or not
-on the list makes the whole bundle unusable.
+The manifest holds the sha256 and the size in bytes of each file. It is written last. A bundle holds no pickle: weights
+are safetensors or ONNX, everything else is JSON. A bundle with a missing, altered or unlisted file is refused.
 """
 
 from __future__ import annotations
@@ -28,19 +28,26 @@ ENCODER = "model.safetensors"
 REQUIRED = frozenset(
     {SPEC, TRAINING, GRAPH, GRAPH_WEIGHTS, TOKENIZER, NGRAM, HEAD, ENCODER, "config.json", "tokenizer_config.json"},
 )
-# What scoring reads. An executor gets these and the manifest, nothing else.
+# The files that scoring reads. A Spark executor receives only these and the manifest.
 SCORING = frozenset({SPEC, GRAPH, GRAPH_WEIGHTS, TOKENIZER, NGRAM})
 MANIFEST_LIMIT_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
 class BundleSpec:
-    """What scoring must know beside the weights; ``bundle.json``.
+    """Hold what scoring needs beside the weights: the content of ``bundle.json``.
 
-    ``encoder_weight`` and ``ngram_weight`` multiply the log-probabilities of the two views before the final softmax
-    (see ``tlnlp.model.combine``); ``ngram_features`` is the width of the hashed n-gram space. ``pooling``, ``prompt``,
-    ``normalise`` and ``lower_case`` are the encoder's conventions (see ``tlnlp.model.encoder_conventions``);
-    older bundles have only the first.
+    Fields:
+        classes: class names, in the order of the probabilities.
+        encoder: name, folder or URI of the pretrained encoder.
+        max_length: longest input of the encoder, in tokens.
+        head_share: share of the tokens of a cut text that come from its beginning; the rest come from its end.
+        max_chars: longest text, in characters; a longer text is cut (see ``tlnlp.data.text``).
+        input_names: names of the inputs of the exported graph.
+        encoder_weight, ngram_weight: factors of the log-probabilities of the two views (see ``tlnlp.model.combine``).
+        ngram_features: width of the hashed n-gram space.
+        pooling, prompt, normalise, lower_case: the encoder's conventions (see ``tlnlp.model.encoder_conventions``).
+            Older bundles have only ``pooling``.
     """
 
     classes: tuple[str, ...]
@@ -60,45 +67,62 @@ class BundleSpec:
     format: int = FORMAT
 
     def to_json(self) -> bytes:
+        """Return the content of ``bundle.json``."""
         return dump_json(asdict(self))
 
     @staticmethod
     def from_json(data: bytes) -> BundleSpec:
-        """Raises BundleError: not a spec of this format."""
+        """Read the content of ``bundle.json``.
+
+        Raises:
+            BundleError: the data is no bundle description, or one of another format.
+        """
         try:
             values = json.loads(data)
             if values["format"] != FORMAT:
-                raise BundleError(f"bundle format {values['format']} is not {FORMAT}; use the tlnlp that made it")
+                raise BundleError(
+                    f"bundle format {values['format']} is not {FORMAT}; use the tlnlp version that made it"
+                )
             values["classes"] = tuple(values["classes"])
             values["input_names"] = tuple(values["input_names"])
             return BundleSpec(**values)
         except (ValueError, KeyError, TypeError) as error:
-            raise BundleError(f"{SPEC} is not a bundle's description ({type(error).__name__})") from error
+            raise BundleError(
+                f"{SPEC} is not a bundle description ({type(error).__name__}); fetch the bundle from the registry again"
+            ) from error
 
 
 @dataclass(frozen=True)
 class LearnedTexts:
-    """What a model has learned from, by sha256: ``labelled`` texts; ``unlabelled`` documents, by half of the digest."""
+    """Hold the digests of the texts that a model was trained on.
+
+    Fields:
+        labelled: sha256 of each labelled text, in hex.
+        unlabelled: first half of the sha256 of each unlabelled document, in hex.
+    """
 
     labelled: frozenset[str]
     unlabelled: frozenset[str]
 
     def labels_among(self, digests: Iterable[str]) -> int:
+        """Count the digests of texts that the model was trained on with a label."""
         return sum(digest in self.labelled for digest in digests)
 
     def documents_among(self, digests: Iterable[str]) -> int:
+        """Count the digests of texts that the model was trained on as unlabelled documents."""
         return sum(digest[: len(digest) // 2] in self.unlabelled for digest in digests)
 
 
 def dump_json(value: object) -> bytes:
+    """Return a value as JSON in UTF-8, with sorted keys: equal values give equal bytes."""
     return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
 def seal(folder: Path) -> str:
-    """Write the manifest of a finished folder, last; returns the bundle's digest.
+    """Write the manifest of a folder that holds all other files; return the bundle's digest.
 
     Raises:
-        BundleError: a file is missing, or one is not on the closed list.
+        BundleError: a file is missing, or a file is not on the closed list.
     """
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {MANIFEST}
     _check_names(folder, names)
@@ -109,12 +133,13 @@ def seal(folder: Path) -> str:
 
 
 def verify(folder: Path, scoring_only: bool = False) -> str:
-    """Check every file of a bundle against its manifest; returns the bundle's digest (the manifest's sha256).
+    """Check every file of a bundle against its manifest; return the bundle's digest (the manifest's sha256).
 
-    With ``scoring_only`` the folder holds the files that scoring reads, and the manifest of the whole.
+    Args:
+        scoring_only: the folder holds the manifest of the whole bundle, but only the files that scoring reads.
 
     Raises:
-        BundleError: names the first file that is missing, altered or not on the list.
+        BundleError: a file is missing, altered or not on the list; the message names the first such file.
     """
     data, files = _read_manifest(folder)
     _check_names(folder, set(files))
@@ -131,40 +156,54 @@ def verify(folder: Path, scoring_only: bool = False) -> str:
 
 
 def scoring_files(folder: Path) -> dict[str, bytes]:
-    """The files that scoring reads, and the manifest, by name."""
+    """Return the bytes of the manifest and of the files that scoring reads, by file name."""
     names = [MANIFEST, *sorted(SCORING)]
     return {name: (folder / name).read_bytes() for name in names}
 
 
 def read_spec(folder: Path) -> BundleSpec:
-    """Raises BundleError."""
+    """Read ``bundle.json``.
+
+    Raises:
+        BundleError: the file cannot be read, or is no bundle description.
+    """
     try:
         return BundleSpec.from_json((folder / SPEC).read_bytes())
     except OSError as error:
-        raise BundleError(f"{folder}: {SPEC} cannot be read") from error
+        raise BundleError(f"{folder}: {SPEC} cannot be read; fetch the bundle from the registry again") from error
 
 
 def read_learned(folder: Path) -> LearnedTexts:
-    """Raises BundleError."""
+    """Read the digests of the texts that a model was trained on, from ``training.json``.
+
+    Raises:
+        BundleError: the file cannot be read, or lacks the digests.
+    """
     try:
         found = json.loads((folder / TRAINING).read_bytes())
         return LearnedTexts(frozenset(found["text_sha256"]), frozenset(found.get("unlabelled_sha256", ())))
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise BundleError(f"{folder}: {TRAINING} cannot be read") from error
+        raise BundleError(f"{folder}: {TRAINING} cannot be read; fetch the bundle from the registry again") from error
 
 
 def _read_manifest(folder: Path) -> tuple[bytes, dict[str, Mapping[str, Any]]]:
     path = folder / MANIFEST
     try:
         if path.stat().st_size > MANIFEST_LIMIT_BYTES:
-            raise BundleError(f"{path}: too large to be a manifest")
+            raise BundleError(
+                f"{path}: over {MANIFEST_LIMIT_BYTES} bytes, too large for a manifest; "
+                "fetch the bundle from the registry again"
+            )
         data = path.read_bytes()
         manifest = json.loads(data)
         if manifest["format"] != FORMAT:
-            raise BundleError(f"{path}: format {manifest['format']}, not {FORMAT}; use the tlnlp that made it")
+            raise BundleError(f"{path}: format {manifest['format']}, not {FORMAT}; use the tlnlp version that made it")
         return data, dict(manifest["files"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BundleError(f"{path}: no readable manifest ({type(error).__name__}); the bundle is incomplete") from error
+        raise BundleError(
+            f"{path}: no readable manifest ({type(error).__name__}); the bundle is incomplete, "
+            "fetch it from the registry again"
+        ) from error
 
 
 def _check_names(folder: Path, names: set[str]) -> None:

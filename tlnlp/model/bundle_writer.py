@@ -1,4 +1,4 @@
-"""From fitted views to a sealed bundle: weights, graph, parity with torch, manifest."""
+"""Write a bundle from two fitted views: weights, exported graph, parity check against torch, manifest."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tlnlp.model.onnx_engine import OnnxEngine
 from tlnlp.model.tokenize import Ids
 from tlnlp.model.torch_encoder import check_parity, export_graph, load_encoder, save_weights
 
+# Most texts that the exported graph is compared with torch on.
 PARITY_TEXTS = 32
 
 
@@ -23,13 +24,19 @@ def write_bundle(
     training: dict[str, Any],
     encoded: Sequence[Ids],
 ) -> float:
-    """Finish a folder that holds the tokenizer; returns the largest difference between torch and the graph.
+    """Write all files of a bundle into a folder that already holds the tokenizer.
 
-    ``weights`` are the fitted model's tensors by name; parity is measured on up to 32 of the ``encoded`` texts, the
-    longest and the shortest among them.
+    Args:
+        weights: tensors of the fitted encoder and head, by name.
+        training: content of ``training.json``; the parity is added to it.
+        encoded: token ids of texts; up to 32 of them, the shortest and the longest included, are read by the exported
+            graph and by torch.
+
+    Returns:
+        The largest difference in probability between torch and the exported graph.
 
     Raises:
-        BundleError: the exported graph strays from torch.
+        BundleError: that difference is over the tolerance of ``check_parity``.
     """
     model = load_encoder(spec.encoder, len(spec.classes), spec.pooling, 0.0, seed=0, normalise=spec.normalise)
     model.load_state_dict(weights)

@@ -1,4 +1,4 @@
-"""A bundle, opened: the one way from texts to probabilities, in evaluation, in Spark workers and in your own code."""
+"""Classify texts with a loaded bundle: the same code in evaluation, in Spark workers and in user programs."""
 
 from __future__ import annotations
 
@@ -18,12 +18,16 @@ from tlnlp.model.tokenize import Encoder
 
 @dataclass(frozen=True)
 class Classifier:
-    """Both views and their combination.
+    """Classify texts with both views of a bundle.
 
         classifier = Classifier.load(Path("bundle"))
         probabilities = classifier.predict(["Bread still warm at closing time."])
 
-    ``digest`` is the bundle's: the sha256 of its manifest.
+    Fields:
+        digest: digest of the bundle, the sha256 of its manifest.
+        encoder: the tokenizer, with the length limit and the prompt.
+        engine: the encoder and its head, as an exported graph.
+        ngram: the n-gram view.
     """
 
     spec: bundle.BundleSpec
@@ -34,10 +38,14 @@ class Classifier:
 
     @staticmethod
     def load(folder: Path, threads: int = 0, scoring_only: bool = False) -> Classifier:
-        """Verify and open a bundle; ``threads`` caps the encoder's threads (0: every core).
+        """Verify a bundle and load it.
+
+        Args:
+            threads: most threads that the encoder uses; 0 means one for each core.
+            scoring_only: the folder holds only the files that scoring reads (see ``bundle.verify``).
 
         Raises:
-            BundleError: a file is missing, altered, unknown, or of another format.
+            BundleError: a file is missing, altered, unlisted or of another format.
         """
         digest = bundle.verify(folder, scoring_only)
         spec = bundle.read_spec(folder)
@@ -51,10 +59,11 @@ class Classifier:
 
     @property
     def classes(self) -> tuple[str, ...]:
+        """Return the class names, in the order of the probabilities."""
         return self.spec.classes
 
     def predict(self, texts: Sequence[str], batch_size: int = 32) -> Floats:
-        """Probabilities (texts, classes), in the order given; classes in the order of ``classes``."""
+        """Return probabilities (texts, classes): texts in the order given, classes in the order of ``classes``."""
         if not texts:
             return np.zeros((0, len(self.classes)))
         prepared = [prepare(text, self.spec.max_chars) for text in texts]

@@ -1,7 +1,7 @@
-"""One rule from the two views to a probability: a weighted sum of log-probabilities, then softmax.
+"""Combine the probabilities of the two views: a weighted sum of log-probabilities, then softmax.
 
-A logarithmic opinion pool (Genest and Zidek 1986). With one view the rule is temperature scaling (Guo et al. 2017), so
-calibration and combination are the same two numbers, fitted once on texts that neither view was trained on.
+The rule is a logarithmic opinion pool (Genest and Zidek 1986). With one view it is temperature scaling (Guo et al.
+2017). So the same two weights calibrate and combine. They are fitted once, on texts that neither view was trained on.
 """
 
 from __future__ import annotations
@@ -10,39 +10,47 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+# Smallest probability whose logarithm is taken.
 FLOOR = 1e-7
+# Grids of the values that the fits below try.
 ENCODER_WEIGHTS = np.round(np.geomspace(0.1, 5.0, 52), 4)
 POWERS = np.geomspace(0.02, 10.0, 400)
 SHARES = np.round(np.geomspace(0.25, 4.0, 17), 3)
-# What a share of the n-grams far from 1 costs, in nats per squared logarithm: three times as much is nothing odd.
+# Penalty on a share of the n-gram view, in nats times its squared logarithm. Weak: a share of 3 is plausible.
 SHARE_SHRINKAGE = 0.5
-# What weights far from 1 cost, in nats in all per squared unit: a few dozen texts cannot tell near-equal ones apart.
+# Penalty on the weights of ``fit_weights``, in nats over all texts: a few dozen texts cannot rank similar weights.
 SHRINKAGE = 2.0
 NGRAM_WEIGHTS = np.round(np.linspace(0.0, 2.0, 41), 4)
 
 
 def softmax(scores: Floats) -> Floats:
-    """Along the last axis, in float64."""
+    """Return the softmax of scores along the last axis, in float64."""
     shifted = np.exp(scores - scores.max(axis=-1, keepdims=True))
     return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True), dtype=np.float64)
 
 
 def combine(encoder: Floats, ngram: Floats, encoder_weight: float, ngram_weight: float) -> Floats:
-    """Final probabilities (texts, classes) from those of each view (texts, classes)."""
+    """Return the combined probabilities (texts, classes) of two views, both (texts, classes)."""
     scores = encoder_weight * np.log(np.maximum(encoder, FLOOR)) + ngram_weight * np.log(np.maximum(ngram, FLOOR))
     return softmax(scores)
 
 
 def log_loss(probabilities: Floats, truth: Floats) -> float:
-    """In nats a text, of texts that are of a class with a probability; both (texts, classes)."""
+    """Return the mean cross-entropy in nats per text; ``truth`` holds target probabilities; both (texts, classes)."""
     return float(-(truth * np.log(np.maximum(probabilities, FLOOR))).sum(axis=1).mean())
 
 
 def fit_sharpness(probabilities: Floats, truth: Floats, shrinkage: float = 0.0) -> tuple[float, float]:
-    """The power of probabilities that is nearest to a truth told in probabilities, and its cost in nats in all.
+    """Fit temperature scaling: return the best power of probabilities, and its cost in nats over all texts.
 
-    Temperature scaling; both (texts, classes). ``shrinkage`` draws it towards 1 as it does the weights of
-    ``fit_weights``.
+    The power (1 / temperature) minimises the cross-entropy to ``truth`` plus a penalty.
+
+    Args:
+        probabilities: probabilities to calibrate, (texts, classes).
+        truth: target probabilities, (texts, classes).
+        shrinkage: penalty in nats times the squared logarithm of the power; it draws the power towards 1.
+
+    Source: Guo et al. 2017.
     """
     logs = np.log(np.maximum(probabilities, FLOOR))
     cost, power = min(
@@ -53,39 +61,56 @@ def fit_sharpness(probabilities: Floats, truth: Floats, shrinkage: float = 0.0) 
 
 
 def expected_error(probabilities: Floats) -> float:
-    """The share of texts (texts, classes) that are wrong if their probabilities are right."""
+    """Return the expected share of texts whose most probable class is wrong.
+
+    Args:
+        probabilities: calibrated probabilities, (texts, classes).
+    """
     return float(1.0 - probabilities.max(axis=1).mean())
 
 
 def sharpness_for(probabilities: Floats, error: float) -> float:
-    """The power of probabilities (texts, classes) at which so large a share is expected to be wrong."""
+    """Return the power of ``probabilities`` (texts, classes) whose ``expected_error`` is closest to ``error``."""
     logs = np.log(np.maximum(probabilities, FLOOR))
     errors = np.array([expected_error(softmax(power * logs)) for power in POWERS])
     return float(POWERS[int(np.argmin(np.abs(errors - error)))])
 
 
-def pool_taught(near: Floats, ngram: Floats, share: float = 1.0, error: float | None = None) -> tuple[float, float]:
-    """Weights of calibrated probabilities and of an n-gram view that learned from them, by documents without labels.
+def pool_taught(
+    calibrated: Floats, ngram: Floats, share: float = 1.0, error: float | None = None
+) -> tuple[float, float]:
+    """Return the weights (calibrated, ngram) of a log-linear pool, without labels.
 
-    Were the two wrong independently of one another, the n-gram view's log-probabilities would count in full, as sharp
-    as they agree with the others (naive Bayes); it counts by a ``share`` of that. The sum would be too sure of what
-    both say: it is made as sure, on the whole, as its ``error`` allows, or as the calibrated probabilities are.
+    The n-gram view was trained on the calibrated probabilities. If the errors of the two were independent, its
+    log-probabilities would count in full after temperature scaling (naive Bayes). They are not, so only a ``share``
+    counts. The pool would be overconfident where both agree, so a common power sets its expected error.
+
+    Args:
+        calibrated: calibrated probabilities of unlabelled documents, (texts, classes).
+        ngram: probabilities of the n-gram view for the same documents, (texts, classes).
+        share: factor of the n-gram view's weight (see ``fit_share``).
+        error: expected error of the pool; None means that of ``calibrated``.
     """
-    ngram_weight = share * fit_sharpness(ngram, near)[0]
-    wrong = expected_error(near) if error is None else error
-    together = sharpness_for(combine(near, ngram, 1.0, ngram_weight), wrong)
-    return together, together * ngram_weight
+    ngram_weight = share * fit_sharpness(ngram, calibrated)[0]
+    pool_error = expected_error(calibrated) if error is None else error
+    power = sharpness_for(combine(calibrated, ngram, 1.0, ngram_weight), pool_error)
+    return power, power * ngram_weight
 
 
-def fit_share(near: Floats, ngram: Floats, truth: Floats) -> float:
-    """The share of ``pool_taught`` that is best for texts with a known truth; all (texts, classes).
+def fit_share(calibrated: Floats, ngram: Floats, truth: Floats) -> float:
+    """Return the ``share`` for ``pool_taught`` that minimises the log-loss on labelled texts.
 
-    Drawn towards 1, as few texts say little of it.
+    A penalty draws the share towards 1, because few texts determine it poorly.
+
+    Args:
+        calibrated: calibrated probabilities, (texts, classes).
+        ngram: probabilities of the n-gram view, (texts, classes).
+        truth: one-hot labels, (texts, classes).
     """
-    unit, _ = fit_sharpness(ngram, near)
+    unit, _ = fit_sharpness(ngram, calibrated)
 
     def cost(share: float) -> float:
-        _, least = fit_sharpness(combine(near, ngram, 1.0, share * unit), truth, SHRINKAGE)
+        _, least = fit_sharpness(combine(calibrated, ngram, 1.0, share * unit), truth, SHRINKAGE)
         return least + SHARE_SHRINKAGE * float(np.log(share)) ** 2
 
     return float(min(SHARES.tolist(), key=cost))
@@ -94,10 +119,16 @@ def fit_share(near: Floats, ngram: Floats, truth: Floats) -> float:
 def fit_weights(
     encoder: Floats, ngram: Floats, targets: NDArray[np.int64], shrinkage: float = SHRINKAGE
 ) -> tuple[float, float]:
-    """The weights of least log-loss on held-out texts, drawn a little towards (1, 0).
+    """Return the weights (encoder, ngram) of least log-loss on held-out texts, with a penalty towards (1, 0).
 
-    A few dozen texts cannot tell near-equal weights apart; ``shrinkage`` (nats in all, per squared unit) settles such
-    ties in favour of the encoder as it is, and is outvoted by many texts.
+    A few dozen texts cannot rank similar weights. The penalty then prefers the encoder alone and unscaled; with many
+    texts the log-loss decides.
+
+    Args:
+        encoder: probabilities of the encoder view, (texts, classes).
+        ngram: probabilities of the n-gram view, (texts, classes).
+        targets: class indices, (texts,).
+        shrinkage: penalty in nats over all texts, times log(encoder_weight)² + ngram_weight².
     """
     truth = np.eye(encoder.shape[1])[targets]
     best, chosen = np.inf, (1.0, 0.0)

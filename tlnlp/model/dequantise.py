@@ -1,8 +1,8 @@
-"""Turn a BERT encoder that is published as an int8 ONNX graph back into a Hugging Face folder with fp32 weights.
+"""Turn a BERT encoder that is published as an int8 ONNX graph into a Hugging Face folder with fp32 weights.
 
-Dynamic quantisation (``onnxruntime.quantization``) keeps of each matrix int8 values, a scale and a zero point, the
-latter two for the whole tensor or for each output channel: ``weight = (quantized - zero_point) * scale``. What rounding
-took is lost; ``check_agreement`` measures that the rest is the same network.
+Dynamic quantisation (``onnxruntime.quantization``) replaces each matrix by int8 values, a scale and a zero point. Scale
+and zero point belong to the whole tensor or to each output channel: ``weight = (quantized - zero_point) * scale``. The
+rounding error stays; ``check_agreement`` checks that the network is otherwise the same.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from transformers import BertConfig, BertModel
 from tlnlp.errors import InputDataError
 
 Array = NDArray[Any]
-# Two networks that differ by rounding alone; e5-small-v2 comes to 0.998.
+# Lowest cosine between networks that differ by rounding alone; e5-small-v2 reaches 0.998.
 MIN_COSINE = 0.99
 SPECIAL_TOKENS = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
-# An exporter spells the layer in the name of its product: /encoder/layer.3/attention/self/query/MatMul_quant
+# The exporter puts the layer into the name of a matrix product: /encoder/layer.3/attention/self/query/MatMul_quant
 _PRODUCT = re.compile(r"^/(encoder/layer\.\d+/[\w/]+)/MatMul_quant$")
 _PROBES = (
     "The bread was still warm at closing time.",
@@ -44,10 +44,15 @@ _PROBES = (
 
 
 @dataclass(frozen=True)
-class Use:
-    """How an encoder wants to be used, which its graph does not say.
+class EncoderUsage:
+    """Describe how an encoder is used, as far as its graph does not hold it.
 
-    ``heads``: of attention; ``prompts``: texts to put before an input, by name, the first of them the default.
+    Fields:
+        heads: number of attention heads.
+        max_length: longest input in tokens.
+        pooling: ``mean`` or ``cls``.
+        normalise: whether the pooled vector is scaled to unit length.
+        prompts: texts that can precede an input, by name; the first is the default.
     """
 
     heads: int
@@ -57,26 +62,27 @@ class Use:
     prompts: Mapping[str, str] = field(default_factory=dict)
 
 
-def dequantise(graph: Path, tokenizer: Path, folder: Path, use: Use) -> float:
+def dequantise(graph: Path, tokenizer: Path, folder: Path, usage: EncoderUsage) -> float:
     """Write a Hugging Face BERT folder, with the files of sentence-transformers, from a graph and ``tokenizer.json``.
 
     Returns:
-        The lowest cosine between the graph's pooled states and those of the folder in torch, over a few texts.
+        The lowest cosine, over a few texts, between the pooled states of the graph and those of the new folder.
 
     Raises:
-        InputDataError: the graph lacks a tensor of a BERT encoder, or has one of another shape; or the folder's
-            network is not the graph's.
+        InputDataError: the graph lacks a tensor of a BERT encoder, or holds one of another shape; or the two networks
+            differ by more than rounding.
     """
     weights = read_weights(graph)
-    config = _config(weights, use.heads)
-    _hold_to_shapes(weights, config)
+    config = _config(weights, usage.heads)
+    _check_shapes(weights, config)
     folder.mkdir(parents=True, exist_ok=True)
     config.save_pretrained(folder)
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    (folder / "model.safetensors").chmod(0o644)  # It is written for its owner alone, and others may read the cache.
+    # The library lets only the owner read the file, but a cache may have several users.
+    (folder / "model.safetensors").chmod(0o644)
     shutil.copyfile(tokenizer, folder / "tokenizer.json")
-    _write_tokenizer_config(folder, use.max_length)
-    _write_conventions(folder, config.hidden_size, use)
+    _write_tokenizer_config(folder, usage.max_length)
+    _write_conventions(folder, config.hidden_size, usage)
     return check_agreement(graph, folder)
 
 
@@ -88,19 +94,19 @@ def read_weights(graph: Path) -> dict[str, NDArray[np.float32]]:
     """
     try:
         model = onnx.load(str(graph)).graph
-    except Exception as error:  # protobuf's and onnx's own classes
-        raise InputDataError(f"{graph.name}: this is no ONNX graph ({type(error).__name__})") from error
-    held = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.initializer}
-    found = {name: array for name, array in held.items() if array.dtype == np.float32 and name.endswith(_PLAIN)}
-    for name in held:
+    except Exception as error:  # protobuf and onnx raise classes of their own.
+        raise InputDataError(f"{graph.name}: not an ONNX graph ({type(error).__name__}); take another file") from error
+    tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.initializer}
+    found = {name: array for name, array in tensors.items() if array.dtype == np.float32 and name.endswith(_PLAIN)}
+    for name in tensors:
         if name.endswith("_quantized") and name.startswith("embeddings."):
             base = name.removesuffix("_quantized")
-            found[base] = _restored(held, base, graph)
+            found[base] = _dequantised(tensors, base, graph)
     for node in model.node:
         layer = _PRODUCT.search(node.name) if node.op_type == "MatMulInteger" else None
         if layer is not None and node.input[1].endswith("_quantized"):
-            # The graph multiplies (tokens, in) by (in, out); torch keeps a linear layer as (out, in).
-            restored = _restored(held, node.input[1].removesuffix("_quantized"), graph).T
+            # The graph stores the matrix as (in, out), torch as (out, in).
+            restored = _dequantised(tensors, node.input[1].removesuffix("_quantized"), graph).T
             found[layer[1].replace("/", ".") + ".weight"] = np.ascontiguousarray(restored)
     return {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in found.items()}
 
@@ -108,18 +114,18 @@ def read_weights(graph: Path) -> dict[str, NDArray[np.float32]]:
 _PLAIN = (".weight", ".bias")
 
 
-def _restored(held: Mapping[str, Array], base: str, graph: Path) -> Array:
-    """The real values of a quantised tensor; a scale per channel is of the last axis."""
-    missing = [part for part in ("_scale", "_zero_point") if base + part not in held]
+def _dequantised(tensors: Mapping[str, Array], base: str, graph: Path) -> Array:
+    """Return the fp32 values of a quantised tensor; scales per channel apply to the last axis."""
+    missing = [part for part in ("_scale", "_zero_point") if base + part not in tensors]
     if missing:
         raise InputDataError(f"{graph.name}: {base}_quantized has no {base}{missing[0]}; take another file")
-    quantized = held[base + "_quantized"].astype(np.int32)
-    difference = quantized - held[base + "_zero_point"].astype(np.int32)
-    return difference.astype(np.float32) * held[base + "_scale"].astype(np.float32)
+    quantized = tensors[base + "_quantized"].astype(np.int32)
+    difference = quantized - tensors[base + "_zero_point"].astype(np.int32)
+    return difference.astype(np.float32) * tensors[base + "_scale"].astype(np.float32)
 
 
 def _config(weights: Mapping[str, Array], heads: int) -> BertConfig:
-    """The shape of the network, as its tensors tell it; what they do not tell is BERT's default."""
+    """Derive the configuration from the shapes of the tensors; other settings are BERT's defaults."""
     needed = {
         "words": "embeddings.word_embeddings.weight",
         "positions": "embeddings.position_embeddings.weight",
@@ -128,7 +134,7 @@ def _config(weights: Mapping[str, Array], heads: int) -> BertConfig:
     }
     for name in needed.values():
         if name not in weights:
-            raise InputDataError(f"the graph holds no {name}; it is no BERT encoder that this reads, take another file")
+            raise InputDataError(f"the graph holds no {name}, so it is no supported BERT encoder; take another file")
     words, positions, types, inner = (weights[name].shape[0] for name in needed.values())
     layers = {int(name.split(".")[2]) for name in weights if name.startswith("encoder.layer.")}
     return BertConfig(
@@ -143,8 +149,8 @@ def _config(weights: Mapping[str, Array], heads: int) -> BertConfig:
     )
 
 
-def _hold_to_shapes(weights: Mapping[str, Array], config: BertConfig) -> None:
-    with torch.device("meta"):  # Names and shapes, no memory.
+def _check_shapes(weights: Mapping[str, Array], config: BertConfig) -> None:
+    with torch.device("meta"):  # Gives names and shapes without memory for the weights.
         expected = BertModel(config, add_pooling_layer=False).state_dict()
     for name, tensor in expected.items():
         if name not in weights:
@@ -156,7 +162,7 @@ def _hold_to_shapes(weights: Mapping[str, Array], config: BertConfig) -> None:
             )
     unknown = sorted(weights.keys() - expected.keys())
     if unknown:
-        raise InputDataError(f"the graph holds {unknown[0]}, which a BERT encoder has not; take another file")
+        raise InputDataError(f"the graph holds {unknown[0]}, which a BERT encoder does not have; take another file")
 
 
 def _write_tokenizer_config(folder: Path, max_length: int) -> None:
@@ -167,9 +173,9 @@ def _write_tokenizer_config(folder: Path, max_length: int) -> None:
     )
 
 
-def _write_conventions(folder: Path, hidden: int, use: Use) -> None:
-    """The files by which sentence-transformers (and tlnlp) know length, pooling and prompt."""
-    modules = [("", "Transformer"), ("1_Pooling", "Pooling")] + [("2_Normalize", "Normalize")] * use.normalise
+def _write_conventions(folder: Path, hidden: int, usage: EncoderUsage) -> None:
+    """Write the files from which sentence-transformers and tlnlp read length, pooling and prompt."""
+    modules = [("", "Transformer"), ("1_Pooling", "Pooling")] + [("2_Normalize", "Normalize")] * usage.normalise
     _write(
         folder / "modules.json",
         [
@@ -179,13 +185,13 @@ def _write_conventions(folder: Path, hidden: int, use: Use) -> None:
     )
     (folder / "1_Pooling").mkdir(exist_ok=True)
     modes = {f"pooling_mode_{mode}": False for mode in ("cls_token", "mean_tokens", "max_tokens")}
-    chosen = "pooling_mode_cls_token" if use.pooling == "cls" else "pooling_mode_mean_tokens"
+    chosen = "pooling_mode_cls_token" if usage.pooling == "cls" else "pooling_mode_mean_tokens"
     _write(folder / "1_Pooling" / "config.json", {"word_embedding_dimension": hidden} | modes | {chosen: True})
     _write(
         folder / "config_sentence_transformers.json",
-        {"prompts": dict(use.prompts), "default_prompt_name": next(iter(use.prompts), None)},
+        {"prompts": dict(usage.prompts), "default_prompt_name": next(iter(usage.prompts), None)},
     )
-    _write(folder / "sentence_bert_config.json", {"max_seq_length": use.max_length, "do_lower_case": False})
+    _write(folder / "sentence_bert_config.json", {"max_seq_length": usage.max_length, "do_lower_case": False})
 
 
 def _write(path: Path, value: object) -> None:
@@ -193,10 +199,10 @@ def _write(path: Path, value: object) -> None:
 
 
 def check_agreement(graph: Path, folder: Path, texts: Sequence[str] = _PROBES) -> float:
-    """Measure the lowest cosine between mean-pooled states of the graph and of the folder in torch, over texts.
+    """Return the lowest cosine, over texts, between mean-pooled states of the graph and of the folder in torch.
 
     Raises:
-        InputDataError: it is below 0.99: the folder is another network than the graph.
+        InputDataError: it is below 0.99, so the networks differ by more than rounding.
     """
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
@@ -206,14 +212,14 @@ def check_agreement(graph: Path, folder: Path, texts: Sequence[str] = _PROBES) -
     cosines = []
     for text in texts:
         ids = np.array([tokenizer.encode(text).ids[: model.config.max_position_embeddings]], dtype=np.int64)
-        given = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
-        wanted = session.run(None, {one.name: given[one.name] for one in session.get_inputs()})[0][0].mean(axis=0)
+        feed = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+        expected = session.run(None, {one.name: feed[one.name] for one in session.get_inputs()})[0][0].mean(axis=0)
         with torch.inference_mode():
-            found = model(torch.from_numpy(ids)).last_hidden_state[0].mean(dim=0).numpy()
-        cosines.append(float(wanted @ found / (np.linalg.norm(wanted) * np.linalg.norm(found))))
+            restored = model(torch.from_numpy(ids)).last_hidden_state[0].mean(dim=0).numpy()
+        cosines.append(float(expected @ restored / (np.linalg.norm(expected) * np.linalg.norm(restored))))
     if not min(cosines) >= MIN_COSINE:
         raise InputDataError(
             f"{graph.name}: the restored encoder's states differ from the graph's (cosine {min(cosines):.3f}, at least "
-            f"{MIN_COSINE}); nothing was kept, take another file"
+            f"{MIN_COSINE}); nothing was stored, take another file"
         )
     return min(cosines)

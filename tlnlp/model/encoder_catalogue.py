@@ -1,7 +1,7 @@
-"""The encoders known by name (``conf/encoders.yaml``), which of them are at hand, and where an encoder's files are.
+"""Look up encoders by name in a catalogue (``conf/encoders.yaml``), and locate their files on this machine.
 
-Encoders that no package carries live in one folder of the user's, the cache: a folder each, laid in one rename and
-complete when its marker stands.
+An encoder that no Python package contains is downloaded to the cache, a folder of the user. It is written beside its
+place and moved there in one rename. It is complete when its marker file exists.
 """
 
 from __future__ import annotations
@@ -28,15 +28,21 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 
 class HubSource(Settings):
-    """``revision``: the commit that is fetched; None: nobody has looked it up, so it must be given."""
+    """Name a model on a hub and the ``revision`` (commit) to fetch; with None the user must give a revision."""
 
     name: str
     revision: str | None
 
 
 class MavenSource(Settings):
-    """``artefact``: group:name:version of a jar; ``graph`` and ``tokenizer``: what is read from it; ``heads``: of
-    attention."""
+    """Name a jar that holds an encoder, and the files to read from it.
+
+    Fields:
+        artefact: coordinates of the jar, as group:name:version.
+        graph, tokenizer: paths of the two files inside the jar.
+        graph_sha256, tokenizer_sha256: their sha256, in hex.
+        heads: number of attention heads, which the graph does not hold.
+    """
 
     artefact: str
     graph: str
@@ -47,7 +53,15 @@ class MavenSource(Settings):
 
 
 class KnownEncoder(Settings):
-    """One encoder of the catalogue; ``prompts``: by name, the first for classification."""
+    """Describe one encoder of the catalogue.
+
+    Fields:
+        package, hub, maven: where the encoder comes from; None where it does not.
+        parameters: number of weights.
+        max_length: longest input in tokens.
+        prompts: texts that precede an input, by name; the first is the one for classification.
+        tried: whether this project has run the encoder.
+    """
 
     name: str
     package: str | None
@@ -64,7 +78,7 @@ class KnownEncoder(Settings):
 
     @property
     def source(self) -> str:
-        """Where it comes from, in one word for people."""
+        """Return where the encoder comes from, as shown to users."""
         if self.package is not None:
             return f"package {self.package}"
         if self.maven is not None:
@@ -73,34 +87,41 @@ class KnownEncoder(Settings):
 
 
 class Catalogue(Settings):
+    """Hold the content of a catalogue file."""
+
     encoders: tuple[KnownEncoder, ...]
 
 
 def catalogue_file() -> Path:
-    """The catalogue that comes with tlnlp: inside an installed package, or in the checkout's ``conf/``."""
+    """Return the path of tlnlp's own catalogue: in the installed package, or in ``conf/`` of a checkout."""
     installed = Path(__file__).parents[1] / _FILE
     return installed if installed.exists() else Path(__file__).parents[2] / "conf" / _FILE
 
 
 def known(file: str | Path | None = None, overrides: Sequence[str] = ()) -> dict[str, KnownEncoder]:
-    """Read the encoders of a catalogue, by name; ``file``: another catalogue than the one that comes with tlnlp.
+    """Read the encoders of a catalogue, by name.
+
+    Args:
+        file: path of the catalogue; None means tlnlp's own.
+        overrides: ``key=value`` settings that replace those of the file.
 
     Raises:
-        UsageError: the file cannot be read, has an unknown key, or a name that is no name or stands there twice.
+        UsageError: the file cannot be read, has an unknown key, or has an invalid or repeated name.
     """
     path = Path(file) if file is not None else catalogue_file()
     found: dict[str, KnownEncoder] = {}
     for entry in load_settings(Catalogue, path, overrides).encoders:
         if not _NAME.fullmatch(entry.name) or entry.name in found:
             raise UsageError(
-                f"{path}: {entry.name!r} stands there twice, or is not of a-z, 0-9, dot, dash and underline; rename it"
+                f"{path}: the name {entry.name!r} is listed twice, or has characters other than a-z, 0-9, dot, dash "
+                "and underscore; rename it"
             )
         found[entry.name] = entry
     return found
 
 
 def cache() -> Path:
-    """The folder that fetched encoders live in: ``TLNLP_ENCODERS``, else below ``XDG_CACHE_HOME`` or ``~/.cache``."""
+    """Return the folder of fetched encoders: ``TLNLP_ENCODERS``, else one below ``XDG_CACHE_HOME`` or ``~/.cache``."""
     if own := os.environ.get("TLNLP_ENCODERS"):
         return Path(own).expanduser().absolute()
     base = os.environ.get("XDG_CACHE_HOME")
@@ -108,7 +129,7 @@ def cache() -> Path:
 
 
 def at_hand(name: str, encoders: dict[str, KnownEncoder] | None = None) -> Path | None:
-    """The folder on this machine of an encoder by name, from its package or the cache; None if it must be fetched."""
+    """Return the folder of a named encoder, in its package or the cache; None if it is not on this machine."""
     name = name.lower()
     entry = (known() if encoders is None else encoders).get(name)
     if entry is not None and entry.package is not None and importlib.util.find_spec(entry.package) is not None:
@@ -118,18 +139,18 @@ def at_hand(name: str, encoders: dict[str, KnownEncoder] | None = None) -> Path 
 
 
 def resolve(encoder: str) -> str:
-    """Where an encoder's files are: a folder on this machine; or, of a name not known here, the name as it is.
+    """Return the folder of an encoder on this machine; or, for an unknown name, the name itself (a model on a hub).
 
     Args:
-        encoder: a name of the catalogue, else a folder, else the name of one fetched by another catalogue, a URI, or
-            the name of a model on a hub.
+        encoder: a URI; a name of the catalogue; a folder; the name of a fetched encoder that only another catalogue
+            lists; or the name of a model on a hub. They are tried in this order.
 
     Raises:
-        InputDataError: the catalogue knows it, but it is not at hand.
-        StorageError: it is in a store, which cannot be read.
+        InputDataError: the encoder is in the catalogue, but not on this machine.
+        StorageError: the URI's store cannot be read.
     """
     if "://" in encoder:
-        return str(_laid(encoder))
+        return str(_local_copy(encoder))
     entry = known().get(encoder.lower())
     if entry is None and Path(encoder).is_dir():
         return encoder
@@ -139,14 +160,19 @@ def resolve(encoder: str) -> str:
     if entry is None:
         return encoder
     if entry.package is not None:
-        raise InputDataError(f"encoder {entry.name} comes in the package {entry.package}: install tlnlp[train]")
+        raise InputDataError(
+            f"encoder {entry.name} comes in the package {entry.package}, which is not installed: install tlnlp[train]"
+        )
     raise InputDataError(
         f"encoder {entry.name} is not on this machine ({cache()}); run: tlnlp encoders fetch {entry.name}"
     )
 
 
 def own_folder(encoder: str) -> Path | None:
-    """The folder of an encoder that only this machine has for certain: local or cached, not of a package or a store."""
+    """Return the folder of a local or cached encoder, which other machines may lack; else None.
+
+    An encoder of a package or of a store has no such folder: every machine can obtain it.
+    """
     if "://" in encoder and local_path(encoder) is None:
         return None
     entry = known().get(encoder.lower())
@@ -154,8 +180,8 @@ def own_folder(encoder: str) -> Path | None:
     return folder if (entry is None or entry.package is None) and folder.is_dir() else None
 
 
-def _laid(uri: str) -> Path:
-    """The folder on this machine of an encoder kept in a store; copied once, in one rename."""
+def _local_copy(uri: str) -> Path:
+    """Return the folder of an encoder that a URI names; copy it from a store once, in one rename."""
     path = local_path(uri)
     if path is not None:
         return path
@@ -165,6 +191,6 @@ def _laid(uri: str) -> Path:
         storage = Storage(uri)
         with tempfile.TemporaryDirectory(dir=target.parent) as folder:
             storage.download([entry.key for entry in storage.list()], Path(folder) / "encoder")
-            with contextlib.suppress(OSError):  # Another process was first.
+            with contextlib.suppress(OSError):  # Another process copied it first.
                 (Path(folder) / "encoder").rename(target)
     return target

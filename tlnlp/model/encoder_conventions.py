@@ -1,8 +1,8 @@
-"""How an encoder wants to be used, read from its own files before any of its weights are.
+"""Read how an encoder is used (pooling, prompt, length) from its configuration files, before its weights are loaded.
 
 The files are those of sentence-transformers (``modules.json``, ``1_Pooling/config.json``,
 ``config_sentence_transformers.json``, ``sentence_bert_config.json``) beside the ``config.json`` of transformers. An
-encoder without them is a plain one: mean over tokens, no prompt.
+encoder without them is used with the mean over tokens and no prompt.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidat
 from tlnlp.errors import InputDataError
 
 POOLINGS = ("mean", "cls", "max")
-# Positions that a config.json without ``max_position_embeddings`` stands for.
+# Supported types, each with the number of positions where config.json has no ``max_position_embeddings``.
 POSITIONS = {"bert": 512, "roberta": 512, "xlm-roberta": 512, "distilbert": 512, "mpnet": 512, "modernbert": 8192}
-# These count positions from the id of the padding token on, so that many at the front are never used.
+# In these types the first position is the one after the padding token's id; the positions before are never used.
 RESERVES_POSITIONS = {"roberta", "xlm-roberta", "mpnet"}
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 UNSAFE_WEIGHTS = "pytorch_model.bin"
-# sentence-transformers names the file by the type of the model, or used to.
+# Older versions of sentence-transformers name this file after the type of the model.
 SENTENCE_CONFIGS = tuple(
     f"sentence_{kind}_config.json" for kind in ("bert", "roberta", "distilbert", "xlm-roberta", "camembert")
 )
@@ -41,11 +41,14 @@ _ONE_OF_EACH = {
 
 @dataclass(frozen=True)
 class Conventions:
-    """How a text becomes one vector.
+    """Describe how an encoder turns a text into one vector.
 
-    ``pooling``: of token states: mean, cls (the first) or max; ``prompt`` stands before each text; ``normalise``: the
-    vector is scaled to one length; ``lower_case``: the text is lower-cased, whatever the tokenizer does;
-    ``max_length``: the longest input in tokens, prompt and special tokens included.
+    Fields:
+        pooling: how token states become one vector: ``mean``, ``cls`` (the first state) or ``max``.
+        prompt: text that precedes each input.
+        normalise: whether all vectors are scaled to the same length.
+        lower_case: whether the text is lower-cased before tokenisation.
+        max_length: longest input in tokens, prompt and special tokens included.
     """
 
     pooling: str
@@ -57,7 +60,7 @@ class Conventions:
 
 @dataclass(frozen=True)
 class EncoderSource:
-    """A pretrained encoder: its name (a folder, URI or name), how it is used, and the token that pads a batch."""
+    """Name a pretrained encoder (by folder, URI or name), with its conventions and the id of its padding token."""
 
     name: str
     conventions: Conventions
@@ -73,18 +76,18 @@ def read_conventions(
     lower_case: bool | None = None,
     name: str | None = None,
 ) -> Conventions:
-    """Read how an encoder is used from its JSON files; what is given here goes before what they say.
+    """Read how an encoder is used from its JSON files; an argument that is not None replaces the files' value.
 
-    ``max_length`` is what the encoder's positions allow. ``max_seq_length`` of sentence-transformers does not lower it:
-    that is a default of inference, often far below what the encoder takes.
+    ``max_length`` is the number of the encoder's positions. ``max_seq_length`` of sentence-transformers does not lower
+    it, because that is a default for inference and often far below what the encoder accepts.
 
     Args:
         source: the encoder's folder, or its name on a model hub.
-        name: what errors call the encoder, where that is not its folder.
+        name: the encoder's name in error messages; None means ``source``.
 
     Raises:
-        InputDataError: a file cannot be read, or the encoder is one that tlnlp does not support: its type, pooling or
-            modules, weights that are not safetensors, code that comes with it.
+        InputDataError: a file cannot be read; or tlnlp does not support the encoder's type, pooling or modules; or its
+            weights are not safetensors; or it needs code of its own.
     """
     files = _Files(str(source), name or str(source))
     config = files.read("config.json")
@@ -109,13 +112,13 @@ def read_conventions(
 
 @dataclass(frozen=True)
 class _Files:
-    """The JSON files of an encoder, in a folder or on a model hub."""
+    """Read the JSON files of an encoder, in a folder or on a model hub."""
 
     source: str
     name: str
 
-    def fault(self, what: str, then: str) -> InputDataError:
-        return InputDataError(f"encoder {self.name!r}: {what}; {then}")
+    def fault(self, problem: str, remedy: str) -> InputDataError:
+        return InputDataError(f"encoder {self.name!r}: {problem}; {remedy}")
 
     def has(self, name: str) -> bool:
         return (Path(self.source) / name).is_file()
@@ -125,7 +128,11 @@ class _Files:
         return Path(self.source).is_dir()
 
     def read(self, name: str, kind: type = dict) -> Any:
-        """The content of a file, None where there is none. Raises InputDataError: not JSON, or of another kind."""
+        """Return the content of a file; None where there is no such file.
+
+        Raises:
+            InputDataError: the file is not JSON, or its content is not of type ``kind``.
+        """
         path = self._path(name)
         if path is None:
             return None
@@ -147,10 +154,10 @@ class _Files:
         try:
             return Path(hf_hub_download(self.source, name))
         except (EntryNotFoundError, RepositoryNotFoundError, HFValidationError):
-            return None  # Offline: what was never fetched counts as absent.
+            return None  # While offline, a file that was never fetched counts as absent.
         except (HfHubHTTPError, OSError) as error:
-            what = f"{name} cannot be fetched from the model hub ({type(error).__name__})"
-            raise self.fault(what, "try again, or give a folder") from error
+            problem = f"{name} cannot be fetched from the model hub ({type(error).__name__})"
+            raise self.fault(problem, "try again, or give a folder") from error
 
 
 def _refuse_model(files: _Files, config: Mapping[str, Any]) -> None:
@@ -162,7 +169,7 @@ def _refuse_model(files: _Files, config: Mapping[str, Any]) -> None:
             f"model_type {kind!r} of config.json is not supported", f"choose one of {', '.join(POSITIONS)}"
         )
     if not files.is_folder or any(files.has(name) for name in WEIGHTS):
-        return  # Of a name on a hub, transformers refuses other weights as it loads them.
+        return  # For a model on a hub, transformers refuses other weights when it loads them.
     if files.has(UNSAFE_WEIGHTS):
         raise files.fault(
             f"its weights are a pickle ({UNSAFE_WEIGHTS}), which is never opened", "save them as safetensors"
@@ -171,22 +178,30 @@ def _refuse_model(files: _Files, config: Mapping[str, Any]) -> None:
 
 
 def _modules(files: _Files) -> dict[str, str]:
-    """The folder of each module by its class, in their order. Raises InputDataError: one that is not supported."""
+    """Return the folder of each module by its class, in order; empty without modules.json.
+
+    Raises:
+        InputDataError: a module or their order is not supported.
+    """
     written = files.read("modules.json", list)
     if written is None:
         return {}
     try:
         modules = {str(module["type"]).rpartition(".")[2]: str(module["path"]) for module in written}
     except (TypeError, KeyError) as error:
-        raise files.fault("modules.json is no list of modules with type and path", "fetch the encoder again") from error
+        raise files.fault(
+            "modules.json is not a list of modules with type and path", "fetch the encoder again"
+        ) from error
     kinds = [str(module["type"]).rpartition(".")[2] for module in written]
     if kinds[:1] != ["Transformer"] or kinds[1:] not in ([], ["Pooling"], ["Pooling", "Normalize"]):
-        odd = next((kind for kind in kinds if kind not in ("Transformer", "Pooling", "Normalize")), " > ".join(kinds))
+        refused = next(
+            (kind for kind in kinds if kind not in ("Transformer", "Pooling", "Normalize")), " > ".join(kinds)
+        )
         raise files.fault(
-            f"modules.json: {odd} is not supported (only Transformer, Pooling, Normalize, in this order)", _OTHER
+            f"modules.json: {refused} is not supported (only Transformer, Pooling, Normalize, in this order)", _OTHER
         )
     if modules["Transformer"]:
-        raise files.fault(f"modules.json keeps the network in the folder {modules['Transformer']}", "give that folder")
+        raise files.fault(f"modules.json puts the network into the folder {modules['Transformer']}", "give that folder")
     return modules
 
 
@@ -199,16 +214,16 @@ def _pooling(files: _Files, modules: Mapping[str, str]) -> str:
     modes = written.get("pooling_mode", [mode for key, mode in _ONE_OF_EACH.items() if written.get(key)] or "mean")
     modes = [modes] if isinstance(modes, str) else modes
     if not isinstance(modes, list) or len(modes) != 1 or modes[0] not in POOLINGS:
-        said = " with ".join(map(str, modes)) if isinstance(modes, list) else repr(modes)
+        refused = " with ".join(map(str, modes)) if isinstance(modes, list) else repr(modes)
         raise files.fault(
-            f"pooling {said} of {name} is not supported",
-            f"choose another encoder, or say by `pooling` which of {', '.join(POOLINGS)} to use in its place",
+            f"pooling {refused} of {name} is not supported",
+            f"choose another encoder, or set `pooling` to one of {', '.join(POOLINGS)}",
         )
     return str(modes[0])
 
 
 def _prompt(files: _Files, modules: Mapping[str, str]) -> str:
-    """The prompt that stands before a text when none is asked for by name."""
+    """Return the default prompt of the encoder; empty where it has none."""
     written = files.read(name := "config_sentence_transformers.json") or {}
     default = written.get("default_prompt_name")
     if default is None:
@@ -216,7 +231,7 @@ def _prompt(files: _Files, modules: Mapping[str, str]) -> str:
     prompts = written.get("prompts")
     prompt = prompts.get(default) if isinstance(prompts, dict) and isinstance(default, str) else None
     if not isinstance(prompt, str):
-        raise files.fault(f"{name}: default_prompt_name {default!r} is none of its prompts", "set `prompt`")
+        raise files.fault(f"{name}: default_prompt_name {default!r} is none of its prompts", "set the key `prompt`")
     pooling = files.read(f"{modules.get('Pooling', '1_Pooling')}/config.json") or {}
     if prompt and not pooling.get("include_prompt", True):
         raise files.fault("its pooling leaves the prompt out (include_prompt is false), which is not supported", _OTHER)
@@ -240,7 +255,7 @@ def _flag(files: _Files, name: str, written: Mapping[str, Any], key: str) -> boo
 def _max_length(files: _Files, config: Mapping[str, Any]) -> int:
     kind = config["model_type"]
     positions = config.get("max_position_embeddings", POSITIONS[kind])
-    # MPNet counts from 1 on, whatever its config says.
+    # MPNet takes 1 for the id of its padding token here, whatever its config.json says.
     padding = config.get("pad_token_id", 1) if kind in ("roberta", "xlm-roberta") else 1
     if not isinstance(positions, int) or not isinstance(padding, int):
         raise files.fault("config.json: max_position_embeddings and pad_token_id must be numbers", "correct the file")

@@ -1,4 +1,4 @@
-"""What an encoder costs on this machine: the time that it takes to read text, measured for a few seconds."""
+"""Measure the speed of an encoder on this machine, in a few seconds."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ import torch
 import transformers
 from transformers import AutoModel
 
-# A batch as training reads.
+# Texts in a batch and tokens in a text, as in training.
 BATCH, TOKENS = 32, 128
 MEASURED_S = 2.0
 MOST_BATCHES = 20
 
 
 def seconds_per_million_tokens(folder: str, device: torch.device, bf16: bool) -> float:
-    """Measure the seconds that an encoder takes to read a million tokens here, in windows of 128; no step is learned.
+    """Return the seconds that forward passes take per million tokens, in windows of 128 tokens.
 
-    ``bf16``: whether matrices are multiplied in bfloat16.
+    Args:
+        folder: the encoder's folder.
+        bf16: whether matrices are multiplied in bfloat16.
 
     Raises:
         OSError, ValueError: transformers cannot open the folder.
@@ -30,10 +32,10 @@ def seconds_per_million_tokens(folder: str, device: torch.device, bf16: bool) ->
     mask = torch.ones_like(ids)
     taken_s: list[float] = []
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-        model(input_ids=ids, attention_mask=mask)  # The first is slower: memory is laid out, kernels are chosen.
+        model(input_ids=ids, attention_mask=mask)  # The first pass is slower: it allocates memory and selects kernels.
         while len(taken_s) < MOST_BATCHES and sum(taken_s) < MEASURED_S:
             began_s = time.perf_counter()
-            model(input_ids=ids, attention_mask=mask).last_hidden_state.sum().item()  # Waits for a GPU to be done.
+            model(input_ids=ids, attention_mask=mask).last_hidden_state.sum().item()  # item() waits for the GPU.
             taken_s.append(time.perf_counter() - began_s)
-    # The fastest: whatever else runs on the machine only ever adds.
+    # Other work on the machine can only slow a batch down, so the fastest is the best estimate.
     return min(taken_s) / (BATCH * TOKENS) * 1e6

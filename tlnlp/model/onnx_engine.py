@@ -1,4 +1,4 @@
-"""The encoder view in ONNX Runtime: no torch needed."""
+"""Run the encoder view in ONNX Runtime, without torch."""
 
 from __future__ import annotations
 
@@ -14,27 +14,39 @@ from tlnlp.model.tokenize import Ids, by_length, pad
 
 
 class OnnxEngine:
-    """Runs the exported graph: token ids to class probabilities. ``threads`` 0 means every core."""
+    """Compute class probabilities from token ids with an exported graph.
+
+    Args:
+        graph: path of the ONNX graph.
+        pad_token_id: id that pads the shorter texts of a batch.
+        input_names: names of the graph's inputs.
+        threads: threads of ONNX Runtime; 0 means one for each core.
+
+    Raises:
+        BundleError: ONNX Runtime cannot open the graph.
+    """
 
     def __init__(self, graph: Path, pad_token_id: int, input_names: Sequence[str], threads: int = 0) -> None:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        # Waiting threads would burn the cores of the task next door.
+        # Spinning threads would take the cores of other Spark tasks on the same host.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # Weights stay in the mapped file, whose pages the processes of a host share; packed, each has its own copy.
+        # Without prepacking the weights stay in the mapped file, which the processes of a host share.
         options.add_session_config_entry("session.disable_prepacking", "1")
         try:
             self._session = ort.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # The binding's own classes have no common public base.
-            raise BundleError(f"{graph}: ONNX Runtime cannot open the graph ({type(error).__name__})") from error
+        except Exception as error:  # The library's exceptions have no common public base class.
+            raise BundleError(
+                f"{graph}: ONNX Runtime cannot open the graph ({type(error).__name__}); fetch the bundle again"
+            ) from error
         self._pad_token_id = pad_token_id
         self._input_names = tuple(input_names)
         self._classes = int(self._session.get_outputs()[0].shape[-1])
 
     def predict(self, encoded: Sequence[Ids], batch_size: int = 32) -> Floats:
-        """Probabilities (texts, classes) of token ids, in the order given."""
+        """Return probabilities (texts, classes) of token ids, in the order given."""
         logits = np.zeros((len(encoded), self._classes), dtype=np.float64)
         for positions in by_length(encoded, batch_size):
             input_ids, attention_mask = pad([encoded[position] for position in positions], self._pad_token_id)

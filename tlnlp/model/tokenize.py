@@ -1,4 +1,4 @@
-"""Text to token ids: head and tail of a long text are kept; batches hold texts of like length."""
+"""Turn texts into token ids: cut long texts to head and tail, batch texts of similar length, pad a batch."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ from tokenizers import Tokenizer
 
 from tlnlp.errors import BundleError
 
-# Texts tokenised at once: enough to be fast, few enough that the encodings stay small.
+# Texts tokenised at once: enough for speed, few enough that their encodings need little memory.
 TOKENISE_AT_ONCE = 512
-# The token ids of one text.
+# Token ids of one text.
 Ids = Sequence[int] | NDArray[np.int32]
 
 
 @dataclass(frozen=True)
 class TokenIds(Sequence[NDArray[np.int32]]):
-    """Token ids of many texts as two arrays, which processes can share without copies.
+    """Hold the token ids of many texts in two arrays, which processes can share without copies.
 
-    ``ids`` (all tokens,); ``offsets`` (texts + 1,): text ``i`` has those from ``offsets[i]`` to ``offsets[i + 1]``.
+    Fields:
+        ids: token ids of all texts, one after the other, (tokens,).
+        offsets: where each text starts and the last one ends, (texts + 1,): text ``i`` is
+            ``ids[offsets[i]:offsets[i + 1]]``.
     """
 
     ids: NDArray[np.int32]
@@ -31,6 +34,7 @@ class TokenIds(Sequence[NDArray[np.int32]]):
 
     @staticmethod
     def of(encoded: Iterable[Ids]) -> TokenIds:
+        """Join the token ids of single texts."""
         rows = [np.asarray(ids, dtype=np.int32) for ids in encoded]
         offsets = np.cumsum([0, *(len(ids) for ids in rows)], dtype=np.int64)
         return TokenIds(np.concatenate(rows) if rows else np.zeros(0, dtype=np.int32), offsets)
@@ -50,6 +54,7 @@ class TokenIds(Sequence[NDArray[np.int32]]):
         return self.ids[self.offsets[position] : self.offsets[position + 1]]
 
     def take(self, positions: Iterable[int]) -> TokenIds:
+        """Return the texts at these positions, in this order."""
         return TokenIds.of(self[int(position)] for position in positions)
 
     def __add__(self, other: TokenIds) -> TokenIds:
@@ -59,13 +64,20 @@ class TokenIds(Sequence[NDArray[np.int32]]):
 
     @property
     def lengths(self) -> NDArray[np.int64]:
+        """Return the number of tokens of each text, (texts,)."""
         return np.diff(self.offsets)
 
 
 def crop(
     ids: NDArray[np.int32], tokens: int, edges: tuple[int, int], generator: np.random.Generator
 ) -> NDArray[np.int32]:
-    """A window of a text at a random place, ``tokens`` long with the prompt and special tokens at its ``edges``."""
+    """Return a window of a text at a random place; a text of at most ``tokens`` tokens comes back whole.
+
+    Args:
+        ids: token ids of the text, with prompt and special tokens.
+        tokens: length of the window, with prompt and special tokens.
+        edges: how many tokens at the beginning and at the end always stay (see ``Encoder.edges``).
+    """
     if len(ids) <= tokens:
         return ids
     before, after = edges
@@ -76,10 +88,15 @@ def crop(
 
 @dataclass(frozen=True)
 class Encoder:
-    """A tokenizer with its cut: at most ``max_length`` tokens a text, special tokens and prompt included.
+    """Tokenize texts, with prompt and special tokens, to at most ``max_length`` tokens each.
 
-    ``prefix``: the ids before each text, special tokens and prompt; ``suffix``: those after it; ``lead``: white space
-    at the end of the prompt, which many tokenizers take for a part of the word that follows.
+    Fields:
+        prefix: ids before each text: special tokens and prompt.
+        suffix: ids after each text: special tokens.
+        max_length: longest result in tokens, prefix and suffix included.
+        head_share: share of the tokens of a cut text that come from its beginning; the rest come from its end.
+        lead: white space at the end of the prompt; many tokenizers join it to the word that follows.
+        lower_case: whether texts are lower-cased first.
     """
 
     tokenizer: Tokenizer
@@ -92,37 +109,40 @@ class Encoder:
 
     @staticmethod
     def load(path: Path, max_length: int, head_share: float, prompt: str = "", lower_case: bool = False) -> Encoder:
-        """``prompt`` stands before each text as it is written; ``lower_case``: the texts are lower-cased.
+        """Load a tokenizer file (``tokenizer.json``).
+
+        Args:
+            prompt: text that precedes each input, trailing white space included.
 
         Raises:
-            BundleError: not a tokenizer file, or ``max_length`` has no room for a text.
+            BundleError: the file is no tokenizer file, or ``max_length`` leaves no room for a text.
         """
         try:
             tokenizer = Tokenizer.from_file(str(path))
-        except Exception as error:  # The binding raises bare Exception.
-            raise BundleError(f"{path}: not a tokenizer file") from error
+        except Exception as error:  # The library raises plain Exception.
+            raise BundleError(f"{path}: not a tokenizer file; fetch the bundle from the registry again") from error
         tokenizer.no_truncation()
         tokenizer.no_padding()
         prefix, suffix = _special_tokens(tokenizer)
-        written = prompt.rstrip()
-        prefix += tuple(tokenizer.encode(written, add_special_tokens=False).ids) if written else ()
+        stripped = prompt.rstrip()
+        prefix += tuple(tokenizer.encode(stripped, add_special_tokens=False).ids) if stripped else ()
         if max_length <= len(prefix) + len(suffix):
-            beside = "the special tokens and the prompt" if written else "the special tokens"
-            raise BundleError(f"max_length {max_length} leaves no room for text beside {beside}")
-        return Encoder(tokenizer, prefix, suffix, max_length, head_share, prompt[len(written) :], lower_case)
+            beside = "the special tokens and the prompt" if stripped else "the special tokens"
+            raise BundleError(f"max_length {max_length} leaves no room for text beside {beside}; raise max_length")
+        return Encoder(tokenizer, prefix, suffix, max_length, head_share, prompt[len(stripped) :], lower_case)
 
     @property
     def edges(self) -> tuple[int, int]:
-        """How many tokens of prompt and special tokens stand before a text, and after it."""
+        """Return how many tokens of prompt and special tokens precede a text, and how many follow it."""
         return len(self.prefix), len(self.suffix)
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each prepared text, ``len <= max_length``, in the order given."""
+        """Return the token ids of each prepared text, at most ``max_length`` each, in the order given."""
         room = self.max_length - len(self.prefix) - len(self.suffix)
         head = round(room * self.head_share)
         encoded: list[list[int]] = []
         for start in range(0, len(texts), TOKENISE_AT_ONCE):
-            batch = [self._written(text) for text in texts[start : start + TOKENISE_AT_ONCE]]
+            batch = [self._with_lead(text) for text in texts[start : start + TOKENISE_AT_ONCE]]
             for encoding in self.tokenizer.encode_batch_fast(batch, add_special_tokens=False):
                 ids = encoding.ids
                 if len(ids) > room:
@@ -130,11 +150,12 @@ class Encoder:
                 encoded.append([*self.prefix, *ids, *self.suffix])
         return encoded
 
-    def _written(self, text: str) -> str:
+    def _with_lead(self, text: str) -> str:
         return self.lead + (text.lower() if self.lower_case else text)
 
 
 def _special_tokens(tokenizer: Tokenizer) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the special tokens before and after a text, by tokenising a probe with and without them."""
     probe = "a"
     bare = tokenizer.encode(probe, add_special_tokens=False).ids
     whole = tokenizer.encode(probe, add_special_tokens=True).ids
@@ -145,14 +166,17 @@ def _special_tokens(tokenizer: Tokenizer) -> tuple[tuple[int, ...], tuple[int, .
 
 
 def by_length(encoded: Sequence[Sized], batch_size: int) -> Iterator[list[int]]:
-    """Positions of the texts, in batches of like length, longest first (a batch too large for memory fails early)."""
+    """Yield the positions of texts in batches of similar length, longest first.
+
+    A batch that is too large for the memory then fails at the start.
+    """
     order = sorted(range(len(encoded)), key=lambda position: -len(encoded[position]))
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size]
 
 
 def pad(encoded: Sequence[Ids], pad_token_id: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """``input_ids`` and ``attention_mask``, both (batch, tokens), padded on the right to the longest."""
+    """Return ``input_ids`` and ``attention_mask``, both (batch, tokens), padded on the right to the longest text."""
     width = max(len(ids) for ids in encoded)
     input_ids = np.full((len(encoded), width), pad_token_id, dtype=np.int64)
     attention_mask = np.zeros((len(encoded), width), dtype=np.int64)

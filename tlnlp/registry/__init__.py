@@ -1,12 +1,12 @@
-"""The registry: immutable, numbered versions of models, and one alias, ``champion``, that moves.
+"""Store immutable, numbered versions of models, and one movable alias per model, ``champion``.
 
-    <registry>/<name>/claims/<version>.json      who took the number; written before any file of the version
-    <registry>/<name>/versions/<version>/...     the bundle; its manifest.json, written last, makes the version exist
+    <registry>/<name>/claims/<version>.json      reserves the number; written before any file of the version
+    <registry>/<name>/versions/<version>/...     the bundle; the version exists once its manifest.json is written, last
     <registry>/<name>/champion.json              the alias
     <registry>/<name>/ledgers/<run_id>.json      ledgers of fine-tuning runs
 
-A number is taken by put-if-absent, so publishers need no lock and no server. One that crashes leaves a gap; its number
-is never given again. The alias moves by compare-and-swap. Nothing here ever means "the newest".
+A publisher reserves a number by put-if-absent, so it needs no lock and no server. A publisher that crashes leaves a
+gap: its number is never used again. The alias moves by compare-and-swap. No name ever means "the newest version".
 """
 
 from tlnlp.registry.alias import Champion, Reign

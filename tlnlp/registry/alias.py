@@ -1,4 +1,4 @@
-"""The alias of a model: one object that says which version is champion, and moves by compare-and-swap."""
+"""Read and move the champion alias of a model: one stored object, changed by compare-and-swap."""
 
 from __future__ import annotations
 
@@ -15,13 +15,20 @@ from tlnlp.storage import Storage
 
 FORMAT = 1
 KEY = f"{CHAMPION}.json"
-# How many former champions the alias remembers: rollback goes back at most so far.
+# Most former champions that the alias holds: the most rollbacks in a row.
 _HISTORY = 100
 
 
 @dataclass(frozen=True)
 class Reign:
-    """A version's time as champion: since when, by whom, why, and whether the gate was overridden."""
+    """Describe a version's time as champion.
+
+    Fields:
+        by: who promoted the version.
+        reason: why it was promoted.
+        at: when it was promoted, in ISO 8601 with a zone.
+        forced: whether the promotion overrode the gate.
+    """
 
     version: int
     by: str
@@ -32,7 +39,13 @@ class Reign:
 
 @dataclass(frozen=True)
 class Champion(Reign):
-    """Where the alias points. ``history``: the reigns before, oldest first; ``tag``: what moving the alias needs."""
+    """Describe the current champion.
+
+    Fields:
+        history: former reigns, oldest first.
+        token: random text that identifies one move of the alias.
+        tag: the store's tag of the object; compare-and-swap needs it to move the alias.
+    """
 
     history: tuple[Reign, ...]
     token: str
@@ -40,35 +53,44 @@ class Champion(Reign):
 
     @property
     def previous(self) -> int | None:
-        """The version that a rollback would return to."""
+        """Return the version that a rollback would make champion, or None."""
         return self.history[-1].version if self.history else None
 
     @property
     def reign(self) -> Reign:
+        """Return the current reign, without history, token and tag."""
         return Reign(self.version, self.by, self.reason, self.at, self.forced)
 
     def to_json(self) -> bytes:
+        """Return the content of ``champion.json``."""
         values = {key: value for key, value in asdict(self).items() if key != "tag"}
         return dump({"format": FORMAT, **values, "previous": self.previous})
 
     @staticmethod
     def from_json(values: dict[str, Any], tag: str) -> Champion:
+        """Build a champion from the parsed content of ``champion.json`` and the object's tag."""
         reign = {key: values[key] for key in ("version", "by", "reason", "at", "forced")}
         history = tuple(Reign(**one) for one in values["history"])
         return Champion(**reign, history=history, token=values["token"], tag=tag)
 
 
 class Alias:
-    """The champion alias in ``storage``, the folder of the model ``name``. Does not ask whether a version exists."""
+    """Read and move the champion alias of one model; it does not check that a version exists.
+
+    Args:
+        storage: the folder of the model.
+        name: the model's name, for messages.
+        now: returns the time, with a zone.
+    """
 
     def __init__(self, storage: Storage, name: str, now: Callable[[], datetime]) -> None:
         self._storage, self._name, self._now = storage, name, now
 
     def read(self) -> Champion | None:
-        """Where the alias points, or None before the first promotion.
+        """Return the current champion, or None before the first promotion.
 
         Raises:
-            StorageError: the alias cannot be read or understood.
+            StorageError: the alias cannot be read, or its content is not an alias.
         """
         try:
             stored = self._storage.read_tagged(KEY)
@@ -83,7 +105,7 @@ class Alias:
             ) from error
 
     def set(self, version: int, *, expected: str | None, by: str, reason: str, forced: bool) -> Champion:
-        """Point at ``version``, if the alias still has the tag ``expected`` (None: there is no alias).
+        """Make ``version`` champion, if the alias still has the tag ``expected`` (None: there is no alias yet).
 
         Raises:
             PromotionRefusedError: another promotion came first, or the version is champion already.
@@ -98,10 +120,13 @@ class Alias:
         return self._move(before, after)
 
     def back(self, before: Champion, *, by: str, reason: str) -> Champion:
-        """Point at the champion before ``before``.
+        """Make the predecessor of ``before`` champion again.
+
+        Args:
+            before: the current champion, as read.
 
         Raises:
-            NotFoundError: there was none.
+            NotFoundError: ``before`` has no predecessor.
             PromotionRefusedError: the alias has moved since ``before`` was read.
         """
         if before.previous is None:
@@ -117,8 +142,8 @@ class Alias:
             moved = self._storage.put_if_absent(KEY, after.to_json())
         else:
             moved = self._storage.compare_and_swap(KEY, after.to_json(), before.tag)
-        # The store's client tries again when an answer is lost, and is then told "no": the alias may be ours all the
-        # same, which its token tells.
+        # If the store's answer is lost, its client tries again, and the second attempt is refused although the first
+        # one moved the alias. The token shows whether the stored alias is this one.
         stored = self.read()
         if stored and stored.token == after.token:
             return stored
@@ -130,10 +155,10 @@ class Alias:
         now = f"version {champion.version} is champion now" if champion else "there is no champion now"
         return PromotionRefusedError(
             f"{self._name}@{version} did not become champion: another promotion came first ({now}); "
-            "compare with that one and try again"
+            "compare with the current champion and try again"
         )
 
 
 def dump(value: dict[str, Any]) -> bytes:
-    """The registry's own objects, as bytes."""
+    """Return an object of the registry as JSON in UTF-8."""
     return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()

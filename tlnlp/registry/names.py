@@ -1,4 +1,4 @@
-"""How users name a model and a version, and how versions are named in turn."""
+"""Check the names of models, and parse references to a model version."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """What a user wrote: ``name`` (both None), ``name@champion`` (``alias``) or ``name@3`` (``version``)."""
+    """Hold a parsed reference to a model.
+
+    ``name@3`` sets ``version``, ``name@champion`` sets ``alias``, and ``name`` sets neither.
+    """
 
     name: str
     version: int | None = None
@@ -22,7 +25,7 @@ class ModelSpec:
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """A version that exists, and the URI of its folder."""
+    """Identify an existing version of a model; ``uri`` is its folder."""
 
     name: str
     version: int
@@ -33,22 +36,27 @@ class ModelVersion:
 
 
 def is_name(name: str) -> bool:
+    """Return whether a text is a valid model name."""
     return _NAME.fullmatch(name) is not None
 
 
 def check_name(name: str) -> None:
-    """Raises UsageError: not a name for a model."""
+    """Check a model name.
+
+    Raises:
+        UsageError: the name is not valid.
+    """
     if not is_name(name):
         raise UsageError(
-            f"{name!r} is no model name: at most 63 of a-z, 0-9, '.', '_' and '-', the first a letter or a digit"
+            f"{name!r} is no model name: use at most 63 of a-z, 0-9, '.', '_' and '-', first a letter or a digit"
         )
 
 
 def parse_model(spec: str) -> ModelSpec:
-    """What ``name``, ``name@champion`` or ``name@3`` says.
+    """Parse ``name``, ``name@champion`` or ``name@3``.
 
     Raises:
-        UsageError: it is none of these.
+        UsageError: the text has none of these forms.
     """
     name, separator, which = spec.partition("@")
     check_name(name)
@@ -58,4 +66,4 @@ def parse_model(spec: str) -> ModelSpec:
         return ModelSpec(name, alias=CHAMPION)
     if re.fullmatch(r"[1-9][0-9]{0,8}", which):
         return ModelSpec(name, version=int(which))
-    raise UsageError(f"{spec!r}: after @ comes a version number or 'champion', as in {name}@3 or {name}@{CHAMPION}")
+    raise UsageError(f"{spec!r}: after @ must come a version number or 'champion', as in {name}@3 or {name}@{CHAMPION}")

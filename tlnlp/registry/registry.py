@@ -1,4 +1,4 @@
-"""Versions of models in a store: published once, found, fetched. See ``tlnlp.registry`` for the layout."""
+"""Publish, list, fetch and promote versions of models in a store; ``tlnlp.registry`` describes the layout."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
 
 @dataclass(frozen=True)
 class VersionInfo:
-    """One line of ``tlnlp models``; ``size_bytes`` is that of all files, ``created_at`` when the number was taken."""
+    """Describe a version for ``tlnlp models``: ``size_bytes`` of all files, ``created_at`` when it got its number."""
 
     name: str
     version: int
@@ -34,7 +34,7 @@ class VersionInfo:
 
 
 class Registry:
-    """The models below a URI. ``now`` gives times with a zone."""
+    """Access the models below a URI. ``now`` returns the time, with a zone."""
 
     check_name = staticmethod(check_name)
 
@@ -45,14 +45,14 @@ class Registry:
     def __repr__(self) -> str:
         return f"Registry({self.storage.uri!r})"
 
-    # --- finding
+    # --- listing
 
     def models(self) -> list[str]:
-        """Names of the models that have a version, sorted."""
+        """Return the names of the models that have a version, sorted."""
         return [name for name in self.storage.folders() if is_name(name) and self._existing(name)]
 
     def versions(self, name: str) -> list[VersionInfo]:
-        """The versions of a model, oldest first; empty for a model that has none. Unfinished ones do not exist."""
+        """Return the versions of a model, oldest first, without unfinished ones; empty where there are none."""
         check_name(name)
         sizes = self._existing(name)
         champion = self.champion(name) if sizes else None
@@ -69,11 +69,11 @@ class Registry:
         ]
 
     def resolve(self, spec: str) -> ModelVersion:
-        """The version that ``name`` or ``name@champion`` (the champion now) or ``name@3`` means.
+        """Return the version that ``name@3`` names; for ``name`` or ``name@champion`` the current champion.
 
         Raises:
-            UsageError: not one of these forms.
-            NotFoundError: no such model or version, or no champion yet; says what there is.
+            UsageError: ``spec`` has none of these forms.
+            NotFoundError: no such model or version, or no champion yet; the message lists what exists.
         """
         parsed = parse_model(spec)
         version = parsed.version
@@ -91,9 +91,9 @@ class Registry:
         """Store a finished bundle (its ``manifest.json`` lists the files) as the next version of ``name``.
 
         Raises:
-            UsageError: not a name for a model.
-            BundleError: a listed file is missing, or an unlisted one is there; nothing was stored.
-            StorageError: the store failed; a number may be lost, no version exists.
+            UsageError: ``name`` is no model name.
+            BundleError: a file is missing, or is not in the manifest; nothing was stored.
+            StorageError: the store failed; no version was made, but its number may be lost.
         """
         check_name(name)
         manifest, files = _finished(folder)
@@ -102,15 +102,17 @@ class Registry:
         for file in files:
             target.write(file, folder / file)
         if not target.put_if_absent(MANIFEST, manifest) and target.read(MANIFEST) != manifest:
-            raise StorageError(f"{target.url(MANIFEST)} was written by something else; publish again for a new version")
+            raise StorageError(
+                f"{target.url(MANIFEST)}: another program wrote this version; publish again for a new one"
+            )
         return ModelVersion(name, version, self._uri(name, version))
 
     def fetch(self, version: ModelVersion, folder: Path) -> Path:
-        """Copy the bundle's files into ``folder``, the manifest last; returns ``folder``. Verify them on loading.
+        """Copy the bundle's files into ``folder``, the manifest last; return ``folder``. Loading verifies the files.
 
         Raises:
             NotFoundError: the version does not exist.
-            BundleError: the manifest is damaged, a file it lists is missing, or one it does not list is there.
+            BundleError: the manifest is damaged, or a file is missing from the version or from its manifest.
         """
         self._require(version.name, version.version)
         source = self.storage.at(f"{version.name}/versions/{version.version}")
@@ -118,43 +120,43 @@ class Registry:
         present = {entry.key for entry in source.list()} - {MANIFEST}
         if extra := sorted(present - set(files)):
             raise BundleError(
-                f"{version}: {_some(extra)} stored but not in the manifest; the version was altered, use another one"
+                f"{version}: {_shown(extra)} stored but not in the manifest; the version was altered, use another one"
             )
         if missing := sorted(set(files) - present):
-            raise BundleError(f"{version}: {_some(missing)} missing from {source.uri}; use another version")
-        # A folder that has a manifest is complete, also while this one is being filled.
+            raise BundleError(f"{version}: {_shown(missing)} missing from {source.uri}; use another version")
+        # A manifest marks a folder as complete, so an old one must go before the files are copied.
         try:
             (folder / MANIFEST).unlink(missing_ok=True)
         except OSError as error:
-            raise StorageError(f"{folder}: cannot be filled ({error.strerror}); name another folder") from error
+            raise StorageError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
         source.download([*files, MANIFEST], folder)
         return folder
 
     # --- the alias
 
     def champion(self, name: str) -> Champion | None:
-        """Where the alias points, or None before the first promotion. Raises UsageError, StorageError."""
+        """Return the current champion, or None before the first promotion. Raises UsageError or StorageError."""
         return self._alias(name).read()
 
     def set_champion(
         self, name: str, version: int, *, expected: str | None, by: str, reason: str, forced: bool = False
     ) -> Champion:
-        """Move the alias to ``version``, if it is still where the caller saw it.
+        """Make ``version`` champion, if the alias has not moved since the caller read it.
 
-        ``expected`` is the ``tag`` of the champion that the decision was made against; None: there was none.
+        ``expected`` is the ``tag`` of the champion that the caller compared with; None means that there was none.
 
         Raises:
-            NotFoundError: no such version.
+            NotFoundError: the version does not exist.
             PromotionRefusedError: another promotion came first, or the version is champion already.
         """
         self._require(name, version)
         return self._alias(name).set(version, expected=expected, by=by, reason=reason, forced=forced)
 
     def rollback(self, name: str, *, by: str, reason: str) -> Champion:
-        """Move the alias back to the champion before; again, to the one before that.
+        """Make the previous champion champion again; a second rollback goes one champion further back.
 
         Raises:
-            NotFoundError: there is no champion, none before it, or that version is gone.
+            NotFoundError: there is no champion or no previous one, or the previous version no longer exists.
             PromotionRefusedError: another promotion or rollback came first.
         """
         before = self.champion(name)
@@ -167,14 +169,14 @@ class Registry:
     # --- ledgers
 
     def write_ledger(self, name: str, ledger: Ledger) -> str:
-        """Keep the ledger of a fine-tuning run beside the model; returns its URI."""
+        """Store the ledger of a fine-tuning run beside the model; return its URI."""
         check_name(name)
         key = f"{name}/ledgers/{ledger.run_id}.json"
         ledger.save(self.storage, key)
         return self.storage.url(key)
 
     def ledgers(self, name: str | None = None) -> list[dict[str, Any]]:
-        """The ledgers of a model's fine-tuning runs, or of all models', newest first; failed runs too."""
+        """Return the ledgers of the fine-tuning runs, failed ones too, of one model or of all; newest first."""
         if name is not None:
             check_name(name)
         names = [name] if name is not None else self.storage.folders()
@@ -191,7 +193,7 @@ class Registry:
         return self.storage.url(f"{name}/versions/{version}")
 
     def _existing(self, name: str) -> dict[int, int]:
-        """Versions that have a manifest, each with the size of its files in bytes."""
+        """Return the versions that have a manifest, each with the size of its files in bytes."""
         sizes: dict[int, int] = {}
         finished = set()
         for entry in self.storage.at(f"{name}/versions").list():
@@ -206,27 +208,27 @@ class Registry:
         return {int(claim) for claim in claims if claim.isdecimal()}
 
     def _claim(self, name: str) -> int:
-        """Take the next number: above every claim, and above every folder that came without one."""
+        """Reserve the next number, above all claims and above version folders that were copied without a claim."""
         token = secrets.token_hex(16)
         folders = {int(folder) for folder in self.storage.folders(f"{name}/versions") if folder.isdecimal()}
         version = max(self._claimed(name) | folders, default=0) + 1
-        while not self._take(name, version, token):
+        while not self._try_claim(name, version, token):
             version += 1
         return version
 
-    def _take(self, name: str, version: int, token: str) -> bool:
+    def _try_claim(self, name: str, version: int, token: str) -> bool:
         key = f"{name}/claims/{version}.json"
         claim = dump({"format": FORMAT, "token": token, "claimed_at": self._now().isoformat()})
         if self.storage.put_if_absent(key, claim):
             return True
-        # The store's client tries again when an answer is lost: the claim that is there may be this very one.
+        # If the store's answer was lost, its client tried again, and the existing claim may be this one.
         return _claim_of(self.storage.read(key)).get("token") == token
 
     def _created_at(self, name: str, version: int) -> datetime:
         try:
             return datetime.fromisoformat(_claim_of(self.storage.read(f"{name}/claims/{version}.json"))["claimed_at"])
         except (NotFoundError, KeyError, TypeError, ValueError):
-            # A version that was copied here without its claim.
+            # The version was copied here without its claim.
             files = self.storage.at(f"{name}/versions/{version}").list()
             return next(entry.modified for entry in files if entry.key == MANIFEST)
 
@@ -237,15 +239,15 @@ class Registry:
         existing = sorted(self._existing(name))
         if not existing:
             raise NotFoundError(self._no_model(name))
-        unfinished = ", it was begun and never finished" if version in self._claimed(name) else ""
-        raise NotFoundError(f"{name} has no version {version}{unfinished}; it has {_some(existing)}")
+        unfinished = ", its publication never finished" if version in self._claimed(name) else ""
+        raise NotFoundError(f"{name} has no version {version}{unfinished}; it has {_shown(existing)}")
 
     def _no_champion(self, name: str) -> str:
         existing = sorted(self._existing(name))
         if not existing:
             return self._no_model(name)
         return (
-            f"{name} has no champion yet; it has {_some(existing)}: "
+            f"{name} has no champion yet; it has {_shown(existing)}: "
             f"promote one first (tlnlp promote {name}@{existing[-1]}) or name a version"
         )
 
@@ -257,19 +259,19 @@ class Registry:
 
 
 def _finished(folder: Path) -> tuple[bytes, list[str]]:
-    """The manifest of a local bundle and the files it lists, all of them there and nothing else."""
+    """Read the manifest of a local bundle; check that exactly its files exist; return the manifest and their names."""
     try:
         manifest = (folder / MANIFEST).read_bytes()
         present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()} - {MANIFEST}
     except FileNotFoundError as error:
-        raise BundleError(f"{folder}: no {MANIFEST}, so this is no finished bundle; nothing was published") from error
+        raise BundleError(f"{folder}: no {MANIFEST}, so the bundle is not finished; nothing was published") from error
     except OSError as error:
         raise BundleError(f"{folder}: cannot be read ({error.strerror}); nothing was published") from error
     files = _listed(manifest, str(folder / MANIFEST))
     if missing := sorted(set(files) - present):
-        raise BundleError(f"{folder}: {_some(missing)} missing; nothing was published")
+        raise BundleError(f"{folder}: {_shown(missing)} missing; nothing was published")
     if extra := sorted(present - set(files)):
-        raise BundleError(f"{folder}: {_some(extra)} not in the manifest; nothing was published")
+        raise BundleError(f"{folder}: {_shown(extra)} not in the manifest; nothing was published")
     return manifest, files
 
 
@@ -277,11 +279,11 @@ def _listed(manifest: bytes, where: str) -> list[str]:
     try:
         files = sorted(json.loads(manifest)["files"])
     except (ValueError, KeyError, TypeError) as error:
-        raise BundleError(f"{where}: not a bundle's manifest ({type(error).__name__}); use another version") from error
+        raise BundleError(f"{where}: not a bundle manifest ({type(error).__name__}); use another version") from error
     for file in files:
-        # These become paths on this machine: nothing may lead out of the folder, or hide in it.
+        # The names become paths on this machine: none may leave the folder, or be a hidden file.
         if not isinstance(file, str) or not _FILE.fullmatch(file) or file == MANIFEST:
-            raise BundleError(f"{where}: lists {file!r}, which is no name for a bundle's file; use another version")
+            raise BundleError(f"{where}: lists {file!r}, which is no valid file name in a bundle; use another version")
     return files
 
 
@@ -293,6 +295,6 @@ def _claim_of(data: bytes) -> dict[str, Any]:
     return claim if isinstance(claim, dict) else {}
 
 
-def _some(things: Sequence[object]) -> str:
-    shown = ", ".join(str(thing) for thing in things[:8])
-    return shown if len(things) <= 8 else f"{shown} and {len(things) - 8} more"
+def _shown(items: Sequence[object]) -> str:
+    shown = ", ".join(str(item) for item in items[:8])
+    return shown if len(items) <= 8 else f"{shown} and {len(items) - 8} more"

@@ -1,4 +1,4 @@
-"""What a version was trained on, and what is known of it: its ``training.json``, without its weights."""
+"""Read the ``training.json`` of a version: what it was trained on, and its training report."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from tlnlp.storage import Storage
 
 
 def read_training(version: ModelVersion) -> dict[str, Any]:
-    """The version's ``training.json``, held to its manifest. The weights stay where they are.
+    """Read a version's ``training.json`` and check it against the manifest, without fetching the weights.
 
     Raises:
-        BundleError: it is missing, altered or not what it should be.
+        BundleError: the file is missing, altered, or not a JSON object.
         StorageError: the store cannot be read.
     """
     store = Storage(version.uri)
@@ -27,7 +27,9 @@ def read_training(version: ModelVersion) -> dict[str, Any]:
     except NotFoundError as error:
         raise BundleError(f"{version}: {bundle.TRAINING} is missing; use another version") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise BundleError(f"{version}: {bundle.TRAINING} cannot be read ({type(error).__name__})") from error
+        raise BundleError(
+            f"{version}: {bundle.TRAINING} cannot be read ({type(error).__name__}); use another version"
+        ) from error
     if hashlib.sha256(data).hexdigest() != expected or not isinstance(training, dict):
         raise BundleError(f"{version}: {bundle.TRAINING} was altered (sha256); use another version")
     return training

@@ -1,1 +1,1 @@
-"""What every run has, whatever it does: a ledger, a cost, progress on the screen, an environment."""
+"""Provide what every run needs: ledger, cost, progress display, console output, process environment."""

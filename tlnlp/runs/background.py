@@ -1,4 +1,4 @@
-"""A call repeated beside other work, in a thread that ends with it."""
+"""Repeat a call in a background thread while other work runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ END_WAIT_S = 10.0
 
 @contextmanager
 def repeated(call: Callable[[], None], every_s: float) -> Iterator[None]:
-    """Make the call every ``every_s`` seconds while the block runs, and once more after it."""
+    """Call ``call`` every ``every_s`` seconds while the block runs, and once more after it."""
     done = threading.Event()
 
     def run() -> None:

@@ -1,4 +1,4 @@
-"""What a person sees on stdout: tables for a terminal, or exactly one JSON document."""
+"""Print a command's result on stdout: tables for people, or exactly one JSON document."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from rich.table import Table
 
 
 def print_json(value: object) -> None:
-    """One JSON document and a newline."""
+    """Print ``value`` as one JSON document and a newline."""
     json.dump(value, sys.stdout, ensure_ascii=False)
     sys.stdout.write("\n")
 
 
 def print_rows(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """A table as wide as it needs to be; numbers to the right."""
+    """Print a table with a header row."""
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for row in rows:
         table.add_row(*[_cell(value) for value in row])
@@ -26,7 +26,7 @@ def print_rows(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
 
 
 def print_facts(facts: Mapping[str, Any]) -> None:
-    """Names and values, one a line; nested ones below each other."""
+    """Print one line for each name and value; a nested mapping is joined on its line."""
     width = max((len(name) for name in facts), default=0)
     for name, value in facts.items():
         if isinstance(value, Mapping):
@@ -35,11 +35,12 @@ def print_facts(facts: Mapping[str, Any]) -> None:
 
 
 def heading(text: str) -> None:
+    """Print an empty line and a heading."""
     _console().print(f"\n[bold]{text}[/bold]", highlight=False)
 
 
 def _console() -> Console:
-    # Off a terminal nothing is wrapped or coloured: the output may be piped on.
+    # Output to a pipe or file is neither wrapped nor coloured.
     return Console() if sys.stdout.isatty() else Console(width=1000, no_color=True, highlight=False)
 
 

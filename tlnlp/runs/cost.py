@@ -1,7 +1,7 @@
-"""What a run costs: a price per hour, by name from a list or as given, and a limit that a run may not pass.
+"""Compute the cost of a run from a price per hour, and stop a run that would exceed its budget.
 
-Costs are list prices of the machines for as long as the run takes; storage, requests and a cluster's idle time are not
-in them.
+The price is given, or taken by instance name from a list. A cost is the list price of the machines for the duration of
+the run; storage, requests and a cluster's idle time are not included.
 """
 
 from __future__ import annotations
@@ -18,7 +18,17 @@ from tlnlp.errors import BudgetError, UsageError
 
 
 class Instance(Settings):
-    """One machine of the list: ``usd_per_hour`` on ``date``, by ``source``."""
+    """A machine type of the price list.
+
+    Attributes:
+        name: the provider's name of the machine type.
+        usd_per_hour: list price in ``region`` on ``date``, in USD.
+        vcpus: number of virtual CPUs.
+        memory_gib: memory, in GiB.
+        region: the provider's region.
+        source: where the price was read.
+        date: when it was read.
+    """
 
     name: str
     usd_per_hour: float
@@ -30,63 +40,77 @@ class Instance(Settings):
 
 
 class PriceList(Settings):
+    """The contents of a price file such as ``conf/prices.yaml``."""
+
     instances: tuple[Instance, ...]
 
 
 @dataclass(frozen=True)
 class Price:
-    """What an hour of all the machines of a run costs."""
+    """The price of one hour of all machines of a run; ``instance`` is the type of machine, ``instances`` its number."""
 
     usd_per_hour: float
     instance: str | None = None
     instances: int = 1
 
     def usd(self, seconds: float) -> float:
+        """Return the cost of that many seconds, in USD."""
         return self.usd_per_hour * seconds / 3600
 
     def to_json(self) -> dict[str, object]:
+        """Return the fields as JSON types."""
         return {"instance": self.instance, "instances": self.instances, "usd_per_hour": round(self.usd_per_hour, 6)}
 
 
 def price_of(settings: CostSettings) -> Price | None:
-    """The price that the settings name, None if they name none.
+    """Return the price that the settings give, or None if they give none.
 
     Raises:
-        UsageError: there is a budget but no price, or the instance is not in the list.
+        UsageError: a budget is set without a price, or the price list lacks the instance.
     """
     if settings.usd_per_hour is not None:
         return Price(settings.usd_per_hour * settings.instances, settings.instance, settings.instances)
     if settings.instance is None:
         if settings.budget_usd is not None:
             raise UsageError(
-                "cost.budget_usd needs a price: name cost.instance (see conf/prices.yaml), or give cost.usd_per_hour"
+                "cost.budget_usd needs a price: set cost.instance (see conf/prices.yaml), or cost.usd_per_hour"
             )
         return None
     found = {one.name: one for one in load_settings(PriceList, settings.prices).instances}
     if settings.instance not in found:
-        near = difflib.get_close_matches(settings.instance, found, n=1)
-        hint = f"did you mean {near[0]}?" if near else "add it there, or give cost.usd_per_hour"
+        closest = difflib.get_close_matches(settings.instance, found, n=1)
+        hint = f"did you mean {closest[0]}?" if closest else "add it there, or give cost.usd_per_hour"
         raise UsageError(f"cost.instance={settings.instance!r} is not in {settings.prices}; {hint}")
     return Price(found[settings.instance].usd_per_hour * settings.instances, settings.instance, settings.instances)
 
 
 class Budget:
-    """The clock of a run against its limit; without a limit nothing is ever refused."""
+    """Track the time and cost of a run against its budget.
+
+    Attributes:
+        price: price of the run's machines; None if none is set.
+        limit_usd: the budget in USD; None for no limit.
+    """
 
     def __init__(self, settings: CostSettings, timer: Callable[[], float] = time.monotonic) -> None:
-        """Raises UsageError, as ``price_of``."""
+        """Start the clock. Raises UsageError as ``price_of`` does."""
         self.price, self.limit_usd = price_of(settings), settings.budget_usd
         self._timer, self._began_s = timer, timer()
 
     @property
     def spent_s(self) -> float:
+        """Seconds since the start of the run."""
         return self._timer() - self._began_s
 
     def refuse(self, expected_s: float, what: str) -> None:
-        """Before work that should take ``expected_s`` from now on.
+        """Check the budget before work that is expected to take another ``expected_s`` seconds.
+
+        Args:
+            expected_s: expected duration of the work, in seconds.
+            what: name of the work, for the error message.
 
         Raises:
-            BudgetError: that would pass the limit.
+            BudgetError: the run would then cost more than the budget.
         """
         if self.limit_usd is None or self.price is None:
             return
@@ -94,7 +118,7 @@ class Budget:
         expected = spent + self.price.usd(expected_s)
         if expected > self.limit_usd:
             raise BudgetError(
-                f"{what}: {spent:.4f} USD spent and about {expected:.4f} USD in the end, more than "
-                f"cost.budget_usd={self.limit_usd:g}; what is finished is kept and the next run of the same goes on "
-                "from it: raise the budget, or choose cheaper machines"
+                f"{what}: {spent:.4f} USD spent and about {expected:.4f} USD expected in the end, more than "
+                f"cost.budget_usd={self.limit_usd:g}; finished work is saved and the next run with the same settings "
+                "resumes from it: raise cost.budget_usd, or choose cheaper machines"
             )

@@ -1,6 +1,6 @@
-"""The ledger of a run: one JSON object that says what ran, on what, with which versions, for how long and how it ended.
+"""Record a run in a ledger: one JSON object with its configuration, inputs, versions, durations, cost and outcome.
 
-A ledger holds counts, URIs, digests, versions and durations. Never document text, never credentials.
+A ledger holds counts, URIs, digests, versions and durations, but never document text or credentials.
 """
 
 from __future__ import annotations
@@ -39,30 +39,35 @@ LIBRARIES = (
 )
 Status = Literal["started", "succeeded", "failed"]
 
-# "tokenizer" and "max_tokens" are no secrets.
+# Names that suggest a secret; "tokenizer" and "max_tokens" do not.
 _SECRET = re.compile(r"secret|passw|credential|(access|api|private).?key|token(?!i[sz]|s$|s_)", re.IGNORECASE)
 _USER_IN_URI = re.compile(r"://[^/@\s]+@")
 
 
 def utc_now() -> datetime:
+    """Return the present time in UTC."""
     return datetime.now(UTC)
 
 
 def new_run_id(now: datetime) -> str:
-    """``20261123T230102-3f9a1c``: the moment in UTC, so that names sort by time, and three random bytes.
+    """Return a run id such as ``20261123T230102-3f9a1c``: the time in UTC, by which ids sort, and three random bytes.
 
-    ``now`` must know its time zone; a naive time raises ValueError.
+    Raises:
+        ValueError: ``now`` has no time zone.
     """
     if now.tzinfo is None:
-        raise ValueError("a run id needs a time with a zone")
+        raise ValueError("a run id needs a time with a time zone")
     return f"{now.astimezone(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
 
 
 class Ledger:
-    """What a run tells about itself while it goes on.
+    """The record of one run, filled while it runs.
 
-    ``counts`` and ``results`` are open dictionaries of numbers and names; ``clock`` gives times with a zone, ``timer``
-    seconds for durations.
+    Attributes:
+        kind: the job, such as ``finetune`` or ``score``.
+        run_id: id of the run.
+        counts: numbers of rows and the like, by name; callers add to it.
+        results: other results in JSON types, by name; callers add to it.
     """
 
     def __init__(
@@ -73,6 +78,7 @@ class Ledger:
         clock: Callable[[], datetime] = utc_now,
         timer: Callable[[], float] = time.perf_counter,
     ) -> None:
+        """Start the record. ``clock`` returns the time with a time zone, ``timer`` seconds for durations."""
         self.kind, self.run_id = kind, run_id
         self.counts: dict[str, int] = {}
         self.results: dict[str, object] = {}
@@ -88,12 +94,12 @@ class Ledger:
         self._price: tuple[float, Mapping[str, object]] | None = None
 
     def priced(self, usd_per_hour: float, **facts: object) -> None:
-        """Reckon the cost of the run at that price; ``facts`` say whose price it is."""
+        """Set the price of the run's machines in USD per hour; ``facts`` go into the ledger's cost beside it."""
         self._price = (usd_per_hour, facts)
 
     @property
     def cost(self) -> dict[str, object] | None:
-        """The cost so far, or of the whole once finished; None without a price."""
+        """The cost so far, or of the whole run once it is finished; None without a price."""
         if self._price is None:
             return None
         usd_per_hour, facts = self._price
@@ -101,12 +107,12 @@ class Ledger:
         return {**facts, "usd_per_hour": usd_per_hour, "usd": round(usd_per_hour * seconds / 3600, 6)}
 
     def _elapsed_s(self) -> float:
-        """To the millisecond, before the end as at it: the cost so far is never above that of the whole."""
+        """Return the run time in seconds, always rounded alike, so that no cost so far exceeds the final cost."""
         return round(self._timer() - self._began_s, 3)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Record how long the block takes (``duration_s``) and whether it was left by an error, which goes on."""
+        """Record the duration of the block in seconds, and whether it failed; an error is raised again."""
         began_s, status = self._timer(), "failed"
         try:
             yield
@@ -117,7 +123,10 @@ class Ledger:
 
     @contextmanager
     def kept(self, save: Callable[[Ledger], object]) -> Iterator[None]:
-        """Finish with the block, as it ends, and call ``save``; a failure to save hides no other error."""
+        """Finish the ledger when the block ends, failed if it raised, and call ``save``.
+
+        The block's own error is raised again, even if ``save`` then fails with StorageError.
+        """
         try:
             yield
         except BaseException as error:
@@ -129,17 +138,17 @@ class Ledger:
         save(self)
 
     def inputs(self, uri: str, digest: str | None, **facts: object) -> None:
-        """Note one thing that was read: its URI, the digest of what was read (None if not known), and counts of it."""
+        """Record an input: its URI, the digest of its contents (None if unknown), and further facts such as counts."""
         self._inputs.append({**facts, "uri": uri, "digest": digest})
 
     def finish(self, status: Literal["succeeded", "failed"], error: BaseException | None = None) -> None:
-        """Set the end of the run; a later call replaces an earlier one."""
+        """Record the end of the run; a later call replaces an earlier one."""
         self._status, self._finished_at = status, self._clock()
         self._duration_s = self._elapsed_s()
         self._error = None if error is None else _describe(error)
 
     def to_json(self) -> dict[str, Any]:
-        """The ledger as it stands, in types that JSON has. ``peak_memory`` is of the moment of the call."""
+        """Return the ledger's present contents as JSON types; ``peak_memory`` is measured at the call."""
         finished_at = self._finished_at
         return {
             "format": FORMAT,
@@ -163,15 +172,14 @@ class Ledger:
         }
 
     def save(self, storage: Storage, key: str) -> None:
-        """Write the ledger as it stands under ``key``; may be called at the start and again at the end."""
+        """Write the ledger's present contents under ``key``, at the start and again at the end of a run."""
         storage.write(key, (json.dumps(self.to_json(), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
 
 
 def list_ledgers(storage: Storage, prefix: str = "") -> list[dict[str, Any]]:
-    """Every ledger below the folder ``prefix``, newest first.
+    """Return every ledger below the folder ``prefix``, newest first.
 
-    One that cannot be understood is listed with its key as ``run_id`` and the status ``unreadable``, so that a single
-    damaged file hides nothing else.
+    A damaged ledger is listed with its file name as ``run_id`` and the status ``unreadable``.
     """
     keys = [entry.key for entry in storage.list(prefix) if entry.key.endswith(".json")]
     ledgers = [_parse(key, storage.read(key)) for key in keys]
@@ -179,7 +187,7 @@ def list_ledgers(storage: Storage, prefix: str = "") -> list[dict[str, Any]]:
 
 
 def library_versions() -> dict[str, str]:
-    """The versions of those LIBRARIES that are installed here."""
+    """Return the versions of the installed ones among ``LIBRARIES``."""
     found = {}
     for name in LIBRARIES:
         try:
@@ -190,12 +198,12 @@ def library_versions() -> dict[str, str]:
 
 
 def peak_memory() -> dict[str, int]:
-    """Largest resident set so far, in bytes: of this process, and of its largest child that has ended."""
+    """Return the peak resident memory of this process, and of its largest child that has ended, in bytes."""
     return {"process_bytes": memory.peak_bytes(), "largest_child_bytes": memory.children_peak_bytes()}
 
 
 def _describe(error: BaseException) -> dict[str, object]:
-    # Our messages hold no text of users. A library's may quote the row it choked on: only its class is kept.
+    # Our own messages hold no user's text. A library's may quote a row of data, so only its class is recorded.
     ours = isinstance(error, TlnlpError)
     return {
         "class": type(error).__name__,
@@ -209,7 +217,7 @@ def _without_secrets(values: Mapping[str, object]) -> dict[str, Any]:
 
 
 def _plain(value: object) -> Any:
-    """The value in JSON's types; a password inside a URI is cut out."""
+    """Return the value as JSON types, without the user and password of a URI."""
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float):
@@ -239,13 +247,13 @@ def _parse(key: str, data: bytes) -> dict[str, Any]:
 
 
 def read_ledger(storage: Storage, key: str) -> dict[str, Any]:
-    """One ledger.
+    """Return the ledger under ``key``.
 
     Raises:
-        NotFoundError: there is none under ``key``.
-        StorageError: what is there is no ledger.
+        NotFoundError: nothing is stored under ``key``.
+        StorageError: the object is not a ledger.
     """
     ledger = _parse(key, storage.read(key))
     if ledger["status"] == "unreadable":
-        raise StorageError(f"{storage.url(key)}: not a ledger of tlnlp; it can be deleted, results do not depend on it")
+        raise StorageError(f"{storage.url(key)}: not a ledger of tlnlp; delete it, no result depends on it")
     return ledger

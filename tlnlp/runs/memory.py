@@ -1,4 +1,4 @@
-"""Peak resident memory of processes."""
+"""Measure the peak resident memory of processes."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 
 
 def peak_bytes(pid: int | None = None) -> int:
-    """Largest resident set of a process (None: this one) since its program was started; 0 where it cannot be known.
+    """Return the peak resident memory of a process (None: this one) in bytes; 0 if it is unknown.
 
-    Linux tells of any process. Elsewhere getrusage tells of this one; on Linux that figure would be inherited from
-    whoever forked it (getrusage(2)).
+    Linux reports it for every process in ``/proc``. On other systems getrusage reports it for this process only; on
+    Linux getrusage would include the peak of the parent from before the fork (getrusage(2)).
     """
     try:
         status = Path(f"/proc/{pid or 'self'}/status").read_text()
@@ -23,9 +23,10 @@ def peak_bytes(pid: int | None = None) -> int:
 
 
 def children_peak_bytes() -> int:
-    """Largest resident set of any child that has ended."""
+    """Return the largest peak resident memory of any child process that has ended, in bytes."""
     return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * _unit()
 
 
 def _unit() -> int:
+    """Return the unit of ``ru_maxrss`` in bytes."""
     return 1 if sys.platform == "darwin" else 1024

@@ -1,4 +1,4 @@
-"""Progress of long work, on stderr: a bar on a terminal, elsewhere a line now and then."""
+"""Show the progress of long work on stderr: a bar on a terminal, else a line every few seconds."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ LINE_EVERY_S = 10.0
 
 
 def say(message: str) -> None:
-    """One line on stderr."""
+    """Print one line on stderr."""
     print(message, file=sys.stderr, flush=True)
 
 
 class Meter:
-    """Where a piece of work stands; made by ``meter``."""
+    """Display of the progress of one piece of work; created by ``meter``."""
 
     def __init__(self, what: str, total: int, bar: Progress | None) -> None:
         self._what, self._total, self._bar = what, total, bar
@@ -28,7 +28,7 @@ class Meter:
         self._last_done = -1
 
     def update(self, done: int, note: str = "") -> None:
-        """``done`` of the total is finished; ``note`` is a figure worth seeing beside it."""
+        """Show that ``done`` units of the total are finished, with ``note`` beside them."""
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=done, note=note)
             return
@@ -41,6 +41,7 @@ class Meter:
 
 @contextmanager
 def meter(what: str, total: int) -> Iterator[Meter]:
+    """Yield a display for ``total`` units of the work named ``what``."""
     if not sys.stderr.isatty():
         yield Meter(what, total, None)
         return

@@ -1,1 +1,1 @@
-"""The nightly Spark job: documents in, one published day out."""
+"""The nightly Spark job: score the documents of one day and publish the scores."""

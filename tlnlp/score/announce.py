@@ -1,4 +1,4 @@
-"""After publishing: tell the catalogs that cannot see a new snapshot themselves."""
+"""Notify external catalogs after publishing, for the catalogs that do not see a new snapshot by themselves."""
 
 from __future__ import annotations
 
@@ -11,15 +11,19 @@ from tlnlp.warehouse.announce import announce, names_of
 
 
 def announce_night(catalog: Catalog, settings: ScoreSettings, ledger: Ledger) -> None:
-    """Tell them, and note in the ledger who was told. What fails is noted too, and ends nothing: the day is there."""
+    """Notify each configured catalog, and record the outcomes in the ledger.
+
+    A notification that fails is recorded and printed as a warning. It raises nothing, because the day is published.
+    """
     if not names_of(settings.announce):
         return
     with ledger.stage("announce"):
-        done = announce(catalog, settings.table, settings.announce)
-    ledger.results["announced"] = [one.to_json() for one in done]
-    for one in done:
-        if one.error:
+        outcomes = announce(catalog, settings.table, settings.announce)
+    ledger.results["announced"] = [outcome.to_json() for outcome in outcomes]
+    for outcome in outcomes:
+        if outcome.error:
             say(
-                f"warning: the day is published, but {one.target} was not told of table {one.table}: {one.error}; to "
-                "repeat it: tlnlp warehouse announce, with the --config and --set of this run"
+                f"warning: the day is published, but {outcome.target} was not notified of table {outcome.table}: "
+                f"{outcome.error}; to notify it, run tlnlp warehouse announce with the --config and --set options of "
+                "this run"
             )

@@ -1,4 +1,7 @@
-"""The pieces of a night: rows scored by the model, chunk by chunk; rows copied from earlier days; the quarantine."""
+"""Make the output rows of a night: rows that the model scores, in chunks; copied rows; quarantined rows.
+
+The output of one Spark job is called a piece. Each chunk of scored rows is a piece.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from tlnlp.registry import ModelVersion
 from tlnlp.runs.background import repeated
 from tlnlp.runs.progress import meter
 from tlnlp.score import contract
-from tlnlp.score.session import spark_input, translated
+from tlnlp.score.session import spark_errors, spark_input
 from tlnlp.score.staging import Piece, PreparedRows, Staging
 from tlnlp.score.udf import PeakParam, batch_scorer, spark_udf
 from tlnlp.warehouse.schema import QUARANTINE, SCORES, Column, spark_ddl
@@ -30,7 +33,10 @@ POLL_S = 1.0
 
 
 class ChunkScorer:
-    """The model on the cluster: its bundle is broadcast once, and each chunk of texts is one Spark job."""
+    """Score rows with the model on the cluster. The bundle is broadcast once; each chunk of rows is one Spark job.
+
+    ``spec`` describes the bundle. ``seconds`` is the time that ``score_chunks`` has taken.
+    """
 
     def __init__(
         self, spark: SparkSession, folder: Path, digest: str, model: ModelVersion, settings: ScoreSettings, run_id: str
@@ -48,57 +54,60 @@ class ChunkScorer:
 
     @property
     def peak_worker_bytes(self) -> int:
-        """Largest resident set of a Python worker so far; 0 before the first batch."""
+        """Return the largest resident set of a Python worker so far, in bytes; 0 before the first batch."""
         return int(self._peak.value)
 
     @property
     def rows_done(self) -> int:
-        """Rows that finished tasks have scored; those of a task that was repeated count twice."""
+        """Return how many rows the finished tasks have scored. Rows of a repeated task count twice."""
         return int(self._rows.value)
 
-    def try_out(self, frame: DataFrame, rows: int, kept: Sequence[Column]) -> None:
-        """Score ``frame`` (about so many rows) as a chunk is scored, and keep nothing."""
-        with translated("trying a sample"):
-            self._scored(frame, rows, kept).write.format("noop").mode("overwrite").save()
+    def score_sample(self, frame: DataFrame, rows: int, kept_columns: Sequence[Column]) -> None:
+        """Score ``frame``, which has about ``rows`` rows, in the way of a chunk, and discard the result."""
+        with spark_errors("scoring a sample"):
+            self._scored(frame, rows, kept_columns).write.format("noop").mode("overwrite").save()
 
     def score_chunks(
         self,
         staging: Staging,
         prepared: PreparedRows,
-        kept: Sequence[Column],
+        kept_columns: Sequence[Column],
         chunk_rows: int,
         before_chunk: Callable[[int, int], None],
     ) -> list[Piece]:
-        """Score every text that needs it; one piece a chunk of about ``chunk_rows`` rows.
+        """Score every row with the outcome ``SCORE``, in chunks of about ``chunk_rows`` rows; return a piece per chunk.
 
-        ``before_chunk(rows scored, rows to come)`` may raise to stop between chunks; finished pieces stay.
+        ``before_chunk`` is called with the number of rows scored so far and the number of rows of the next chunk. It
+        may raise to stop the run between chunks; the finished pieces stay.
         """
         pieces: list[Piece] = []
         if not prepared.count(contract.SCORE):
             return pieces
         started = time.monotonic()
-        with self._watched(prepared.count(contract.SCORE)):
+        with self._progress(prepared.count(contract.SCORE)):
             for number, buckets in enumerate(prepared.chunks(contract.SCORE, chunk_rows)):
                 rows = sum(prepared.rows[contract.SCORE][bucket] for bucket in buckets)
                 before_chunk(sum(piece.rows for piece in pieces), rows)
                 frame = self.spark.read.parquet(*prepared.folders(contract.SCORE, buckets))
-                pieces.append(staging.write(f"scores-{number:04d}", self._scored(frame, rows, kept), "scoring"))
+                scored = self._scored(frame, rows, kept_columns)
+                pieces.append(staging.write(f"scores-{number:04d}", scored, "scoring"))
         self.seconds = time.monotonic() - started
         return pieces
 
     def distinct_texts(self, pieces: Sequence[Piece]) -> int:
-        """How many texts the pieces' rows have between them."""
+        """Return how many distinct texts the scored rows of the pieces have."""
         files = [spark_input(file) for piece in pieces for file in piece.files if "/scores-" in file]
         if not files:
             return 0
-        with translated("counting texts"):
+        with spark_errors("counting the texts"):
             return self.spark.read.parquet(*files).select("text_sha256").distinct().count()
 
-    def _scored(self, frame: DataFrame, rows: int, kept: Sequence[Column]) -> DataFrame:
+    def _scored(self, frame: DataFrame, rows: int, kept_columns: Sequence[Column]) -> DataFrame:
+        """Return the rows of ``frame`` as the table ``scores`` has them."""
         least = self.settings.spark.shuffle_partitions or self.spark.sparkContext.defaultParallelism
-        # A multiple, so that the last round of tasks leaves no core idle.
+        # A multiple of the tasks that run at once, so that no core is idle in the last round.
         partitions = least * math.ceil(max(1, rows) / ROWS_PER_TASK / least)
-        # Equal texts meet in one task, side by side: each is read by the model once.
+        # Equal texts become neighbours in one task, so the model reads each text once.
         frame = frame.repartition(partitions, "text_sha256").sortWithinPartitions("text_sha256")
         frame = frame.withColumn("_result", self._udf("text", "text_sha256"))
         frame = frame.withColumn("_p", F.array(*[f"_result.p{k}" for k in range(len(self.spec.classes))]))
@@ -111,15 +120,15 @@ class ChunkScorer:
             F.map_from_arrays(labels, F.col("_p")).alias("probabilities"),
             "text_sha256",
             F.lit(STAGE).alias("stage"),
-            *_stamp(self.model, self.settings, self.run_id),
+            *_run_columns(self.model, self.settings, self.run_id),
             F.current_timestamp().alias("scored_at"),
-            *contract.kept_columns(kept),
+            *contract.kept_columns(kept_columns),
         )
-        return in_files(scored, rows, self.settings.file_rows)
+        return repartition_to_files(scored, rows, self.settings.file_rows)
 
     @contextmanager
-    def _watched(self, total: int) -> Iterator[None]:
-        """Show how many rows the finished tasks have scored; for the eye only, counts come from footers."""
+    def _progress(self, total: int) -> Iterator[None]:
+        """Show how many rows the finished tasks have scored. The ledger's counts come from Parquet footers instead."""
         with meter("scoring", total) as shown:
             before = self.rows_done
             with repeated(lambda: shown.update(min(self.rows_done - before, total)), POLL_S):
@@ -127,8 +136,11 @@ class ChunkScorer:
             shown.update(total)
 
 
-def in_files(rows: DataFrame, count: int, file_rows: int) -> DataFrame:
-    """The rows, dealt to as many tasks as there shall be files: scoring wants many small tasks, readers a few files."""
+def repartition_to_files(rows: DataFrame, count: int, file_rows: int) -> DataFrame:
+    """Repartition ``count`` rows so that they are written as files of about ``file_rows`` rows.
+
+    Scoring runs in many small tasks, but readers of the table want few files.
+    """
     return rows.repartition(max(1, math.ceil(count / file_rows)), "document_id")
 
 
@@ -138,19 +150,19 @@ def reused_rows(
     model: ModelVersion,
     settings: ScoreSettings,
     run_id: str,
-    kept: Sequence[Column],
+    kept_columns: Sequence[Column],
 ) -> DataFrame:
-    """Rows whose text this model version has read before: its score as it was, this run's id."""
+    """Return the rows with the outcome ``REUSED``: the previous score and its time, with this run's id and date."""
     frame = spark.read.parquet(*prepared.folders(contract.REUSED, prepared.buckets(contract.REUSED)))
-    stamped = _stamp(model, settings, run_id)
+    run_columns = _run_columns(model, settings, run_id)
     names = [column.name for column in SCORES]
     first, last = names[: names.index("model")], names[names.index("score_date") + 1 :]
-    rows = frame.select(*first, *stamped, *last, *contract.kept_columns(kept))
-    return in_files(rows, prepared.count(contract.REUSED), settings.file_rows)
+    rows = frame.select(*first, *run_columns, *last, *contract.kept_columns(kept_columns))
+    return repartition_to_files(rows, prepared.count(contract.REUSED), settings.file_rows)
 
 
 def quarantine_rows(spark: SparkSession, prepared: PreparedRows, settings: ScoreSettings, run_id: str) -> DataFrame:
-    """The rows that are not scored, each with its reason; never their text."""
+    """Return the quarantined rows, each with its reason and without its text."""
     buckets = prepared.buckets(contract.QUARANTINED)
     if not buckets:
         return spark.createDataFrame([], spark_ddl(QUARANTINE))
@@ -166,19 +178,21 @@ def quarantine_rows(spark: SparkSession, prepared: PreparedRows, settings: Score
     )
 
 
+# The explanation of each quarantine reason, as the table ``quarantine`` has it.
 DETAILS = {
-    "malformed_record": "the record does not parse, or a kept column is of another type than in the first records",
+    "malformed_record": "the record cannot be parsed, or a kept column has another type than in the first records",
     "missing_id": "the id is null, blank or not UTF-8",
     "null_text": "the text is null",
     "empty_text": "the text is empty",
-    "blank_text": "the text is white space only",
+    "blank_text": "the text is only white space",
     "not_text": "the content is binary, not UTF-8, or not a string",
     "over_max_bytes": "the text is longer than max_bytes",
-    "conflicting_id": "the same id stands with different texts",
+    "conflicting_id": "several documents have this id and different texts",
 }
 
 
-def _stamp(model: ModelVersion, settings: ScoreSettings, run_id: str) -> list[SparkColumn]:
+def _run_columns(model: ModelVersion, settings: ScoreSettings, run_id: str) -> list[SparkColumn]:
+    """Return the columns that are the same in every row of a run."""
     return [
         F.lit(model.name).alias("model"),
         F.lit(model.version).cast("bigint").alias("model_version"),

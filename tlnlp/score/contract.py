@@ -1,6 +1,6 @@
-"""What becomes of each row of the input: scored, copied, left out as a duplicate, or quarantined with a reason.
+"""Decide the outcome of each input row: score it, copy a previous score, drop a duplicate, or quarantine it.
 
-All of it in Spark's own expressions, so that nothing but texts to be scored ever travels to Python.
+Only Spark expressions are used here. So the only texts that travel to Python are those that the model scores.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from tlnlp.warehouse.schema import Column as TableColumn
 SCORE, REUSED, UNCHANGED = "score", "reused", "unchanged"
 DUPLICATE, QUARANTINED = "duplicate", "quarantined"
 OUTCOMES = (SCORE, REUSED, UNCHANGED, DUPLICATE, QUARANTINED)
-# Folders of prepared rows are split by text into so many; a chunk of the night is one or more of them.
+# The prepared rows are split by a hash of the text into so many folders; a chunk is one or more of them.
 BUCKETS = 64
-# Kept columns travel under names of ours: their own may be those of columns that are needed on the way.
+# Kept columns are renamed while rows are prepared, because their own names may collide with the columns used here.
 KEPT = "_kept_"
 _BLANK = r"(?U)^\s*$"
 COPIED = ("label", "score", "probabilities", "stage", "scored_at")
@@ -27,52 +27,61 @@ COPIED = ("label", "score", "probabilities", "stage", "scored_at")
 
 @dataclass(frozen=True)
 class Limits:
-    """``max_bytes``: UTF-8 length over which a text is quarantined; ``max_chars``: over which it is cut."""
+    """Limits on the length of a text.
+
+    ``max_bytes``: a text with more bytes of UTF-8 is quarantined. ``max_chars``: a text with more characters is cut.
+    """
 
     max_bytes: int
     max_chars: int
 
 
 @dataclass(frozen=True)
-class Earlier:
-    """What the table holds already: scores by text of this model version, and the latest text by document.
+class PreviousScores:
+    """What earlier runs have scored.
 
-    ``scored``: columns ``text_sha256`` and COPIED, a row a text. ``latest``: ``document_id, latest_sha256``.
+    ``scored``: one row per text that this model version has scored, with columns ``text_sha256`` and ``COPIED``.
+    ``latest``: one row per document of earlier days, with columns ``document_id`` and ``latest_sha256``. Either is
+    None if it is not available or not needed.
     """
 
     scored: DataFrame | None = None
     latest: DataFrame | None = None
 
 
-def prepare_rows(documents: DataFrame, limits: Limits, earlier: Earlier) -> DataFrame:
-    """One row for each row of ``documents``, with its ``outcome``, ``bucket`` and what later steps need.
+def prepare_rows(documents: DataFrame, limits: Limits, previous: PreviousScores) -> DataFrame:
+    """Return one row for each row of ``documents``, with its ``outcome`` and the columns that later steps need.
 
     Args:
-        documents: columns ``document_id, text, source, fault`` and the kept ones (see ``kept_name``).
+        documents: columns ``document_id, text, source, fault`` and the kept columns (see ``kept_name``).
+
+    Returns:
+        Adds ``text_sha256``, ``reason`` (of quarantine, else null), ``outcome`` (one of ``OUTCOMES``), ``bucket`` and
+        the columns ``COPIED``. ``text`` is null except in rows to be scored.
     """
     rows = documents.withColumn("text_sha256", F.sha2(F.col("text").cast("binary"), 256))
     rows = rows.withColumn("reason", _reason(limits)).withColumn("document_id", F.make_valid_utf8("document_id"))
-    # A long text is cut here, before it is shuffled; its hash is that of the whole.
+    # A long text is cut before the shuffle, to move fewer bytes. Its hash is that of the whole text.
     rows = rows.withColumn("text", F.when(F.col("reason").isNull(), cut_expression(limits.max_chars)))
-    rows = _settle_ids(rows)
-    rows = _settle_earlier(rows, earlier)
+    rows = _resolve_ids(rows)
+    rows = _match_previous(rows, previous)
     return rows.withColumn(
         "bucket", F.pmod(F.xxhash64(F.coalesce("text_sha256", F.lit(""))), F.lit(BUCKETS)).cast("int")
     )
 
 
 def kept_name(number: int) -> str:
-    """The name under which the kept column of that number travels."""
+    """Return the name of the kept column ``number`` (from 0) in the prepared rows."""
     return f"{KEPT}{number}"
 
 
-def kept_columns(kept: Sequence[TableColumn]) -> list[Column]:
-    """The kept columns under their own names again, as the table has them."""
-    return [F.col(kept_name(number)).alias(column.name) for number, column in enumerate(kept)]
+def kept_columns(columns: Sequence[TableColumn]) -> list[Column]:
+    """Return expressions that give the kept columns of the prepared rows their own names again."""
+    return [F.col(kept_name(number)).alias(column.name) for number, column in enumerate(columns)]
 
 
 def cut_expression(max_chars: int) -> Column:
-    """``tlnlp.data.text.cut`` as an expression on the column ``text``."""
+    """Return ``tlnlp.data.text.cut`` as a Spark expression on the column ``text``."""
     head, tail = cut_lengths(max_chars)
     text = F.col("text")
     shortened = F.concat(text.substr(F.lit(1), F.lit(head)), F.lit(CUT_MARK), text.substr(F.lit(-tail), F.lit(tail)))
@@ -80,6 +89,7 @@ def cut_expression(max_chars: int) -> Column:
 
 
 def _reason(limits: Limits) -> Column:
+    """Return the first reason that applies for quarantining a row, or null."""
     text, identifier = F.col("text"), F.col("document_id")
     control = F.length(F.regexp_replace(text, r"[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f\ufffd]", ""))
     return (
@@ -95,9 +105,13 @@ def _reason(limits: Limits) -> Column:
     )
 
 
-def _settle_ids(rows: DataFrame) -> DataFrame:
-    """Same id, different texts: all quarantined. Same id, same text: one row stays, chosen the same way each time."""
-    # Faulty rows get a group of their own each: they say nothing about an id, and null ids would pile up in one task.
+def _resolve_ids(rows: DataFrame) -> DataFrame:
+    """Quarantine all rows of an id that has several texts; mark repeated rows as duplicates.
+
+    Of several rows with the same id and text, one is scored. The choice does not depend on the partitioning.
+    """
+    # Each row that has a fault forms its own group. Its text must not conflict with the other rows of its id, and rows
+    # without an id would otherwise all meet in one task.
     alone = F.concat(F.lit("\x00"), F.monotonically_increasing_id().cast("string"))
     rows = rows.withColumn("_group", F.when(F.col("reason").isNull(), F.col("document_id")).otherwise(alone))
     group = Window.partitionBy("_group")
@@ -115,20 +129,21 @@ def _settle_ids(rows: DataFrame) -> DataFrame:
     return rows.withColumn("outcome", outcome).drop("_group", "_differ", "_place", "fault")
 
 
-def _settle_earlier(rows: DataFrame, earlier: Earlier) -> DataFrame:
-    open_rows = F.col("outcome") == SCORE
-    if earlier.latest is not None:
-        rows = rows.join(earlier.latest, "document_id", "left")
-        same = open_rows & (F.col("latest_sha256") == F.col("text_sha256"))
+def _match_previous(rows: DataFrame, previous: PreviousScores) -> DataFrame:
+    """Mark rows whose document is unchanged, and rows whose text has a score already, which is joined to them."""
+    to_score = F.col("outcome") == SCORE
+    if previous.latest is not None:
+        rows = rows.join(previous.latest, "document_id", "left")
+        same = to_score & (F.col("latest_sha256") == F.col("text_sha256"))
         rows = rows.withColumn("outcome", F.when(same, F.lit(UNCHANGED)).otherwise(F.col("outcome")))
         rows = rows.drop("latest_sha256")
-    if earlier.scored is not None:
-        rows = rows.join(earlier.scored, "text_sha256", "left")
-        known = open_rows & F.col("label").isNotNull()
+    if previous.scored is not None:
+        rows = rows.join(previous.scored, "text_sha256", "left")
+        known = to_score & F.col("label").isNotNull()
         rows = rows.withColumn("outcome", F.when(known, F.lit(REUSED)).otherwise(F.col("outcome")))
     else:
         rows = rows.withColumns({name: F.lit(None).cast(_COPIED_TYPES[name]) for name in COPIED})
-    # A text that nobody reads again need not be staged.
+    # Only the model reads texts again, so the other texts are not staged.
     return rows.withColumn("text", F.when(F.col("outcome") == SCORE, F.col("text")))
 
 

@@ -1,8 +1,9 @@
-"""The scoring stage: one night, from documents to a published day.
+"""The scoring stage: score one day of documents and publish it.
 
-    resolve the model once -> prepare (one read of the input) -> score chunk by chunk -> audit -> publish -> clean
+    resolve the model -> prepare (read the input once) -> score in chunks -> audit -> publish -> clean
 
-Until the last commit the table is untouched, whatever fails.
+The published table changes only with the last commit. A run that fails before it leaves the table as it was.
+One run of this stage is called a night.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ from tlnlp.runs.progress import say
 from tlnlp.score import contract
 from tlnlp.score.announce import announce_night
 from tlnlp.score.chunks import ChunkScorer, quarantine_rows, reused_rows
-from tlnlp.score.night_context import Opened, opened, resolved, source_of
-from tlnlp.score.plan import Pace
+from tlnlp.score.night_context import NightContext, open_night, resolve_model, source_name
+from tlnlp.score.plan import NightBudget
 from tlnlp.score.result import Counts, ScoreResult
-from tlnlp.score.resume import Unfinished
+from tlnlp.score.resume import UnfinishedRuns
 from tlnlp.score.session import jvm_peak_bytes
 from tlnlp.score.staging import Piece, PreparedRows
 from tlnlp.storage import Storage
@@ -44,21 +45,27 @@ __all__ = ["Counts", "ScoreResult", "score"]
 
 
 @dataclass(frozen=True)
-class _Staged:
-    scores: tuple[str, ...]
+class _StagedNight:
+    """What a night has written and not published yet: score files, quarantine, counts and the kept columns."""
+
+    score_files: tuple[str, ...]
     quarantine: Piece
     counts: Counts
-    kept: tuple[Column, ...]
+    kept_columns: tuple[Column, ...]
 
 
 def score(settings: ScoreSettings) -> ScoreResult:
-    """Score one day and publish it. A ledger is kept in the warehouse, also of a run that failed.
+    """Score one day of documents and publish it. The warehouse gets a ledger of the run, also when the run fails.
 
     Raises:
-        UsageError, InputDataError, BundleError, StorageError, EngineError.
-        NothingToPublishError: the input is empty, or too much of it went to quarantine.
-        BudgetError: the night would cost, or has come to cost, more than its budget.
-        PublishConflictError: the table is another source's or model's, or the day was published meanwhile.
+        UsageError: a setting is invalid, or the settings do not fit together.
+        InputDataError: the documents cannot be read as configured.
+        BundleError: the model bundle is incomplete or altered.
+        StorageError: a store cannot be reached, read or written.
+        EngineError: Spark failed.
+        NothingToPublishError: the input is empty, or the quarantined share is above the limit.
+        BudgetError: the night would cost more than its budget.
+        PublishConflictError: the table belongs to another source or model, or another run published the day meanwhile.
     """
     check_kept(settings.keep_columns)
     check_table(settings.table)
@@ -71,136 +78,157 @@ def score(settings: ScoreSettings) -> ScoreResult:
 
 
 class _Night:
-    """The steps of one run, with what they share."""
+    """The steps of one run and the state that they share."""
 
     def __init__(self, settings: ScoreSettings, ledger: Ledger) -> None:
         self.settings, self.ledger, self.run_id = settings, ledger, ledger.run_id
         self.started = time.monotonic()
-        self.pace = Pace(settings, ledger)
+        self.budget = NightBudget(settings, ledger)
         self.catalog: Catalog = open_catalog(settings.warehouse, settings.catalog)
 
     def run(self) -> ScoreResult:
+        """Run every step in order and return the result."""
         settings = self.settings
-        model = resolved(settings, self.catalog)
+        model = resolve_model(settings, self.catalog)
         self.ledger.results |= {"model": model.name, "model_version": model.version}
-        expected = self._tokens()
-        with opened(settings, self.catalog, model, self.run_id) as night:
-            with self._left_in_order(night):
-                night.unfinished.begin()
+        expected = self._day_tokens()
+        with open_night(settings, self.catalog, model, self.run_id) as night:
+            with self._tidy_on_failure(night):
+                night.unfinished.register()
                 staged = self._stage(night)
                 snapshot_id = self._publish(staged, night, expected)
             self.ledger.results["peak_jvm_bytes"] = jvm_peak_bytes(night.spark)
             announce_night(self.catalog, settings, self.ledger)
             with self.ledger.stage("clean"):
                 night.staging.drop_prepared()
-                night.unfinished.end()
+                night.unfinished.unregister()
                 self._clean(night.unfinished)
         return self._result(model, staged.counts, snapshot_id, night.scorer)
 
-    def _tokens(self) -> dict[str, str]:
+    def _day_tokens(self) -> dict[str, str]:
+        """Return the state of the day in each table, by which publishing notices another run's commit."""
         tables = (self.settings.table, quarantine_name(self.settings.table))
         return {table: day_token(self.catalog, table, self.settings.score_date) for table in tables}
 
-    def _stage(self, night: Opened) -> _Staged:
+    def _stage(self, night: NightContext) -> _StagedNight:
+        """Read, score and write every row of the night; publish nothing."""
         settings, scorer, staging = self.settings, night.scorer, night.staging
         with self.ledger.stage("prepare"):
-            prepared, kept = night.prepare()
+            prepared, kept_columns = night.prepare()
         self.ledger.inputs(settings.documents, None, rows=prepared.total)
         self.ledger.counts |= Counts.of(prepared, 0).to_json()
-        self._refuse_bad_nights(prepared)
+        self._check_input(prepared)
         with self.ledger.stage("estimate"):
-            self.pace.estimate(night, prepared, kept)
+            self.budget.estimate(night, prepared, kept_columns)
         with self.ledger.stage("score"):
-            pieces = scorer.score_chunks(staging, prepared, kept, self.pace.chunk_rows, self.pace.before_chunk)
+            pieces = scorer.score_chunks(
+                staging, prepared, kept_columns, self.budget.chunk_rows, self.budget.before_chunk
+            )
         with self.ledger.stage("copy"):
             if prepared.count(contract.REUSED):
-                rows = reused_rows(night.spark, prepared, night.model, settings, self.run_id, kept)
-                pieces.append(staging.write("reused", rows, "copying earlier scores"))
+                rows = reused_rows(night.spark, prepared, night.model, settings, self.run_id, kept_columns)
+                pieces.append(staging.write("reused", rows, "copying previous scores"))
             rejected = quarantine_rows(night.spark, prepared, settings, self.run_id)
             quarantine = staging.write("quarantine", rejected, "writing the quarantine")
         counts = Counts.of(prepared, scorer.distinct_texts(pieces))
         self.ledger.counts |= counts.to_json()
-        return _Staged(tuple(file for piece in pieces for file in piece.files), quarantine, counts, kept)
+        return _StagedNight(tuple(file for piece in pieces for file in piece.files), quarantine, counts, kept_columns)
 
-    def _refuse_bad_nights(self, prepared: PreparedRows) -> None:
+    def _check_input(self, prepared: PreparedRows) -> None:
+        """Raise NothingToPublishError if the input is empty or too much of it would go to quarantine."""
         rows = prepared.total
         if rows == 0:
-            raise NothingToPublishError(f"{self.settings.documents}: no documents there; nothing was published")
+            raise NothingToPublishError(
+                f"{self.settings.documents}: the input holds no documents; nothing was published; check the path and "
+                "the export that writes it"
+            )
         rejected = prepared.count(contract.QUARANTINED)
         if rejected > self.settings.max_quarantine_share * rows:
-            reasons = ", ".join(f"{count} {reason}" for reason, count in self._reasons(prepared))
+            reasons = ", ".join(f"{count} {reason}" for reason, count in self._quarantine_reasons(prepared))
             raise NothingToPublishError(
-                f"{self.settings.documents}: {rejected} of {rows} documents are unfit ({reasons}), more than "
-                f"max_quarantine_share={self.settings.max_quarantine_share}; nothing was published. Mend the source, "
-                "or raise the share if this is expected"
+                f"{self.settings.documents}: quarantine would take {rejected} of {rows} documents ({reasons}), more "
+                f"than max_quarantine_share={self.settings.max_quarantine_share}; nothing was published; correct the "
+                "source, or raise max_quarantine_share if this share is expected"
             )
 
-    def _reasons(self, prepared: PreparedRows) -> list[tuple[str, int]]:
+    def _quarantine_reasons(self, prepared: PreparedRows) -> list[tuple[str, int]]:
         spark = SparkSession.getActiveSession()
         assert spark is not None
         frame = spark.read.parquet(*prepared.folders(contract.QUARANTINED, prepared.buckets(contract.QUARANTINED)))
         return sorted((str(row["reason"]), int(row["count"])) for row in frame.groupBy("reason").count().collect())
 
-    def _publish(self, staged: _Staged, night: Opened, expected: dict[str, str]) -> int:
-        model, settings, day, counts = night.model, self.settings, self.settings.score_date, staged.counts
+    def _publish(self, staged: _StagedNight, night: NightContext, expected: dict[str, str]) -> int:
+        """Audit the staged files, commit the quarantine and then the scores; return the snapshot id of the scores."""
+        settings, day, counts = self.settings, self.settings.score_date, staged.counts
         with self.ledger.stage("audit"):
-            audit_scores(
-                staged.scores,
-                kept=staged.kept,
-                labels=night.scorer.spec.classes,
-                score_date=day,
-                run_id=self.run_id,
-                expected_rows=counts.rows_published,
-            )
-            audit_quarantine(
-                staged.quarantine.files, score_date=day, run_id=self.run_id, expected_rows=counts.rows_quarantined
-            )
-        summary = {key: str(value) for key, value in counts.to_json().items()} | {"model_version": str(model.version)}
+            self._audit(staged, night)
+        summary = {key: str(value) for key, value in counts.to_json().items()}
+        summary |= {"model_version": str(night.model.version)}
         shared: dict[str, Any] = {
             "score_date": day,
-            "source": source_of(settings),
-            "model": model.name,
+            "source": source_name(settings),
+            "model": night.model.name,
             "run_id": self.run_id,
             "summary": summary | {"mode": settings.mode},
         }
-        aside = quarantine_name(settings.table)
+        quarantine_table = quarantine_name(settings.table)
         with self.ledger.stage("publish"):
             publish_day(
                 self.catalog,
-                aside,
+                quarantine_table,
                 files=staged.quarantine.files,
                 columns=QUARANTINE,
-                expected=expected[aside],
+                expected=expected[quarantine_table],
                 **shared,
             )
             result = publish_day(
                 self.catalog,
                 settings.table,
-                files=staged.scores,
-                kept=staged.kept,
+                files=staged.score_files,
+                kept=staged.kept_columns,
                 expected=expected[settings.table],
                 **shared,
             )
         self.ledger.results["snapshot_id"] = result.snapshot_id
-        say(f"published {result.rows} rows of {day} in table {settings.table}, in place of {result.replaced_rows}")
+        say(
+            f"published {_counted(result.rows, 'row')} of {day} in table {settings.table}, replacing "
+            f"{_counted(result.replaced_rows, 'row')}"
+        )
         return result.snapshot_id
 
+    def _audit(self, staged: _StagedNight, night: NightContext) -> None:
+        day, counts = self.settings.score_date, staged.counts
+        audit_scores(
+            staged.score_files,
+            kept=staged.kept_columns,
+            labels=night.scorer.spec.classes,
+            score_date=day,
+            run_id=self.run_id,
+            expected_rows=counts.rows_published,
+        )
+        audit_quarantine(
+            staged.quarantine.files, score_date=day, run_id=self.run_id, expected_rows=counts.rows_quarantined
+        )
+
     @contextmanager
-    def _left_in_order(self, night: Opened) -> Iterator[None]:
-        """What stays of a run that fails: the pieces it has finished, for the next run to go on from."""
+    def _tidy_on_failure(self, night: NightContext) -> Iterator[None]:
+        """If the block fails, remove the staged texts. Finished pieces stay, so that the next run can reuse them."""
         try:
             yield
         except NothingToPublishError:
-            night.staging.drop()  # Surely unpublished. After other failures a later run cleans, once it knows.
-            night.unfinished.end()
+            # This run has published nothing, so its files can go. After other failures the outcome of the commit may
+            # be unknown: a later run removes the files once it knows.
+            night.staging.drop()
+            night.unfinished.unregister()
             raise
         except BaseException:
             with suppress(StorageError):
-                night.staging.drop_prepared()  # It holds texts.
-            night.unfinished.leave()
+                night.staging.drop_prepared()  # The prepared rows hold document texts.
+            night.unfinished.unregister_if_empty()
             raise
 
-    def _clean(self, unfinished: Unfinished) -> None:
+    def _clean(self, unfinished: UnfinishedRuns) -> None:
+        """Remove the staged files of dead runs."""
         removed = clean_runs(
             self.settings.warehouse,
             self.catalog,
@@ -209,15 +237,18 @@ class _Night:
             keep_run=self.run_id,
             has_ended=unfinished.has_ended,
         )
-        unfinished.forget()
+        unfinished.unregister_removed()
         if removed:
-            say(f"cleaned {len(removed)} dead run(s): {', '.join(removed)}")
+            say(f"removed the files of {_counted(len(removed), 'dead run')}: {', '.join(removed)}")
 
     def _result(self, model: ModelVersion, counts: Counts, snapshot_id: int, scorer: ChunkScorer) -> ScoreResult:
-        rate = counts.rows_scored / scorer.seconds if scorer.seconds else 0.0
+        documents_per_s = counts.rows_scored / scorer.seconds if scorer.seconds else 0.0
         seconds = time.monotonic() - self.started
-        self.ledger.results |= {"documents_per_s": round(rate, 1), "peak_worker_bytes": scorer.peak_worker_bytes}
-        self.pace.compare(model, seconds)
+        self.ledger.results |= {
+            "documents_per_s": round(documents_per_s, 1),
+            "peak_worker_bytes": scorer.peak_worker_bytes,
+        }
+        self.budget.record_outcome(model, seconds)
         return ScoreResult(
             self.run_id,
             model,
@@ -225,8 +256,12 @@ class _Night:
             self.settings.score_date.isoformat(),
             snapshot_id,
             counts,
-            rate,
+            documents_per_s,
             seconds,
             scorer.peak_worker_bytes,
             self.ledger.cost,
         )
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

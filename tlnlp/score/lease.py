@@ -1,4 +1,7 @@
-"""Telling a run that is at work from one that died: a small object in its folder, renewed while it lives."""
+"""Mark a run as active by a small object in its folder, which the run rewrites while it is alive.
+
+The object lets a later run distinguish an active run from a dead one.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +21,10 @@ KEY = "alive.json"
 
 
 def this_machine() -> str:
-    """A name that another machine, container or boot does not share."""
+    """Return a name that is unique to this machine, its boot and this container."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        # Containers may share host name and boot; in which the process ids count is their own.
+        # Containers may share host name and boot id, but each has its own namespace of process ids.
         boot += "/" + os.readlink("/proc/self/ns/pid")
     except OSError:
         boot = ""
@@ -30,28 +33,35 @@ def this_machine() -> str:
 
 @contextmanager
 def held(run: Storage) -> Iterator[None]:
-    """Keep the run's folder marked as in use, from a thread, until the block is left."""
+    """Mark the run's folder as in use until the block ends. A thread renews the mark.
+
+    Raises:
+        StorageError: the mark cannot be written at the start.
+    """
     content = json.dumps({"machine": this_machine(), "pid": os.getpid()}).encode()
     run.write(KEY, content)
 
     def renew() -> None:
-        with suppress(StorageError):  # The store may answer again; cleaning waits much longer than one renewal.
+        # One failed renewal does no harm, because cleaning waits for much longer than RENEW_EVERY_S.
+        with suppress(StorageError):
             run.write(KEY, content)
 
     try:
         with repeated(renew, RENEW_EVERY_S):
             yield
     finally:
-        with suppress(StorageError):  # One that stays tells of a dead process; that may not hide how the run ended.
+        # A mark that cannot be deleted names a process that has ended, so it does no harm. The block's own exception
+        # must not be hidden by this one.
+        with suppress(StorageError):
             run.delete([KEY])
             if not any(run.list()):
                 run.delete_folder("")
 
 
 def has_ended(run: Storage) -> bool:
-    """True if the run is known to be dead: its process ran on this machine, and is no more.
+    """Return True if the run is known to be dead: its process ran on this machine and no longer exists.
 
-    Of a run on another machine nothing is known but the age of its objects.
+    A run of another machine can be judged only by the age of its objects, so the result is False.
     """
     try:
         holder = json.loads(run.read(KEY))

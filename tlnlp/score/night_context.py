@@ -1,4 +1,4 @@
-"""How a night begins, planned or run: the model resolved, Spark at work, every row read and told what becomes of it."""
+"""The start of a night, shared by scoring and planning: resolve the model, start Spark, read and classify the rows."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from tlnlp.model import bundle
 from tlnlp.registry import ModelVersion, Registry
 from tlnlp.score import contract, lease
 from tlnlp.score.chunks import ChunkScorer
-from tlnlp.score.previous_scores import earlier_scores
-from tlnlp.score.resume import Unfinished
-from tlnlp.score.session import announce, spark_session
+from tlnlp.score.previous_scores import previous_scores
+from tlnlp.score.resume import UnfinishedRuns
+from tlnlp.score.session import report_session, spark_session
 from tlnlp.score.source import read_documents
 from tlnlp.score.staging import PreparedRows, Staging
 from tlnlp.warehouse.publish import check_publish
@@ -26,8 +26,12 @@ from tlnlp.warehouse.schema import Column
 
 
 @dataclass(frozen=True)
-class Opened:
-    """What the steps of a night share while Spark is up."""
+class NightContext:
+    """What the steps of a night share while Spark runs.
+
+    ``model`` is the resolved version, ``scorer`` applies it, ``staging`` writes the files of this run, and
+    ``unfinished`` lists the runs whose finished pieces can be reused.
+    """
 
     settings: ScoreSettings
     catalog: Catalog
@@ -35,41 +39,54 @@ class Opened:
     model: ModelVersion
     scorer: ChunkScorer
     staging: Staging
-    unfinished: Unfinished
+    unfinished: UnfinishedRuns
 
     def prepare(self) -> tuple[PreparedRows, tuple[Column, ...]]:
-        """Read the documents once; every row with its outcome, and the kept columns.
+        """Read the documents once; return the staged rows, each with its outcome, and the kept columns.
 
         Raises:
-            InputDataError, EngineError, StorageError, PublishConflictError.
+            InputDataError: the documents cannot be read as configured.
+            EngineError: a Spark job failed.
+            StorageError: a store cannot be read or written.
+            PublishConflictError: the table belongs to another source or model.
         """
         settings, scorer = self.settings, self.scorer
-        documents, kept = read_documents(self.spark, settings)
-        check_publish(self.catalog, settings.table, source=source_of(settings), model=self.model.name, kept=kept)
-        staged = self.unfinished.finished_files()
-        earlier = earlier_scores(self.spark, self.catalog, settings, self.model, staged)
+        documents, kept_columns = read_documents(self.spark, settings)
+        check_publish(
+            self.catalog, settings.table, source=source_name(settings), model=self.model.name, kept=kept_columns
+        )
+        staged_files = self.unfinished.finished_files()
+        previous = previous_scores(self.spark, self.catalog, settings, self.model, staged_files)
         limits = contract.Limits(settings.max_bytes, scorer.spec.max_chars)
-        return self.staging.prepare(contract.prepare_rows(documents, limits, earlier)), kept
+        return self.staging.prepare(contract.prepare_rows(documents, limits, previous)), kept_columns
 
 
-def source_of(settings: ScoreSettings) -> str:
-    """The name of the documents' source, to which a table belongs."""
+def source_name(settings: ScoreSettings) -> str:
+    """Return the name of the documents' source. A table belongs to one source."""
     return settings.source or settings.documents
 
 
-def resolved(settings: ScoreSettings, catalog: Catalog) -> ModelVersion:
-    """The version that this run scores with. Raises NotFoundError, PublishConflictError."""
+def resolve_model(settings: ScoreSettings, catalog: Catalog) -> ModelVersion:
+    """Return the model version that this run scores with.
+
+    Raises:
+        NotFoundError: the registry has no such model or version.
+        PublishConflictError: the table belongs to another source or model.
+    """
     model = Registry(settings.registry).resolve(settings.model)
-    check_publish(catalog, settings.table, source=source_of(settings), model=model.name)
+    check_publish(catalog, settings.table, source=source_name(settings), model=model.name)
     return model
 
 
 @contextmanager
-def opened(settings: ScoreSettings, catalog: Catalog, model: ModelVersion, run_id: str) -> Iterator[Opened]:
-    """Spark with the model, for the length of the block; the run's folder is marked as in use.
+def open_night(settings: ScoreSettings, catalog: Catalog, model: ModelVersion, run_id: str) -> Iterator[NightContext]:
+    """Start Spark, load the model and mark the run's folder as in use, until the block ends.
 
     Raises:
-        BundleError, StorageError, EngineError, UsageError.
+        BundleError: the bundle is incomplete or altered.
+        StorageError: the registry or the warehouse cannot be reached.
+        EngineError: Spark does not start, or lacks what it needs to reach a store.
+        UsageError: a setting is invalid.
     """
     staging = Staging(settings.warehouse, run_id)
     with tempfile.TemporaryDirectory(prefix="tlnlp-score-") as scratch, lease.held(staging.storage):
@@ -77,7 +94,7 @@ def opened(settings: ScoreSettings, catalog: Catalog, model: ModelVersion, run_i
         digest = bundle.verify(folder)
         stores = (settings.documents, settings.warehouse)
         with spark_session(settings.spark, settings.arrow_batch_rows, stores) as spark:
-            announce(spark)
+            report_session(spark)
             scorer = ChunkScorer(spark, folder, digest, model, settings, run_id)
-            unfinished = Unfinished(settings.warehouse, run_id, settings.table, model, digest)
-            yield Opened(settings, catalog, spark, model, scorer, staging, unfinished)
+            unfinished = UnfinishedRuns(settings.warehouse, run_id, settings.table, model, digest)
+            yield NightContext(settings, catalog, spark, model, scorer, staging, unfinished)

@@ -1,7 +1,7 @@
-"""What a night will take: the documents are read as the night reads them, and a sample is scored as it will be.
+"""Predict what a night takes, and keep a night within its budget.
 
-The sample goes through the night's own Spark job, on as many cores, so the rate that it finds holds the batching, the
-lengths of the texts and the company of the other workers.
+The prediction reads the documents as the night does and scores a sample. The sample runs as the night's own Spark job
+on all cores. So the measured throughput includes the batching, the text lengths and the load of the other workers.
 """
 
 from __future__ import annotations
@@ -20,40 +20,50 @@ from tlnlp.runs import memory
 from tlnlp.runs.cost import Budget
 from tlnlp.runs.ledger import Ledger, new_run_id
 from tlnlp.score import contract
-from tlnlp.score.night_context import Opened, opened, resolved
+from tlnlp.score.night_context import NightContext, open_night, resolve_model
 from tlnlp.score.session import jvm_peak_bytes
 from tlnlp.score.staging import PreparedRows
 from tlnlp.storage import Storage
 from tlnlp.warehouse.catalog import open_catalog
 from tlnlp.warehouse.schema import Column, check_kept, check_table
 
-# A sample is scored for about so long; a shorter one once before it, since workers start slowly.
-TRIAL_S = 20.0
+# The scoring of the sample should take about so long.
+SAMPLE_S = 20.0
+# Rows per task of the first sample, which starts the workers and loads the model.
 WARM_ROWS = 32
-# Copying, counting, auditing, publishing and cleaning, beside what grows with the rows.
-CLOSING_S = 6.0
-CLOSING_S_PER_ROW = 1.5e-5
-# A night with a budget can be stopped between chunks, so those take no longer than this.
+# Time to copy, count, audit, publish and clean: a constant part, and a part per row.
+FINALIZE_S = 6.0
+FINALIZE_S_PER_ROW = 1.5e-5
+# A night with a budget is stopped only between chunks, so a chunk should take no longer than this.
 CHUNK_S = 600.0
 
 
 @dataclass(frozen=True)
-class Rate:
-    """``documents_per_s`` over all workers; ``opening_s`` passes once, before the first worker has its model."""
+class Throughput:
+    """Measured throughput of scoring.
+
+    ``documents_per_s``: rows per second of all workers together. ``startup_s``: time to start the workers and load the
+    model, once per night. ``sample``: rows of the sample.
+    """
 
     documents_per_s: float
-    opening_s: float
+    startup_s: float
     sample: int
 
     def scoring_s(self, rows: int) -> float:
-        return self.opening_s + rows / self.documents_per_s if rows else 0.0
-
-    def closing_s(self, rows: int) -> float:
-        return CLOSING_S + CLOSING_S_PER_ROW * rows
+        """Return the predicted time to score so many rows, in seconds."""
+        return self.startup_s + rows / self.documents_per_s if rows else 0.0
 
 
-def measure_rate(night: Opened, prepared: PreparedRows, kept: tuple[Column, ...]) -> Rate | None:
-    """The rate on a sample of the rows that are to be scored; None if there are none.
+def finalize_s(rows: int) -> float:
+    """Return the predicted time from the last scored row to the end of a night of so many rows, in seconds."""
+    return FINALIZE_S + FINALIZE_S_PER_ROW * rows
+
+
+def measure_throughput(
+    night: NightContext, prepared: PreparedRows, kept_columns: tuple[Column, ...]
+) -> Throughput | None:
+    """Score a sample of the rows to be scored, and return the throughput; None if no row is to be scored.
 
     Raises:
         EngineError: a Spark job failed.
@@ -64,25 +74,30 @@ def measure_rate(night: Opened, prepared: PreparedRows, kept: tuple[Column, ...]
     frame = night.spark.read.parquet(*prepared.folders(contract.SCORE, prepared.buckets(contract.SCORE)))
     tasks = night.spark.sparkContext.defaultParallelism
 
-    def trial(rows: int) -> tuple[int, float]:
+    def score_sample(rows: int) -> tuple[int, float]:
         part = frame if rows >= total else frame.sample(fraction=rows / total, seed=rows)
-        before, began = scorer.rows_done, time.monotonic()
-        scorer.try_out(part, min(rows, total), kept)
-        return scorer.rows_done - before, time.monotonic() - began
+        rows_before, started = scorer.rows_done, time.monotonic()
+        scorer.score_sample(part, min(rows, total), kept_columns)
+        return scorer.rows_done - rows_before, time.monotonic() - started
 
-    warm, cold_s = trial(WARM_ROWS * tasks)
-    done, seconds = trial(2 * WARM_ROWS * tasks)
-    rate = max(done, 1) / seconds
-    steady = done
-    if done < total:
-        steady, seconds = trial(int(min(total, max(2 * WARM_ROWS * tasks, rate * TRIAL_S))))
-        rate = max(steady, 1) / seconds
-    return Rate(rate, max(0.0, cold_s - warm / rate), steady)
+    # The first sample includes the start of the workers; the second gives the size of the third.
+    first_rows, first_s = score_sample(WARM_ROWS * tasks)
+    sample, seconds = score_sample(2 * WARM_ROWS * tasks)
+    documents_per_s = max(sample, 1) / seconds
+    if sample < total:
+        sample, seconds = score_sample(int(min(total, max(2 * WARM_ROWS * tasks, documents_per_s * SAMPLE_S))))
+        documents_per_s = max(sample, 1) / seconds
+    return Throughput(documents_per_s, max(0.0, first_s - first_rows / documents_per_s), sample)
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """Of a night: ``seconds`` from its start to its end, ``usd`` at the price given, peak memory in bytes."""
+    """Predicted rows, time, cost and memory of a night.
+
+    ``seconds``: from the start of the night to its end. ``usd``: at the configured price; None without a price.
+    ``sample``: rows of the scored sample. ``peak_*_bytes``: largest resident set of a Python worker, of this process
+    (the driver) and of its JVM.
+    """
 
     rows_in: int
     rows_to_score: int
@@ -95,16 +110,24 @@ class Prediction:
     peak_jvm_bytes: int
 
     def to_json(self) -> dict[str, Any]:
+        """Return the fields by name, with rounded times."""
         return vars(self) | {"documents_per_s": round(self.documents_per_s, 1), "seconds": round(self.seconds, 1)}
 
 
 def plan(settings: ScoreSettings) -> Prediction:
-    """What a night of these settings would take on this cluster; nothing is published. It is kept in the warehouse,
-    where the next night of the table is held against it.
+    """Predict what a night with these settings takes on this cluster. Publish nothing.
+
+    The prediction is saved in the warehouse. The ledger of the next night with the same table, documents, model and
+    mode compares it with the outcome.
 
     Raises:
-        UsageError, InputDataError, BundleError, StorageError, EngineError, PublishConflictError.
-        NothingToPublishError: there are no documents.
+        UsageError: a setting is invalid, or the settings do not fit together.
+        InputDataError: the documents cannot be read as configured.
+        BundleError: the model bundle is incomplete or altered.
+        StorageError: a store cannot be reached, read or written.
+        EngineError: Spark failed.
+        PublishConflictError: the table belongs to another source or model.
+        NothingToPublishError: the input holds no documents.
     """
     check_kept(settings.keep_columns)
     check_table(settings.table)
@@ -113,43 +136,47 @@ def plan(settings: ScoreSettings) -> Prediction:
     ledger = Ledger("plan", run_id, settings.model_dump(mode="json"))
     warehouse, catalog = Storage(settings.warehouse), open_catalog(settings.warehouse, settings.catalog)
     with ledger.kept(lambda finished: finished.save(warehouse, f"ledgers/{run_id}.json")):
-        model = resolved(settings, catalog)
-        with opened(settings, catalog, model, run_id) as night:
+        model = resolve_model(settings, catalog)
+        with open_night(settings, catalog, model, run_id) as night:
             try:
                 prediction = _predict(night, budget, ledger)
             finally:
                 night.staging.drop()
         ledger.results |= {"model": model.name, "model_version": model.version, "prediction": prediction.to_json()}
-        kept = {"documents": settings.documents, "model": str(model), "mode": settings.mode, "plan": run_id}
-        warehouse.write(_plan_key(settings), json.dumps(kept | prediction.to_json()).encode())
+        scope = {"documents": settings.documents, "model": str(model), "mode": settings.mode, "plan": run_id}
+        warehouse.write(_plan_key(settings), json.dumps(scope | prediction.to_json()).encode())
     return prediction
 
 
-def _predict(night: Opened, budget: Budget, ledger: Ledger) -> Prediction:
+def _predict(night: NightContext, budget: Budget, ledger: Ledger) -> Prediction:
     with ledger.stage("prepare"):
-        prepared, kept = night.prepare()
+        prepared, kept_columns = night.prepare()
     if not prepared.total:
-        raise NothingToPublishError(f"{night.settings.documents}: no documents there; nothing to plan for")
-    opened_s = budget.spent_s
+        raise NothingToPublishError(
+            f"{night.settings.documents}: the input holds no documents; there is nothing to plan; check the path and "
+            "the export that writes it"
+        )
+    prepared_s = budget.spent_s
     with ledger.stage("estimate"):
-        rate = measure_rate(night, prepared, kept)
-    return _prediction(night, prepared, rate, opened_s, budget)
+        throughput = measure_throughput(night, prepared, kept_columns)
+    return _prediction(night, prepared, throughput, prepared_s, budget)
 
 
 def _prediction(
-    night: Opened, prepared: PreparedRows, rate: Rate | None, opened_s: float, budget: Budget
+    night: NightContext, prepared: PreparedRows, throughput: Throughput | None, prepared_s: float, budget: Budget
 ) -> Prediction:
+    """Return the prediction; ``prepared_s`` is the time from the start of the run to the end of the preparation."""
     to_score = prepared.count(contract.SCORE)
-    seconds = opened_s + CLOSING_S + CLOSING_S_PER_ROW * prepared.total
-    if rate is not None:
-        seconds += rate.scoring_s(to_score)
+    seconds = prepared_s + finalize_s(prepared.total)
+    if throughput is not None:
+        seconds += throughput.scoring_s(to_score)
     return Prediction(
         rows_in=prepared.total,
         rows_to_score=to_score,
-        documents_per_s=rate.documents_per_s if rate else 0.0,
+        documents_per_s=throughput.documents_per_s if throughput else 0.0,
         seconds=seconds,
         usd=round(budget.price.usd(seconds), 6) if budget.price else None,
-        sample=rate.sample if rate else 0,
+        sample=throughput.sample if throughput else 0,
         peak_worker_bytes=night.scorer.peak_worker_bytes,
         peak_driver_bytes=memory.peak_bytes(),
         peak_jvm_bytes=jvm_peak_bytes(night.spark),
@@ -160,61 +187,75 @@ def _plan_key(settings: ScoreSettings) -> str:
     return f"plans/{settings.table}.json"
 
 
-class Pace:
-    """How a night keeps to its budget, and how it is held against what was foretold of it.
+class NightBudget:
+    """Keep a night within its budget, and record the predicted and the actual time and cost in the ledger.
 
-    With a budget the night begins with an estimate of its own; without one, a plan that was made for the same documents
-    and model is what the outcome is compared with.
+    A night with a budget predicts its own time before it scores. A night without one is compared with the plan that was
+    made for the same documents, model and mode. ``chunk_rows`` is the size of the chunks.
     """
 
     def __init__(self, settings: ScoreSettings, ledger: Ledger) -> None:
-        """Raises UsageError: a budget without a price."""
+        """Start the clock of the night, and record the price in the ledger.
+
+        Raises:
+            UsageError: there is a budget without a price.
+        """
         self._settings, self._ledger, self._budget = settings, ledger, Budget(settings.cost)
-        self._rate: Rate | None = None
-        self._scoring_from_s = 0.0
+        self._throughput: Throughput | None = None
+        self._scoring_started_s = 0.0
         self.chunk_rows = settings.chunk_rows
         if self._budget.price is not None:
             price = self._budget.price
             ledger.priced(price.usd_per_hour, instance=price.instance, instances=price.instances)
 
-    def estimate(self, night: Opened, prepared: PreparedRows, kept: tuple[Column, ...]) -> None:
-        """Raises BudgetError: the night would cost more than its budget; nothing has been scored."""
+    def estimate(self, night: NightContext, prepared: PreparedRows, kept_columns: tuple[Column, ...]) -> None:
+        """Predict the night's cost if it has a budget, and limit the size of the chunks by the throughput.
+
+        Raises:
+            BudgetError: the night would cost more than its budget; nothing has been scored.
+        """
         if self._budget.limit_usd is None:
             return
-        opened_s = self._budget.spent_s
-        self._rate = measure_rate(night, prepared, kept)
-        tried_s = self._budget.spent_s - opened_s
-        prediction = _prediction(night, prepared, self._rate, opened_s, self._budget)
-        self._foretold("estimate", prediction.seconds + tried_s)
-        self._budget.refuse(prediction.seconds - opened_s, f"{night.settings.documents}: {prepared.total} documents")
-        if self._rate is not None:
-            self.chunk_rows = min(self.chunk_rows, max(1, int(self._rate.documents_per_s * CHUNK_S)))
-        self._scoring_from_s = self._budget.spent_s
+        prepared_s = self._budget.spent_s
+        self._throughput = measure_throughput(night, prepared, kept_columns)
+        sampling_s = self._budget.spent_s - prepared_s
+        prediction = _prediction(night, prepared, self._throughput, prepared_s, self._budget)
+        self._record_prediction("estimate", prediction.seconds + sampling_s)
+        self._budget.refuse(prediction.seconds - prepared_s, f"{night.settings.documents}: {prepared.total} documents")
+        if self._throughput is not None:
+            self.chunk_rows = min(self.chunk_rows, max(1, int(self._throughput.documents_per_s * CHUNK_S)))
+        self._scoring_started_s = self._budget.spent_s
 
     def before_chunk(self, done: int, rows: int) -> None:
-        """Raises BudgetError: with the next chunk the night would cost more than its budget."""
-        if self._rate is None:
+        """Check the budget before a chunk of ``rows`` rows, after ``done`` rows have been scored.
+
+        Raises:
+            BudgetError: with the next chunk the night would cost more than its budget.
+        """
+        if self._throughput is None:
             return
-        rate = self._rate.documents_per_s
+        documents_per_s = self._throughput.documents_per_s
         if done:
-            rate = done / max(1e-3, self._budget.spent_s - self._scoring_from_s)
-        self._budget.refuse(rows / rate + self._rate.closing_s(done + rows), f"stopped after scoring {done} rows")
+            documents_per_s = done / max(1e-3, self._budget.spent_s - self._scoring_started_s)
+        remaining_s = rows / documents_per_s + finalize_s(done + rows)
+        self._budget.refuse(remaining_s, f"stopped after scoring {done} row{'' if done == 1 else 's'}")
 
-    def compare(self, model: ModelVersion, seconds: float) -> None:
-        """Note in the ledger how long the night took beside what was foretold."""
-        found = self._ledger.results.get("prediction")
-        if found is None:
+    def record_outcome(self, model: ModelVersion, seconds: float) -> None:
+        """Record the actual time and cost beside the prediction in the ledger, if there is one."""
+        prediction = self._ledger.results.get("prediction")
+        if prediction is None:
             with suppress(StorageError, ValueError, KeyError):
-                made = json.loads(Storage(self._settings.warehouse).read(_plan_key(self._settings)))
-                wanted = (self._settings.documents, str(model), self._settings.mode)
-                if (made["documents"], made["model"], made["mode"]) == wanted:
-                    self._foretold(f"plan {made['plan']}", float(made["seconds"]))
-        found = self._ledger.results.get("prediction")
-        if isinstance(found, dict):
-            found["actual_seconds"] = round(seconds, 1)
+                saved = json.loads(Storage(self._settings.warehouse).read(_plan_key(self._settings)))
+                scope = (self._settings.documents, str(model), self._settings.mode)
+                if (saved["documents"], saved["model"], saved["mode"]) == scope:
+                    self._record_prediction(f"plan {saved['plan']}", float(saved["seconds"]))
+        prediction = self._ledger.results.get("prediction")
+        if isinstance(prediction, dict):
+            prediction["actual_seconds"] = round(seconds, 1)
             if self._budget.price is not None:
-                found["actual_usd"] = round(self._budget.price.usd(seconds), 6)
+                prediction["actual_usd"] = round(self._budget.price.usd(seconds), 6)
 
-    def _foretold(self, by: str, seconds: float) -> None:
+    def _record_prediction(self, by: str, seconds: float) -> None:
+        """Write the prediction to the ledger; ``by`` names its origin: ``estimate`` or ``plan`` and a run id."""
         usd = round(self._budget.price.usd(seconds), 6) if self._budget.price is not None else None
         self._ledger.results["prediction"] = {"by": by, "seconds": round(seconds, 1), "usd": usd}

@@ -1,6 +1,6 @@
-"""What is there already, as Spark frames: scores that can be copied, and the latest text of each document.
+"""Load what earlier runs have scored as Spark frames: scores to copy, and the latest text of each document.
 
-Scores are those of the table, and those that unfinished runs of the same bundle have left.
+The scores come from the table and from the finished pieces of unfinished runs of the same bundle.
 """
 
 from __future__ import annotations
@@ -17,19 +17,23 @@ from pyspark.sql import functions as F
 
 from tlnlp.config import ScoreSettings
 from tlnlp.registry import ModelVersion
-from tlnlp.score.contract import COPIED, Earlier
+from tlnlp.score.contract import COPIED, PreviousScores
 from tlnlp.score.session import spark_input
 from tlnlp.warehouse.schema import SCORES, spark_ddl
 from tlnlp.warehouse.tables import load_table
 
 
-def earlier_scores(
-    spark: SparkSession, catalog: Catalog, settings: ScoreSettings, model: ModelVersion, staged: Sequence[str]
-) -> Earlier:
-    """Frames over the table's live files and the ``staged`` ones; none is read before the run prepares its rows."""
+def previous_scores(
+    spark: SparkSession, catalog: Catalog, settings: ScoreSettings, model: ModelVersion, staged_files: Sequence[str]
+) -> PreviousScores:
+    """Return lazy frames of the scores in the table's current files and in ``staged_files``.
+
+    A text with several scores of this model version gets the newest. The latest text of each document is loaded only
+    in the incremental mode.
+    """
     table = load_table(catalog, settings.table)
-    live = [] if table is None else _live_files(table, parse(f"model_version == {model.version}"))
-    scored = _frame(spark, [*live, *staged])
+    table_files = [] if table is None else _table_files(table, parse(f"model_version == {model.version}"))
+    scored = _frame(spark, [*table_files, *staged_files])
     if scored is not None:
         copied = F.max_by(F.struct(*COPIED), "scored_at").alias("copied")
         scored = scored.where(F.col("model_version") == model.version).groupBy("text_sha256").agg(copied)
@@ -37,18 +41,20 @@ def earlier_scores(
     latest = None
     if table is not None and settings.mode == "incremental":
         latest = _latest(spark, table, settings.score_date)
-    return Earlier(scored, latest)
+    return PreviousScores(scored, latest)
 
 
 def _latest(spark: SparkSession, table: Table, day: date) -> DataFrame | None:
-    frame = _frame(spark, _live_files(table, parse(f"score_date < '{day.isoformat()}'")))
+    """Return the sha256 of each document's latest text before ``day``."""
+    frame = _frame(spark, _table_files(table, parse(f"score_date < '{day.isoformat()}'")))
     if frame is None:
         return None
     frame = frame.where(F.col("score_date") < F.lit(day))
     return frame.groupBy("document_id").agg(F.max_by("text_sha256", "score_date").alias("latest_sha256"))
 
 
-def _live_files(table: Table, wanted: BooleanExpression) -> list[str]:
+def _table_files(table: Table, wanted: BooleanExpression) -> list[str]:
+    """Return the current files of the table that may hold matching rows."""
     return sorted({task.file.file_path for task in table.scan(row_filter=wanted).plan_files()})
 
 

@@ -1,4 +1,4 @@
-"""What a night comes to: its counts, and what its caller is told."""
+"""The result of a night: its row counts, and the values that the caller gets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ from tlnlp.score.staging import PreparedRows
 
 @dataclass(frozen=True)
 class Counts:
-    """The rows of a night. ``rows_unchanged`` (incremental mode) is the part of ``rows_reused`` that was not copied."""
+    """Row counts of a night.
+
+    ``rows_in`` is the sum of ``rows_scored``, ``rows_reused``, ``rows_duplicate`` and ``rows_quarantined``.
+    ``rows_unchanged`` is the part of ``rows_reused`` that is not copied, because the incremental mode leaves out
+    unchanged documents. ``texts_scored`` is the number of distinct texts in ``rows_scored``.
+    """
 
     rows_in: int
     rows_scored: int
@@ -24,6 +29,7 @@ class Counts:
 
     @staticmethod
     def of(prepared: PreparedRows, texts_scored: int) -> Counts:
+        """Return the counts of the prepared rows."""
         unchanged = prepared.count(contract.UNCHANGED)
         return Counts(
             rows_in=prepared.total,
@@ -37,15 +43,21 @@ class Counts:
 
     @property
     def rows_published(self) -> int:
+        """Return the number of rows that the table gets."""
         return self.rows_scored + self.rows_reused - self.rows_unchanged
 
     def to_json(self) -> dict[str, int]:
+        """Return the counts by name."""
         return dict(vars(self))
 
 
 @dataclass(frozen=True)
 class ScoreResult:
-    """``cost``: as the ledger has it, None without a price. ``seconds`` and rates are of the wall clock."""
+    """The result of a published night.
+
+    ``documents_per_s``: scored rows per second of wall-clock time while scoring. ``seconds``: wall-clock time of the
+    night. ``peak_worker_bytes``: largest resident set of a Python worker. ``cost``: the ledger's, None without a price.
+    """
 
     run_id: str
     model: ModelVersion
@@ -59,6 +71,7 @@ class ScoreResult:
     cost: dict[str, object] | None = None
 
     def to_json(self) -> dict[str, Any]:
+        """Return the values that ``tlnlp score --json`` prints."""
         return {
             "run_id": self.run_id,
             "model": self.model.name,

@@ -1,9 +1,9 @@
-"""Runs that have not published: what they are of, so that the next run of the same goes on from their finished pieces.
+"""Resume a run that did not publish: register runs, so that a later run can reuse their finished pieces.
 
-    unfinished/<run_id>.json    table, model, version and bundle digest; there from a run's start until it has published
+    unfinished/<run_id>.json    table, model version and bundle digest; exists from a run's start until it has published
 
-A finished piece never changes, and its scores are a function of text and bundle alone. So a later run of the same table
-and bundle may take them for its own, whether the earlier one was stopped, killed or is still at work.
+A finished piece never changes, and its scores depend only on the texts and the bundle. So a later run of the same table
+and bundle may reuse it, whether the earlier run was stopped, was killed or is still running.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ SCORED = "scores-"
 
 
 @dataclass(frozen=True)
-class Unfinished:
-    """The unfinished runs of one table and bundle in a warehouse, as the run ``run_id`` sees them."""
+class UnfinishedRuns:
+    """The register of unfinished runs in a warehouse, as the run ``run_id`` of one table and bundle uses it."""
 
     warehouse: str
     run_id: str
@@ -33,25 +33,26 @@ class Unfinished:
     model: ModelVersion
     digest: str
 
-    def begin(self) -> None:
-        """Enter this run."""
+    def register(self) -> None:
+        """Add this run to the register."""
         entry = {"table": self.table, "model": str(self.model), "digest": self.digest}
         self._entries().write(f"{self.run_id}.json", json.dumps(entry).encode())
 
-    def end(self) -> None:
-        """Strike this run out: it has published, or left nothing to go on from."""
+    def unregister(self) -> None:
+        """Remove this run from the register: it has published, or it has no pieces to reuse."""
         self._entries().delete([f"{self.run_id}.json"])
 
-    def leave(self) -> None:
-        """After a failure: strike this run out unless it leaves a finished piece."""
+    def unregister_if_empty(self) -> None:
+        """Remove this run from the register if it failed before it finished a piece."""
         with suppress(StorageError):
             if not self._pieces(self.run_id):
-                self.end()
+                self.unregister()
 
     def finished_files(self) -> list[str]:
-        """URIs of the score files that other unfinished runs of this table and bundle have finished, all of them there.
+        """Return the URIs of the score files in the finished pieces of other unfinished runs of this table and bundle.
 
-        A piece whose files are gone or were cut short (someone is cleaning) is passed over.
+        A piece is skipped if one of its files is missing or holds another number of rows, which may happen while
+        another run is cleaning.
         """
         wanted = (self.table, str(self.model), self.digest)
         return [
@@ -63,15 +64,18 @@ class Unfinished:
         ]
 
     def has_ended(self, run_id: str) -> bool:
-        """True if a run of this table is surely over without having published; others' runs are left to their age."""
+        """Return True if the run is of this table, is no longer active and is known to have published nothing.
+
+        For other runs, return False: cleaning then judges them by their age.
+        """
         entry = self._others().get(run_id)
         if entry is None or entry.get("table") != self.table:
             return False
         run = self._run(run_id)
         return lease.has_ended(run) or not run.exists(lease.KEY)
 
-    def forget(self) -> None:
-        """Strike out the table's other runs that have no files any more."""
+    def unregister_removed(self) -> None:
+        """Remove this table's other runs from the register if their files no longer exist."""
         for run_id, entry in self._others().items():
             if entry.get("table") == self.table and not any(self._run(run_id).list()):
                 self._entries().delete([f"{run_id}.json"])
@@ -83,24 +87,25 @@ class Unfinished:
         return Storage(self.warehouse).at(f"runs/{run_id}")
 
     def _others(self) -> dict[str, dict[str, str]]:
-        found: dict[str, dict[str, str]] = {}
+        others: dict[str, dict[str, str]] = {}
         entries = self._entries()
         for key in sorted(entry.key for entry in entries.list()):
             run_id = key.removesuffix(".json")
             if run_id != self.run_id:
-                with suppress(StorageError, ValueError):  # It may have ended since the listing.
-                    found[run_id] = dict(json.loads(entries.read(key)))
-        return found
+                with suppress(StorageError, ValueError):  # The run may have published since the listing.
+                    others[run_id] = dict(json.loads(entries.read(key)))
+        return others
 
     def _pieces(self, run_id: str) -> list[list[str]]:
+        """Return the file URIs of each finished piece of scores whose files are complete."""
         run = self._run(run_id)
         present = {entry.key for entry in run.list()}
-        sound = []
+        complete = []
         for key in sorted(present):
             if key.startswith(f"{MANIFESTS}/{SCORED}"):
                 with suppress(StorageError, InputDataError, ValueError, KeyError, OSError):
                     files: dict[str, int] = json.loads(run.read(key))["files"]
                     keys = {uri.removeprefix(run.url("")).lstrip("/") for uri in files}
                     if keys <= present and all(footer_rows([uri]) == rows for uri, rows in files.items()):
-                        sound.append(sorted(files))
-        return sound
+                        complete.append(sorted(files))
+        return complete

@@ -1,4 +1,4 @@
-"""The Spark session of a scoring run, and what Spark's failures mean to a user."""
+"""Start the Spark session of a scoring run, and turn Spark's exceptions into errors with advice."""
 
 from __future__ import annotations
 
@@ -21,33 +21,38 @@ from tlnlp.runs.progress import say
 from tlnlp.storage.s3 import COMMIT_CLASS, COMMITTER, is_s3, s3_of_environment
 
 ARROW_BATCH_BYTES = 16 << 20
+# Advice by Spark's error condition.
 _ADVICE = {
     "PARQUET_TYPE_ILLEGAL": "a column has a type that Spark cannot read, such as nanosecond timestamps: write "
     "microseconds (pandas: to_parquet(..., coerce_timestamps='us'))",
     "COLUMN_ALREADY_EXISTS": "two columns have the same name, or differ in upper and lower case only: rename one",
 }
+# Spark's message holds one of these if an input file cannot be read.
 _UNREADABLE = ("FAILED_READ_FILE", "CANNOT_READ_FILE_FOOTER", "MALFORMED_RECORD", "PATH_NOT_FOUND", "is not a Parquet")
 
 
 def spark_uri(uri: str) -> str:
-    """The address as Hadoop's file systems know it."""
+    """Return the URI with the scheme that Hadoop expects: ``s3a://`` for ``s3://``."""
     return "s3a://" + uri.removeprefix("s3://") if uri.startswith("s3://") else uri
 
 
 def spark_input(uri: str) -> str:
-    """The address for Spark's readers, which would take ``[``, ``*`` and the like for patterns."""
+    """Return the URI for Spark's readers, with the characters escaped that they take for patterns (``[``, ``*``)."""
     return re.sub(r"([\[\]{}*?\\])", r"\\\1", spark_uri(uri))
 
 
 @contextmanager
 def spark_session(settings: SparkSettings, arrow_batch_rows: int, stores: Sequence[str] = ()) -> Iterator[SparkSession]:
-    """A session for the length of a run. One that is active already is used, and left running.
+    """Yield a configured session. An active session is used and stays active; a new one is stopped after the block.
 
-    ``stores``: the URIs that Spark will read and write.
+    Args:
+        settings: master, memory and further configuration of a new session.
+        arrow_batch_rows: most rows of a batch that is sent to a Python worker.
+        stores: the URIs that Spark will read and write.
 
     Raises:
-        EngineError: no Java, Spark does not start, or it lacks what reaches one of the stores.
-        StorageError: the AWS configuration does not hold together.
+        EngineError: there is no Java, Spark does not start, or it lacks a library to reach a store.
+        StorageError: the AWS configuration is inconsistent.
     """
     active = SparkSession.getActiveSession()
     spark = active or _start(settings)
@@ -57,29 +62,32 @@ def spark_session(settings: SparkSettings, arrow_batch_rows: int, stores: Sequen
     spark.conf.set("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS")
     try:
         if any(map(is_s3, stores)):
-            _reach_s3(spark)
+            _configure_s3(spark)
         yield spark
     finally:
         if active is None:
             spark.stop()
 
 
-def _reach_s3(spark: SparkSession) -> None:
-    """Tell Spark of S3 what the AWS environment says, where its own configuration says nothing."""
+def _configure_s3(spark: SparkSession) -> None:
+    """Configure S3 from the AWS environment. Settings that the Spark configuration has already stay as they are."""
     if not _has_class(spark, "org.apache.hadoop.fs.s3a.S3AFileSystem"):
         hadoop = spark._jvm.org.apache.hadoop.util.VersionInfo.getVersion()  # type: ignore[union-attr]
         raise EngineError(
-            f"Spark cannot reach s3://: hadoop-aws is not on its class path. Submit with --packages "
-            f"org.apache.hadoop:hadoop-aws:{hadoop}, or --set spark.conf.spark.jars.packages=..."
+            "Spark cannot reach s3://: hadoop-aws is not on its class path; submit the job with --packages "
+            f"org.apache.hadoop:hadoop-aws:{hadoop}, or name that package with --set spark.conf.spark.jars.packages="
         )
     wanted = s3_of_environment().spark()
     if _has_class(spark, COMMIT_CLASS):
         wanted |= COMMITTER
     else:
-        say("spark: spark-hadoop-cloud is not on its class path; files are committed by copying, which is slower")
-    given = spark.sparkContext.getConf()
+        say(
+            "spark: spark-hadoop-cloud is not on the class path; files are committed by copying, which is slower; add "
+            "its package as you added hadoop-aws"
+        )
+    configured = spark.sparkContext.getConf()
     for name, value in wanted.items():
-        if not given.contains(name):
+        if not configured.contains(name):
             spark.conf.set(name.removeprefix("spark.hadoop."), value)
 
 
@@ -87,7 +95,7 @@ def _has_class(spark: SparkSession, name: str) -> bool:
     try:
         loader = spark._jvm.org.apache.spark.util.Utils  # type: ignore[union-attr]
         loader.classForName(name, False, True)
-    except Exception as error:  # Py4J wraps ClassNotFoundException.
+    except Exception as error:  # Py4J raises its own exception for a ClassNotFoundException.
         if type(error).__module__.startswith("py4j"):
             return False
         raise
@@ -98,7 +106,7 @@ def _start(settings: SparkSettings) -> SparkSession:
     submitted = "PYSPARK_GATEWAY_PORT" in os.environ
     builder = SparkSession.builder.appName("tlnlp-score")
     if not submitted:
-        _find_java()
+        _check_java()
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
         if (settings.master or "local").startswith("local"):
             os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
@@ -112,7 +120,10 @@ def _start(settings: SparkSettings) -> SparkSession:
     try:
         spark = builder.getOrCreate()
     except (PySparkException, Py4JError, RuntimeError, OSError) as error:
-        raise EngineError(f"Spark does not start ({type(error).__name__}); check Java and spark.master") from error
+        raise EngineError(
+            f"Spark does not start ({type(error).__name__}); nothing was scored; check Java, spark.master and "
+            "spark.conf"
+        ) from error
     return spark
 
 
@@ -130,32 +141,37 @@ def _local_defaults(settings: SparkSettings) -> dict[str, str]:
     return defaults
 
 
-def _find_java() -> None:
+def _check_java() -> None:
     if os.environ.get("JAVA_HOME") or shutil.which("java"):
         return
-    raise EngineError("Spark needs Java 17 or newer: install a JRE, or set JAVA_HOME to one")
+    raise EngineError("there is no Java, and Spark needs Java 17 or newer; install it, or set JAVA_HOME to its folder")
 
 
 @contextmanager
-def translated(what: str) -> Iterator[None]:
-    """Turn what Spark raises into the tree's errors. Spark's own message is left out: it may quote documents.
+def spark_errors(what: str) -> Iterator[None]:
+    """Turn exceptions of Spark into errors of tlnlp. ``what`` names the step or the input in the message.
+
+    Spark's own message is left out, because it may quote documents.
 
     Raises:
-        InputDataError: an input file could not be read.
+        InputDataError: an input file cannot be read.
         BundleError: a worker found the bundle damaged.
-        EngineError: anything else that Spark raises.
+        EngineError: Spark failed for any other reason.
     """
     try:
         yield
     except TlnlpError:
         raise
     except Exception as error:
-        # Py4J and PySpark raise unrelated classes; anything else is a fault of tlnlp and passes through.
+        # The exceptions of Py4J and PySpark share no base class. Any other exception is a fault of tlnlp itself.
         if not (isinstance(error, PySparkException) or type(error).__module__.startswith("py4j")):
             raise
         message = str(error)
         if "BundleError" in message:
-            raise BundleError(f"{what}: a worker found the bundle damaged; fetch or train it again") from error
+            raise BundleError(
+                f"{what}: a worker found the bundle damaged; nothing was published; run the night again, and train the "
+                "model again if this repeats"
+            ) from error
         if any(sign in message for sign in _UNREADABLE):
             raise InputDataError(f"{what}: {_unreadable(error)}") from error
         condition = _condition(error) or type(error).__name__
@@ -176,18 +192,23 @@ def _unreadable(error: Exception) -> str:
     parameters = getattr(error, "getMessageParameters", lambda: None)() or {}
     path = parameters.get("path") or parameters.get("file")
     if not path:
-        found = [word for word in str(error).replace("'", " ").split() if word.startswith(("file:", "s3a:"))]
-        path = found[0].rstrip(".,;)") if found else "an input file"
+        uris = [word for word in str(error).replace("'", " ").split() if word.startswith(("file:", "s3a:"))]
+        path = uris[0].rstrip(".,;)") if uris else "an input file"
     path = re.sub("^s3a:", "s3:", path)
-    return f"{path} cannot be read; it may be truncated or of another format: write it again or move it away"
+    return f"{path} cannot be read; it may be truncated or of another format; write it again or move it away"
 
 
 def jvm_peak_bytes(spark: SparkSession) -> int:
-    """Largest resident set of the JVM that this process started; 0 where that cannot be known (Linux tells)."""
+    """Return the largest resident set of the JVM that this process started, in bytes.
+
+    Returns 0 if this process started no JVM, or if the system is not Linux.
+    """
     process = getattr(getattr(spark.sparkContext, "_gateway", None), "proc", None)
     return peak_bytes(process.pid) if process is not None else 0
 
 
-def announce(spark: SparkSession) -> None:
+def report_session(spark: SparkSession) -> None:
+    """Print Spark's version, its master and the number of parallel tasks."""
     context = spark.sparkContext
-    say(f"spark: {context.version} at {context.master}, {context.defaultParallelism} tasks at once")
+    tasks = context.defaultParallelism
+    say(f"spark: version {context.version} on {context.master}, {tasks} parallel task{'' if tasks == 1 else 's'}")

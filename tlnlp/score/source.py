@@ -1,7 +1,8 @@
-"""Reading documents with Spark: lazily, once, and so that no malformed record goes unseen.
+"""Read documents with Spark, from Parquet, JSON Lines or CSV.
 
-Every reader gives the same columns: ``document_id``, ``text``, ``source`` (the file), ``fault`` (why the record is
-none, or null), then the kept columns (named by ``contract.kept_name``).
+Reading is lazy, and a malformed record becomes a row with a fault instead of an error. Every reader returns the same
+columns: ``document_id``, ``text``, ``source`` (URI of the file), ``fault`` (the quarantine reason of a malformed
+record, else null), then the kept columns under the names of ``contract.kept_name``.
 """
 
 from __future__ import annotations
@@ -26,25 +27,27 @@ from tlnlp.config import ScoreSettings
 from tlnlp.data.tables import data_keys, format_of, split_uri
 from tlnlp.errors import InputDataError, NothingToPublishError
 from tlnlp.score.contract import kept_name
-from tlnlp.score.session import spark_input, translated
+from tlnlp.score.session import spark_errors, spark_input
 from tlnlp.warehouse.schema import Column as TableColumn
 from tlnlp.warehouse.schema import kept_column, spark_type
 
+# Spark's readers write the malformed records into this column.
 CORRUPT = "_tlnlp_corrupt_record"
+# JSON column types are inferred from so many lines.
 SAMPLE_LINES = 200
 
 
 def read_documents(spark: SparkSession, settings: ScoreSettings) -> tuple[DataFrame, tuple[TableColumn, ...]]:
-    """The documents, not read yet, and the kept columns with their types.
+    """Return a lazy frame of the documents, and the kept columns with their types.
 
     Raises:
-        InputDataError: nothing is there, a column is missing, or the text column holds no text.
-        NothingToPublishError: there are files, and no record in them.
-        UsageError: a kept column has a type that a table cannot keep.
+        InputDataError: there are no files, a column is missing, or the text column does not hold text.
+        NothingToPublishError: the files hold no records.
+        UsageError: a kept column has a type that the table cannot store.
     """
     kind = settings.format if settings.format != "auto" else detect_format(settings.documents)
     path = spark_input(settings.documents)
-    with translated(settings.documents):
+    with spark_errors(settings.documents):
         if kind == "json":
             frame = _json(spark, path, settings)
         elif kind == "csv":
@@ -59,17 +62,17 @@ def read_documents(spark: SparkSession, settings: ScoreSettings) -> tuple[DataFr
         found = types[settings.text_column].simpleString()
         raise InputDataError(
             f"{settings.documents}: column {settings.text_column!r} holds {found}, not text; "
-            "name the right one with --set text_column="
+            "name the text column with --set text_column="
         )
-    kept = tuple(kept_column(name, types[name].simpleString()) for name in settings.keep_columns)
-    return _contracted(frame, settings, kept), kept
+    kept_columns = tuple(kept_column(name, types[name].simpleString()) for name in settings.keep_columns)
+    return _contract_columns(frame, settings, kept_columns), kept_columns
 
 
 def detect_format(uri: str) -> str:
-    """The format that the names of the files tell; all must tell the same.
+    """Return the format of a file or folder, judged by the file names: ``parquet``, ``json`` or ``csv``.
 
     Raises:
-        InputDataError: nothing is there, or the names tell no format, or several.
+        InputDataError: there are no files, or their names show no format, or several.
     """
     folder, name = split_uri(uri)
     keys = [name] if folder.exists(name) else data_keys(folder, name)
@@ -77,51 +80,53 @@ def detect_format(uri: str) -> str:
         raise InputDataError(f"{uri}: nothing is there; check the path")
     kinds = {format_of(key) for key in keys} - {None}
     if len(kinds) != 1:
-        what = "files of several formats" if kinds else "no .parquet, .jsonl or .csv file"
-        raise InputDataError(f"{uri}: {what} there; check the path, or say which with --set format=")
+        problem = "the folder holds several formats" if kinds else "no file name ends in .parquet, .jsonl or .csv"
+        raise InputDataError(f"{uri}: {problem}; check the path, or give the format with --set format=")
     return str(kinds.pop())
 
 
 def _check_columns(settings: ScoreSettings, wanted: Sequence[str], columns: Sequence[str]) -> None:
     if missing := [name for name in wanted if name not in columns]:
         raise InputDataError(
-            f"{settings.documents}: has no column {', '.join(map(repr, missing))} (it has: {', '.join(columns)}); "
-            "name yours with --set id_column=, text_column= and keep_columns="
+            f"{settings.documents}: the input has no column {', '.join(map(repr, missing))} (it has: "
+            f"{', '.join(columns)}); name your columns with --set id_column=, text_column= and keep_columns="
         )
 
 
-def _contracted(frame: DataFrame, settings: ScoreSettings, kept: Sequence[TableColumn]) -> DataFrame:
-    kept_columns = [_kept(column).alias(kept_name(number)) for number, column in enumerate(kept)]
+def _contract_columns(frame: DataFrame, settings: ScoreSettings, kept_columns: Sequence[TableColumn]) -> DataFrame:
+    """Return the columns that every reader returns (see the module)."""
+    kept = [_kept_value(column).alias(kept_name(number)) for number, column in enumerate(kept_columns)]
     return frame.select(
-        _named(settings.id_column).cast("string").alias("document_id"),
-        _named(settings.text_column).cast("string").alias("text"),
+        _quoted(settings.id_column).cast("string").alias("document_id"),
+        _quoted(settings.text_column).cast("string").alias("text"),
         F.regexp_replace("_tlnlp_source", "^s3a:", "s3:").alias("source"),
         F.when(F.col(CORRUPT).isNotNull(), F.col(CORRUPT)).alias("fault"),
-        *kept_columns,
+        *kept,
     )
 
 
-def _kept(column: TableColumn) -> Column:
-    value = _named(column.name).cast(spark_type(column.type))
-    # A table's strings are UTF-8; what is not would break whoever reads them.
+def _kept_value(column: TableColumn) -> Column:
+    value = _quoted(column.name).cast(spark_type(column.type))
+    # Readers of the table expect UTF-8, and fail on any other bytes.
     return F.make_valid_utf8(value) if column.type == "string" else value
 
 
-def _named(name: str) -> Column:
+def _quoted(name: str) -> Column:
     return F.col("`" + name.replace("`", "``") + "`")
 
 
 def _json(spark: SparkSession, path: str, settings: ScoreSettings) -> DataFrame:
-    """JSON Lines, a line at a time: a line that is not one object, or whose text is no string, is a fault of its own.
+    """Read JSON Lines. A line that is not exactly one object, or whose text is not a string, gets a fault.
 
-    The reader sees lines as text first, since Spark's own would turn a number into a text without a word. The parser
-    stops at the end of the first value, so a line is parsed inside an object of ours, whose own end must be reached.
+    Lines are read as text and parsed here, because Spark's JSON reader converts a number to a text silently. Spark's
+    parser ignores what follows the first value of a line. So each line is wrapped in an object with an ``end`` field:
+    ``end`` is null if the line holds more than one value.
     """
     lines = spark.read.text(path).withColumn("_tlnlp_source", F.col("_metadata.file_path"))
     lines = lines.withColumn("value", F.ltrim("value", F.lit("\ufeff"))).where(~F.col("value").rlike(r"^\s*$"))
     sample = [row["value"] for row in lines.select("value").limit(SAMPLE_LINES).collect()]
     if not sample:
-        raise NothingToPublishError(f"{settings.documents}: no documents there; nothing was published")
+        raise _no_documents(settings)
     schema = _sampled_schema(sample, settings, partitions=set(lines.columns) - {"value", "_tlnlp_source"})
     wrapped = F.concat(F.lit('{"line":'), "value", F.lit(',"end":true}'))
     parsed = F.from_json(
@@ -151,11 +156,15 @@ def _json_path(name: str) -> str:
 
 
 def _sampled_schema(lines: Sequence[str], settings: ScoreSettings, partitions: set[str]) -> StructType:
-    objects = [value for line in lines if isinstance(value := _parsed(line), dict)]
-    names = dict.fromkeys(name for value in objects for name in value)
+    """Return the type of each wanted column, inferred from the lines; columns of ``partitions`` are left out."""
+    objects = [value for line in lines if isinstance(value := _parse(line), dict)]
+    names = dict.fromkeys(name for value in objects for name in value)  # In the order of first appearance.
     strings = {settings.id_column, settings.text_column}
     if objects and not any(isinstance(value.get(settings.text_column), str | None) for value in objects):
-        raise InputDataError(f"{settings.documents}: column {settings.text_column!r} holds no text in the first lines")
+        raise InputDataError(
+            f"{settings.documents}: column {settings.text_column!r} holds no text in the first {SAMPLE_LINES} lines; "
+            "name the text column with --set text_column="
+        )
     fields = [
         StructField(name, StringType() if name in strings else _json_type([value.get(name) for value in objects]))
         for name in names
@@ -164,7 +173,7 @@ def _sampled_schema(lines: Sequence[str], settings: ScoreSettings, partitions: s
     return StructType(fields)
 
 
-def _parsed(line: str) -> object:
+def _parse(line: str) -> object:
     try:
         return json.loads(line)
     except ValueError:
@@ -181,7 +190,7 @@ def _json_type(values: Sequence[object]) -> DataType:
 
 
 def _csv(spark: SparkSession, path: str, settings: ScoreSettings) -> DataFrame:
-    """CSV, every column as text; a record with too few or too many fields is a fault."""
+    """Read CSV with every column as text. A record with too few or too many fields gets a fault."""
     options = {
         "header": str(settings.csv.header).lower(),
         "sep": settings.csv.delimiter,
@@ -190,15 +199,22 @@ def _csv(spark: SparkSession, path: str, settings: ScoreSettings) -> DataFrame:
         "multiLine": str(settings.csv.multiline).lower(),
         "mode": "PERMISSIVE",
         "columnNameOfCorruptRecord": CORRUPT,
-        # Columns are found by name: a file whose header differs stops the run instead of filling the wrong columns.
+        # Columns are matched by name: a file with another header fails the run instead of filling the wrong columns.
         "enforceSchema": "false",
     }
-    # The names stand in the first line; without a header, the first record tells how many there are.
+    # The first line holds the column names. Without a header, the first record gives the number of columns.
     first = options | ({"multiLine": "false"} if settings.csv.header else {})
     header = spark.read.options(**first).csv(path)
     if not header.columns:
-        raise NothingToPublishError(f"{settings.documents}: no documents there; nothing was published")
+        raise _no_documents(settings)
     schema = StructType([StructField(name, StringType()) for name in [*header.columns, CORRUPT]])
     frame = spark.read.options(**options).schema(schema).csv(path)
     broken = F.when(F.col(CORRUPT).isNotNull(), F.lit("malformed_record"))
     return frame.withColumn("_tlnlp_source", F.col("_metadata.file_path")).withColumn(CORRUPT, broken)
+
+
+def _no_documents(settings: ScoreSettings) -> NothingToPublishError:
+    return NothingToPublishError(
+        f"{settings.documents}: the input holds no documents; nothing was published; check the path and the export "
+        "that writes it"
+    )

@@ -1,11 +1,11 @@
-"""The folders of one run: Parquet written by Spark jobs, each finished piece described by a manifest.
+"""Write the Parquet files of one run, and a manifest for each finished piece.
 
     runs/<run_id>/prepared/<attempt>/outcome=.../bucket=.../   every input row with its outcome; removed at the end
-    runs/<run_id>/<piece>/<attempt>/                           what will be published
+    runs/<run_id>/<piece>/<attempt>/                           the files to be published
     runs/<run_id>/manifests/<piece>.json                       files and rows of a finished piece
 
-An attempt's folder is fresh, only one job writes to it, and it is read after that job has committed (``_SUCCESS``): so
-what is in it is what the job committed.
+Each attempt writes to a new folder. The folder is read only after its job has committed (``_SUCCESS``), so it holds
+exactly what the job committed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame
 
 from tlnlp.errors import EngineError
-from tlnlp.score.session import spark_input, spark_uri, translated
+from tlnlp.score.session import spark_errors, spark_input, spark_uri
 from tlnlp.storage import Storage
 from tlnlp.warehouse.audit import footer_rows
 
@@ -30,7 +30,7 @@ _PARTITION = re.compile(r"outcome=(?P<outcome>[a-z]+)/bucket=(?P<bucket>\d+)/")
 
 @dataclass(frozen=True)
 class Piece:
-    """A finished piece: URIs of its files, and their rows by their footers."""
+    """A finished piece of a run: the URIs of its files, and the number of rows that the Parquet footers give."""
 
     files: tuple[str, ...]
     rows: int
@@ -38,26 +38,30 @@ class Piece:
 
 @dataclass(frozen=True)
 class PreparedRows:
-    """Where the prepared rows lie, and how many there are by outcome and bucket."""
+    """The prepared rows of a run: ``uri`` of their folder, and ``rows``: row counts by outcome and bucket."""
 
     uri: str
     rows: dict[str, dict[int, int]]
 
     @property
     def total(self) -> int:
+        """Return the number of all rows."""
         return sum(map(self.count, self.rows))
 
     def count(self, outcome: str) -> int:
+        """Return the number of rows with this outcome."""
         return sum(self.rows.get(outcome, {}).values())
 
     def buckets(self, outcome: str) -> list[int]:
+        """Return the buckets that have rows with this outcome, sorted."""
         return sorted(self.rows.get(outcome, {}))
 
     def folders(self, outcome: str, buckets: list[int]) -> list[str]:
+        """Return the folders of these buckets, as Spark's readers take them."""
         return [f"{spark_input(self.uri)}/outcome={outcome}/bucket={bucket}" for bucket in buckets]
 
     def chunks(self, outcome: str, rows: int) -> list[list[int]]:
-        """The buckets of an outcome, grouped so that a group holds about ``rows`` rows."""
+        """Group the buckets of an outcome into chunks of at most ``rows`` rows; a larger bucket is a chunk alone."""
         groups: list[list[int]] = []
         filled = rows
         for bucket, count in sorted(self.rows.get(outcome, {}).items()):
@@ -70,51 +74,62 @@ class PreparedRows:
 
 
 class Staging:
-    """The staged files of one run."""
+    """Write, count and remove the staged files of one run."""
 
     def __init__(self, warehouse: str, run_id: str) -> None:
         self.run_id = run_id
         self.storage = Storage(warehouse).at(f"runs/{run_id}")
 
     def prepare(self, rows: DataFrame) -> PreparedRows:
-        """Write every prepared row; the one read of the input happens here.
+        """Write the prepared rows and count them. This is the only read of the input.
 
         Raises:
-            InputDataError, EngineError, StorageError.
+            InputDataError: an input file cannot be read.
+            EngineError: the Spark job failed or did not commit.
+            StorageError: the warehouse cannot be read or written.
         """
         key = f"{PREPARED}/{secrets.token_hex(4)}"
         files = self._write(rows, key, ["outcome", "bucket"], "reading the documents")
-        found: dict[str, dict[int, int]] = {}
+        rows_by_outcome: dict[str, dict[int, int]] = {}
         for file, count in zip(files, _counts(files), strict=True):
             match = _PARTITION.search(file)
             assert match is not None
-            by_bucket = found.setdefault(match["outcome"], {})
+            by_bucket = rows_by_outcome.setdefault(match["outcome"], {})
             by_bucket[int(match["bucket"])] = by_bucket.get(int(match["bucket"]), 0) + count
-        return PreparedRows(self.storage.url(key), found)
+        return PreparedRows(self.storage.url(key), rows_by_outcome)
 
     def write(self, piece: str, rows: DataFrame, what: str) -> Piece:
-        """Write one piece and its manifest."""
+        """Write the rows as the piece of this name, then its manifest. ``what`` names the step in error messages.
+
+        Raises:
+            EngineError: the Spark job failed or did not commit.
+            StorageError: the warehouse cannot be read or written.
+        """
         files = self._write(rows, f"{piece}/{secrets.token_hex(4)}", [], what)
         counts = _counts(files)
-        full = [(file, count) for file, count in zip(files, counts, strict=True) if count]
-        done = Piece(tuple(file for file, _ in full), sum(counts))
-        manifest = {"piece": piece, "rows": done.rows, "files": dict(full)}
+        non_empty = [(file, count) for file, count in zip(files, counts, strict=True) if count]
+        finished = Piece(tuple(file for file, _ in non_empty), sum(counts))
+        manifest = {"piece": piece, "rows": finished.rows, "files": dict(non_empty)}
         self.storage.write(f"manifests/{piece}.json", json.dumps(manifest, indent=1).encode())
-        return done
+        return finished
 
     def drop_prepared(self) -> None:
+        """Remove the prepared rows, which hold document texts."""
         self.storage.delete_folder(PREPARED)
 
     def drop(self) -> None:
-        """Remove everything; for a run that published nothing."""
+        """Remove all files of the run. Only a run that has published nothing may call this."""
         self.storage.delete_folder("")
 
     def _write(self, rows: DataFrame, key: str, partition_by: list[str], what: str) -> list[str]:
-        with translated(what):
+        with spark_errors(what):
             rows.write.partitionBy(*partition_by).parquet(spark_uri(self.storage.url(key)))
         entries = [entry.key for entry in self.storage.list(key)]
         if f"{key}/_SUCCESS" not in entries:
-            raise EngineError(f"{what}: the job left no _SUCCESS under {self.storage.url(key)}; run the night again")
+            raise EngineError(
+                f"{what}: the Spark job wrote no _SUCCESS file to {self.storage.url(key)}, so its output may be "
+                "incomplete; nothing was published; run the night again"
+            )
         return sorted(self.storage.url(entry) for entry in entries if entry.endswith(".parquet"))
 
 

@@ -1,6 +1,7 @@
-"""What a Python worker does: lay the bundle once per host, load it once per process, score batches.
+"""Score batches of texts in Spark's Python workers.
 
-This module is what executors import: no torch, no Ray.
+Each host unpacks the bundle once, and each worker process loads it once. Executors import this module, so it imports
+neither torch nor Ray.
 """
 
 from __future__ import annotations
@@ -29,12 +30,14 @@ BatchScorer = Callable[[Iterator[tuple[pd.Series, pd.Series]]], Iterator[pd.Data
 
 
 class PeakParam(AccumulatorParam[int]):
-    """Keeps the largest value; for a figure of interest, never for a count."""
+    """Keep the largest value that the tasks have added to a Spark accumulator."""
 
     def zero(self, value: int) -> int:
+        """Return the value to start with."""
         return 0
 
     def addInPlace(self, value1: int, value2: int) -> int:  # noqa: N802 - the name is Spark's
+        """Return the larger value."""
         return max(value1, value2)
 
 
@@ -46,22 +49,34 @@ def batch_scorer(
     peak: Accumulator[int],
     rows_done: Accumulator[int],
 ) -> BatchScorer:
-    """An iterator of (texts, their sha256), sorted by sha256, to probabilities: a column ``p0``, ``p1``, ... a class.
+    """Return a function that scores an iterator of batches.
 
-    Equal texts lie side by side, so a text is read by the model once, also where it straddles two batches.
+    A batch is a pair of series: texts and their sha256. All rows of the iterator must be sorted by sha256. Then equal
+    texts are neighbours, and the model reads each text once, even if its rows lie in two batches.
+
+    Args:
+        bundle: the bundle's files by name.
+        digest: the bundle's digest, which names its folder on the host.
+        threads: threads of the model in each task.
+        batch_size: texts that the model reads at once.
+        peak: receives the worker's largest resident set, in bytes.
+        rows_done: receives the number of scored rows.
+
+    Returns:
+        For each batch, a frame of probabilities ``(rows, classes)`` with the columns ``p0``, ``p1``, ...
     """
 
     def score(batches: Iterator[tuple[pd.Series, pd.Series]]) -> Iterator[pd.DataFrame]:
         classifier = load_bundle(bundle, digest, threads)
-        carried_key, carried = "", np.zeros(len(classifier.classes))
+        last_key, last_row = "", np.zeros(len(classifier.classes))
         for texts, keys in batches:
-            fresh = keys.ne(keys.shift()).to_numpy()
-            if len(keys) and keys.iloc[0] == carried_key:
-                fresh[0] = False
-            scored = classifier.predict(texts[fresh].tolist(), batch_size)
-            rows = np.vstack([carried[None, :], scored])[np.cumsum(fresh)]
+            is_new = keys.ne(keys.shift()).to_numpy()
+            if len(keys) and keys.iloc[0] == last_key:
+                is_new[0] = False
+            scored = classifier.predict(texts[is_new].tolist(), batch_size)
+            rows = np.vstack([last_row[None, :], scored])[np.cumsum(is_new)]
             if len(keys):
-                carried_key, carried = keys.iloc[-1], rows[-1]
+                last_key, last_row = keys.iloc[-1], rows[-1]
             peak.add(peak_bytes())
             rows_done.add(len(keys))
             yield pd.DataFrame(rows, columns=[f"p{k}" for k in range(rows.shape[1])])
@@ -70,37 +85,49 @@ def batch_scorer(
 
 
 def load_bundle(bundle: Broadcast[dict[str, bytes]], digest: str, threads: int) -> Classifier:
-    """The classifier of this process; laid on this host's disk first, if no other process has done so.
+    """Return the classifier of this process. Unpack its bundle on this host if no process has done so before.
 
     Raises:
-        BundleError: the files that were broadcast are not a sound bundle.
+        BundleError: the broadcast files are incomplete or altered.
     """
-    # The task has its threads; the tokenizer must not take every core beside them.
+    # The task has a limited number of threads. The tokenizer would start one per core in addition.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     key = (digest, threads)
     if key not in _loaded:
         folder = bundle_cache() / digest
         try:
-            classifier = Classifier.load(lay(bundle, folder), threads, scoring_only=True)
-        except BundleError:  # The copy on this host was damaged since: once more, from the broadcast.
+            classifier = Classifier.load(unpack_bundle(bundle, folder), threads, scoring_only=True)
+        except BundleError:  # The copy on this host may be damaged, so it is unpacked from the broadcast again.
             shutil.rmtree(folder, ignore_errors=True)
-            classifier = Classifier.load(lay(bundle, folder), threads, scoring_only=True)
+            classifier = Classifier.load(unpack_bundle(bundle, folder), threads, scoring_only=True)
         _loaded.clear()
         _loaded[key] = classifier
     return _loaded[key]
 
 
 def bundle_cache() -> Path:
-    """Where bundles are laid on this host; private to the user, since its files are trusted once verified."""
+    """Return the folder of the unpacked bundles on this host.
+
+    Only the user may write to it, because another user could alter a file after its check.
+
+    Raises:
+        BundleError: the folder belongs to another user.
+    """
     folder = Path(tempfile.gettempdir()) / f"tlnlp-bundles-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.stat().st_uid != os.getuid():
-        raise BundleError(f"{folder} belongs to another user; set TMPDIR to a folder of your own")
+        raise BundleError(
+            f"{folder} belongs to another user; a bundle is loaded only from a folder that no one else can write to; "
+            "set TMPDIR to a folder of your own"
+        )
     return folder
 
 
-def lay(bundle: Broadcast[dict[str, bytes]], folder: Path) -> Path:
-    """Write the broadcast files to ``folder`` unless they are there: whole or not at all, by one rename."""
+def unpack_bundle(bundle: Broadcast[dict[str, bytes]], folder: Path) -> Path:
+    """Write the broadcast files to ``folder`` unless it exists, and return it.
+
+    The files are written to a temporary folder, which is then renamed. So ``folder`` is never seen half written.
+    """
     if folder.exists():
         return folder
     scratch = Path(tempfile.mkdtemp(dir=folder.parent))
@@ -109,7 +136,7 @@ def lay(bundle: Broadcast[dict[str, bytes]], folder: Path) -> Path:
             (scratch / name).write_bytes(data)
         scratch.rename(folder)
     except OSError:
-        # Another process of this host may have been first; otherwise the loader says what is wrong.
+        # The rename fails if another process of this host has made the folder meanwhile. Its content is as good.
         if not folder.exists():
             raise
     finally:
@@ -118,11 +145,12 @@ def lay(bundle: Broadcast[dict[str, bytes]], folder: Path) -> Path:
 
 
 def spark_udf(scorer: BatchScorer, classes: int) -> Any:
-    """The scorer as an iterator pandas UDF: a struct of one double a class.
+    """Return the scorer as an iterator pandas UDF. Its result is a struct with one double per class.
 
-    Marked non-deterministic, so that Spark never evaluates it twice where its output is used twice (SPARK-47672).
+    The UDF is marked non-deterministic. Otherwise Spark may evaluate it twice where its output is used twice
+    (SPARK-47672).
     """
-    # Imported late: it needs a JVM, and workers import this module without one.
+    # This import needs a JVM. Workers import the module and have none.
     from pyspark.sql.pandas.functions import pandas_udf
 
     def score(batches: Iterator[tuple[pd.Series, pd.Series]]) -> Iterator[pd.DataFrame]:

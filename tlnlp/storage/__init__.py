@@ -1,4 +1,4 @@
-"""One way to every store (a folder, S3, GCS, Azure), and what a URI means."""
+"""Read and write any store (local folder, S3, GCS, Azure) through one interface, and normalise URIs."""
 
 from tlnlp.storage.store import Entry, Storage, Tagged
 from tlnlp.storage.uri import join_uri, local_path, resolve_uri

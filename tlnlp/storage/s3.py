@@ -1,7 +1,7 @@
-"""What the AWS environment says about S3, told to each library in its own words.
+"""Translate the AWS configuration of the environment into the S3 settings of each library.
 
-Endpoint, region, addressing and credentials are found once, by boto3 (``AWS_*`` variables, profiles, SSO, roles), and
-never in a config file of ours. Credentials pass in memory only; nothing here is logged.
+boto3 finds endpoint, region, addressing style and credentials once (``AWS_*`` variables, profiles, SSO, roles). Our own
+config files hold none of them. Credentials stay in memory, and nothing here is logged.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pyarrow.fs import S3FileSystem
 
 DEFAULT_REGION = "us-east-1"
-# Keys in the driver's environment reach executors through Hadoop's configuration; roles and profiles are found on each.
+# Spark sends keys of the driver's environment to executors; each executor finds roles and profiles itself.
 _HADOOP_CREDENTIALS = ",".join(
     [
         "org.apache.hadoop.fs.s3a.TemporaryAWSCredentialsProvider",
@@ -33,7 +33,14 @@ COMMIT_CLASS = f"{_COMMIT}.PathOutputCommitProtocol"
 
 @dataclass(frozen=True)
 class S3:
-    """``endpoint``: None for AWS's own. ``path_style``: the bucket stands in the path, not in the host's name."""
+    """The S3 settings of this process.
+
+    Attributes:
+        region: AWS region.
+        endpoint: URL of the S3 server; None for AWS itself.
+        path_style: True if the bucket is part of the URL's path, False if it is part of the host name.
+        session: boto3 session that supplies the credentials.
+    """
 
     region: str
     endpoint: str | None
@@ -42,10 +49,11 @@ class S3:
 
     @property
     def secure(self) -> bool:
+        """True if the endpoint is reached by HTTPS."""
         return self.endpoint is None or self.endpoint.startswith("https://")
 
     def object_store(self, bucket: str, prefix: str) -> ObjectStore:
-        """For obstore, which asks boto3 again whenever credentials run out."""
+        """Return an obstore store, which asks boto3 for new credentials when they expire."""
         from obstore.auth.boto3 import Boto3CredentialProvider
         from obstore.store import S3Store
 
@@ -61,7 +69,7 @@ class S3:
         return S3Store(bucket, prefix=prefix or None, credential_provider=credentials, **options)
 
     def iceberg(self) -> dict[str, str]:
-        """Properties of PyIceberg's FileIO. Short-lived credentials are as they are now: open one for each use."""
+        """Return the properties of PyIceberg's FileIO. It does not renew short-lived credentials: open one per use."""
         keys = self._keys()
         named = {"access-key-id": keys[0], "secret-access-key": keys[1], "session-token": keys[2]} if keys else {}
         found = {f"s3.{name}": value for name, value in named.items() if value}
@@ -69,7 +77,10 @@ class S3:
         return found | ({"s3.endpoint": self.endpoint} if self.endpoint else {})
 
     def arrow_filesystem(self) -> S3FileSystem:
-        """For Ray Train, on other machines too: keys travel with it, a role is found where it is used."""
+        """Return a pyarrow file system that Ray Train can send to other machines.
+
+        Permanent keys are sent with it; short-lived credentials, as of a role, are looked up on each machine.
+        """
         from pyarrow.fs import S3FileSystem
 
         options: dict[str, Any] = {"region": self.region, "force_virtual_addressing": not self.path_style}
@@ -82,7 +93,7 @@ class S3:
         return S3FileSystem(**options)
 
     def spark(self) -> dict[str, str]:
-        """Properties of Spark for ``s3a://``. Keys are left out: Spark takes them from ``AWS_*`` itself."""
+        """Return Spark's properties for ``s3a://``, without keys: Spark takes these from ``AWS_*`` itself."""
         s3a = {
             "endpoint.region": self.region,
             "path.style.access": str(self.path_style).lower(),
@@ -106,9 +117,9 @@ class S3:
         return isinstance(self.session.get_credentials(), RefreshableCredentials)
 
 
-# Output that becomes visible only when the job commits, without renames, which a store does not have (Hadoop's "magic"
-# committer; the classes that bind it to Parquet are those of spark-hadoop-cloud). Spark 4.3 sets these itself where it
-# finds the classes; said here for a session that was started without them, and for older releases.
+# Hadoop's "magic" committer makes output visible only when the job commits, without renames, which object stores lack;
+# spark-hadoop-cloud has the classes that bind it to Parquet. Spark 4.3 sets these properties itself if it finds the
+# classes. They are set here for older releases, and for sessions that were started without the classes.
 COMMITTER = {
     "spark.sql.sources.commitProtocolClass": COMMIT_CLASS,
     "spark.sql.parquet.output.committer.class": f"{_COMMIT}.BindingParquetOutputCommitter",
@@ -119,37 +130,38 @@ COMMITTER = {
 
 
 def is_s3(uri: str) -> bool:
+    """Return True for a URI of S3."""
     return uri.startswith(("s3://", "s3a://"))
 
 
 def s3_of_environment(uri: str = "s3://") -> S3:
-    """S3 as the environment of this process has it now; ``uri`` is named in the error.
+    """Return the S3 settings of this process's present environment; errors name ``uri``.
 
     Raises:
-        StorageError: the AWS configuration does not hold together.
+        StorageError: the AWS configuration is incomplete or invalid.
     """
     from botocore.exceptions import BotoCoreError
 
     try:
-        return _found(tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith("AWS_"))))
+        return _settings(tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith("AWS_"))))
     except (BotoCoreError, ValueError) as error:
         raise _unusable(uri, error) from error
 
 
 def aws_client(service: str, region: str | None = None) -> Any:
-    """The boto3 client of another AWS service, as the environment says (``AWS_ENDPOINT_URL_<SERVICE>`` too).
+    """Return boto3's client of an AWS service, configured by the environment (also ``AWS_ENDPOINT_URL_<SERVICE>``).
 
     Raises:
-        StorageError: no region is set, or the AWS configuration does not hold together.
+        StorageError: no region is set, or the AWS configuration is incomplete or invalid.
     """
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, NoRegionError
 
-    patience = Config(connect_timeout=10, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 4})
+    config = Config(connect_timeout=10, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 4})
     try:
-        return _session().client(service, region_name=region, config=patience)
+        return _session().client(service, region_name=region, config=config)
     except NoRegionError as error:
-        raise StorageError(f"{service}: no AWS region is set; set AWS_REGION, or say the region") from error
+        raise StorageError(f"{service}: no AWS region is set; set AWS_REGION, or the region of the target") from error
     except (BotoCoreError, ValueError) as error:
         raise _unusable(service, error) from error
 
@@ -157,12 +169,13 @@ def aws_client(service: str, region: str | None = None) -> Any:
 def _session() -> Any:
     import boto3
 
-    # The other SDKs of AWS read AWS_REGION, and boto3 AWS_DEFAULT_REGION alone.
+    # boto3 reads AWS_DEFAULT_REGION only; the other AWS SDKs read AWS_REGION.
     return boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
 
 
 @lru_cache(maxsize=4)
-def _found(environment: tuple[tuple[str, str], ...]) -> S3:
+def _settings(environment: tuple[tuple[str, str], ...]) -> S3:
+    """Return the S3 settings; ``environment`` (all ``AWS_*`` variables) is only the cache key."""
     session = _session()
     region = session.region_name or DEFAULT_REGION
     meta = session.client("s3", region_name=region).meta

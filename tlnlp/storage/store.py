@@ -1,8 +1,8 @@
-"""One door to every store: read, write, list, put-if-absent, compare-and-swap.
+"""Access any store through one class: read, write, list, put-if-absent, compare-and-swap.
 
-A ``Storage`` is rooted at a URI (``/path``, ``relative/path``, ``file://``, ``s3://``; ``gs://`` and ``az://`` by
-the same library) and is addressed with keys: relative paths with forward slashes. Built on obstore, the Python
-binding of the Rust ``object_store``; S3 credentials come from boto3, so profiles, SSO and roles work as usual.
+A ``Storage`` has a root URI (``/path``, ``relative/path``, ``file://``, ``s3://``, ``gs://``, ``az://``) and addresses
+objects by keys, which are relative paths with forward slashes. It is built on obstore, the Python binding of the Rust
+``object_store``. S3 credentials come from boto3, so profiles, SSO and roles work as usual.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ __all__ = ["Entry", "Storage", "Tagged", "join_uri", "local_path", "resolve_uri"
 _CHUNK_BYTES = 8 << 20
 _NO_ACCESS = (PermissionError, refusals.PermissionDeniedError, refusals.UnauthenticatedError)
 
-# Inside Storage the name `list` is the method, so annotations there say this.
+# Inside the class Storage, `list` is a method, so annotations there use this name.
 _Names = list[str]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One stored object: ``key`` relative to the storage's root, ``size_bytes``, time of last change."""
+    """A stored object: its ``key`` relative to the storage's root, its size, and the time of its last change."""
 
     key: str
     size_bytes: int
@@ -50,7 +50,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Tagged:
-    """What is stored under a key, with the e-tag that a compare-and-swap must present."""
+    """An object's ``data``, with the ``tag`` that ``compare_and_swap`` takes."""
 
     data: bytes
     tag: str
@@ -58,24 +58,24 @@ class Tagged:
 
 @contextmanager
 def _translated(what: str, uri: str) -> Iterator[None]:
-    """Errors of the library, in our words. Its own messages are left out: a server's answer may quote a header."""
+    """Turn the library's errors into ours. Its messages are left out, because a server's answer may quote a header."""
     try:
         yield
     except FileNotFoundError as error:
         raise NotFoundError(f"{uri}: nothing is stored there") from error
     except ValueError as error:
-        raise UsageError(f"{uri}: not a usable name (an empty part, '.' or '..'?); nothing was touched") from error
+        raise UsageError(f"{uri}: not a usable name, so nothing was done; avoid empty parts, '.' and '..'") from error
     except (refusals.BaseError, OSError) as error:
         number = _os_error_number(error)
         reason = os.strerror(number) if number else type(error).__name__
         step = "check the address, the permissions and the network"
         if isinstance(error, _NO_ACCESS) or number in (errno.EACCES, errno.EPERM, errno.EROFS):
-            step = "this user, or these credentials, may not: ask for access or choose another address"
+            step = "this user or these credentials lack the right: ask for access or choose another address"
         raise StorageError(f"{uri}: cannot {what} ({reason}); {step}") from error
 
 
 def _os_error_number(error: Exception) -> int | None:
-    # For a local folder the library gives most failures as one generic class, with the system's number in the text.
+    # For a local folder the library raises one generic class for most failures, with the system's number in its text.
     if isinstance(error, OSError):
         return error.errno
     found = re.search(r"\(os error (\d+)\)", str(error))
@@ -83,7 +83,10 @@ def _os_error_number(error: Exception) -> int | None:
 
 
 class Storage:
-    """A folder of a store. Cheap to make; nothing is read, and no folder made, until a method is called."""
+    """A folder of a store. The constructor opens nothing; only a method that writes creates a local folder.
+
+    Methods raise StorageError if the store fails, and UsageError for a key that leaves the folder (``..``).
+    """
 
     def __init__(self, uri: str) -> None:
         self.uri = resolve_uri(uri)
@@ -97,15 +100,16 @@ class Storage:
         return (Storage, (self.uri,))
 
     def url(self, key: str) -> str:
+        """Return the URI of ``key``."""
         return join_uri(self.uri, key)
 
     def at(self, prefix: str) -> Storage:
-        """The storage rooted one or more folders down."""
+        """Return the storage of the folder ``prefix`` below this one."""
         return Storage(self.url(prefix))
 
     def _store(self, *, make: bool = False) -> ObjectStore:
         if self._path is not None and not make and not self._path.is_dir():
-            # Opening a local store makes its folder; looking into one that is missing must not.
+            # Opening a local store creates its folder, which a call that only reads must not do.
             raise FileNotFoundError(self._path)
         if self._opened is None:
             self._opened = _open(self.uri, self._path)
@@ -115,21 +119,22 @@ class Storage:
         return self._path is not None and not self._path.exists()
 
     def read(self, key: str) -> bytes:
-        """Raises NotFoundError, StorageError."""
+        """Return an object's data. Raises NotFoundError, StorageError."""
         with _translated("read", self.url(key)):
             return bytes(obstore.get(self._store(), key).bytes())
 
     def read_tagged(self, key: str) -> Tagged:
-        """Raises NotFoundError, StorageError."""
+        """Return an object's data with its tag. Raises NotFoundError, StorageError."""
         with _translated("read", self.url(key)):
             result = obstore.get(self._store(), key)
             data = bytes(result.bytes())
-        # A local e-tag is inode, time and size, and a replaced file's inode is soon used again: within one tick of a
-        # coarse clock a third state can carry the tag of the first. A digest cannot lie.
+        # A local e-tag consists of inode, time and size, and inodes are reused: on a coarse clock a later state can
+        # have the tag of an earlier one. A digest of the data excludes that.
         tag = str(result.meta["e_tag"]) if self._path is None else hashlib.sha256(data).hexdigest()
         return Tagged(data, tag)
 
     def exists(self, key: str) -> bool:
+        """Return True if an object is stored under ``key``. Raises StorageError."""
         try:
             with _translated("look up", self.url(key)):
                 obstore.head(self._store(), key)
@@ -138,11 +143,11 @@ class Storage:
         return True
 
     def write(self, key: str, data: bytes | Path) -> None:
-        """Store ``data`` (bytes, or a file of this machine) under ``key``, replacing what is there, atomically.
+        """Store ``data`` (bytes, or the path of a local file) under ``key``; replaces an existing object atomically.
 
         Raises:
-            NotFoundError: ``data`` is a path where no file is.
-            StorageError: the store does not take it.
+            NotFoundError: ``data`` is a path, and no file is there.
+            StorageError: the store failed.
         """
         if isinstance(data, Path) and not data.is_file():
             raise NotFoundError(f"{data}: no such file on this machine; nothing was written to {self.url(key)}")
@@ -150,7 +155,7 @@ class Storage:
             obstore.put(self._store(make=True), key, data)
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
-        """True if this call stored ``data``; False if something was there before (it is left as it is)."""
+        """Store ``data`` if nothing is stored under ``key``; return True if this call stored it."""
         with _translated("write", self.url(key)):
             try:
                 obstore.put(self._store(make=True), key, data, mode="create", use_multipart=False)
@@ -159,9 +164,10 @@ class Storage:
             return True
 
     def compare_and_swap(self, key: str, data: bytes, tag: str) -> bool:
-        """Replace what is under ``key`` if its tag is still ``tag``; False if another writer was first, or it is gone.
+        """Replace the object under ``key`` if its tag is still ``tag``; return True if this call replaced it.
 
-        Only writers that all use this call are kept apart: a plain ``write`` does not ask.
+        False means that another writer was first, or that the object is gone. This excludes only writers that use this
+        method too: ``write`` does not compare tags.
         """
         with _translated("write", self.url(key)):
             if self._path is not None:
@@ -173,7 +179,7 @@ class Storage:
             return True
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
-        """Every object below the folder ``prefix``, in no order; none where there is no such folder."""
+        """Yield every object below the folder ``prefix``, in no order; nothing if the folder does not exist."""
         if self._is_missing():
             return
         with _translated("list", self.url(prefix)):
@@ -182,7 +188,7 @@ class Storage:
                     yield Entry(meta["path"], meta["size"], meta["last_modified"])
 
     def folders(self, prefix: str = "") -> _Names:
-        """Names of the folders directly below ``prefix``, sorted."""
+        """Return the names of the folders directly below ``prefix``, sorted."""
         if self._is_missing():
             return []
         with _translated("list", self.url(prefix)):
@@ -190,10 +196,10 @@ class Storage:
         return sorted(path.rstrip("/").rsplit("/", 1)[-1] for path in found)
 
     def delete(self, keys: Iterable[str]) -> None:
-        """Remove the objects; one that is gone already is no error."""
+        """Remove the objects; a key without an object is no error."""
         for key in keys:
             with _translated("delete", self.url(key)):
-                # The library answers a wrong name with a TypeError here, unlike everywhere else.
+                # For an invalid key the library raises TypeError here, but ValueError in its other functions.
                 if any(part in ("", ".", "..") for part in key.strip("/").split("/")):
                     raise ValueError(key)
                 try:
@@ -202,7 +208,7 @@ class Storage:
                     continue
 
     def delete_folder(self, prefix: str) -> int:
-        """Remove every object below ``prefix``; returns how many there were."""
+        """Remove every object below ``prefix`` and return their number."""
         keys = [entry.key for entry in self.list(prefix)]
         self.delete(keys)
         if self._path is not None:
@@ -210,10 +216,11 @@ class Storage:
         return len(keys)
 
     def download(self, keys: Iterable[str], folder: Path) -> None:
-        """Copy objects into ``folder``, each under its own key, each complete or not there at all.
+        """Copy objects into the local ``folder`` under their keys; each file appears only when it is complete.
 
         Raises:
-            NotFoundError, StorageError: an object cannot be read, or the folder cannot be written.
+            NotFoundError: an object does not exist.
+            StorageError: an object cannot be read, or ``folder`` cannot be written.
         """
         for key in keys:
             with _translated("read", self.url(key)):
@@ -232,8 +239,8 @@ class Storage:
                     partial.unlink()
 
     def _swap_locally(self, key: str, data: bytes, tag: str) -> bool:
-        # A local folder has no conditional replace: those who want one queue on a lock of the object's own folder,
-        # which is the same for every Storage that reaches the object, whatever its root.
+        # A local folder has no conditional replace, so writers lock the object's own folder. That folder is the same
+        # for every Storage that reaches the object, whatever its root.
         assert self._path is not None
         folder = (self._path / key.strip("/")).parent
         if not folder.is_dir():
@@ -262,7 +269,7 @@ def _open(uri: str, path: Path | None) -> ObjectStore:
 
 
 def _remove_remains(root: Path) -> None:
-    """What a listing does not show: empty folders, and the ``name#1`` that a killed writer left."""
+    """Remove what a listing hides: empty folders, and the files ``name#1`` of a writer that was killed."""
     for folder, _, names in os.walk(root, topdown=False):
         try:
             for name in names:

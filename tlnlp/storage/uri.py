@@ -1,4 +1,4 @@
-"""What an address means: paths and URIs, in the one form that every room passes on. Opens nothing."""
+"""Normalise paths and URIs to the one form that the whole project uses. Nothing is opened."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _SCHEMES = ("file", "s3", "gs", "az")
 
 
 def resolve_uri(uri: str) -> str:
-    """The URI in the one form used everywhere: a scheme, an absolute path, no trailing slash.
+    """Return the URI with a scheme, an absolute path and no trailing slash.
 
-    Relative paths are resolved against the current folder; ``.`` and ``..`` in local paths are folded. Characters
-    are taken as they are: ``%20`` is three characters, not a space.
+    Relative paths are resolved against the current folder, and ``.`` and ``..`` in local paths are removed. Characters
+    are not decoded: ``%20`` is three characters, not a space.
 
     Raises:
         UsageError: the scheme is not one of file, s3, gs, az, or the folder or bucket is missing.
@@ -25,7 +25,7 @@ def resolve_uri(uri: str) -> str:
         if not uri.strip():
             raise UsageError("an empty address was given; use a path, file://, s3://, gs:// or az://")
         if re.match(r"(file|s3a?|gs|az):", uri, re.IGNORECASE):
-            raise UsageError(f"{uri!r}: an address has two slashes after the colon, as in s3://bucket/folder")
+            raise UsageError(f"{uri!r}: an address has two slashes after the colon; write it as in s3://bucket/folder")
         return "file://" + os.path.abspath(os.path.expanduser(uri))
     scheme = scheme.lower()
     if scheme == "s3a":
@@ -33,20 +33,20 @@ def resolve_uri(uri: str) -> str:
     if scheme not in _SCHEMES:
         raise UsageError(f"{uri!r}: unknown scheme {scheme!r}; use a path, file://, s3://, gs:// or az://")
     if scheme == "file" and not rest.startswith("/"):
-        raise UsageError(f"{uri!r}: file:// takes an absolute path, as in file:///data/labels.parquet")
+        raise UsageError(f"{uri!r}: file:// takes an absolute path; write it as in file:///data/labels.parquet")
     if not rest.strip("/") or (scheme != "file" and rest.startswith("/")):
-        raise UsageError(f"{uri!r}: names no bucket or folder")
+        raise UsageError(f"{uri!r}: the address names no bucket or folder; write it as in s3://bucket/folder")
     if scheme == "file":
         return "file://" + os.path.abspath("/" + rest.lstrip("/"))
     return f"{scheme}://{rest.rstrip('/')}"
 
 
 def local_path(uri: str) -> Path | None:
-    """The path on this machine of a ``file://`` URI or a plain path; None for an object store."""
+    """Return the local path of a ``file://`` URI or a plain path; None for an object store."""
     resolved = resolve_uri(uri)
     return Path(resolved.removeprefix("file://")) if resolved.startswith("file://") else None
 
 
 def join_uri(uri: str, key: str) -> str:
-    """The URI of ``key`` (a relative path with forward slashes) below the folder ``uri``."""
+    """Return the URI of ``key`` (a relative path with forward slashes) below the folder ``uri``."""
     return f"{uri.rstrip('/')}/{key.lstrip('/')}"

@@ -1,1 +1,1 @@
-"""The tables: one schema, the catalog in the warehouse, the atomic publish, the audit before it, the query after it."""
+"""Hold the result tables: schema, catalog, audit of staged files, atomic publish, cleaning, DDL and SQL queries."""

@@ -1,8 +1,8 @@
-"""Tell other catalogs of a table's new snapshot: the step after publishing, for readers that cannot see it themselves.
+"""Announce a table's current snapshot to other catalogs, after publishing.
 
-Glue is told by its API. Snowflake and BigQuery are told by a statement that is made here and run by a command of the
-user's choice (``snow sql --stdin``, ``bq query --use_legacy_sql=false``), so that no driver of theirs is needed.
-Announcing twice does what announcing once does, and what is named is the snapshot that is current at that moment.
+Glue is updated through its API. For Snowflake and BigQuery this module generates an SQL statement and runs it with a
+command that the user configures (``snow sql --stdin``, ``bq query --use_legacy_sql=false``), so tlnlp needs no driver
+for them. An announcement always names the snapshot that is current when it runs, so repeating it is harmless.
 """
 
 from __future__ import annotations
@@ -30,45 +30,75 @@ PLACEHOLDER = "{statement}"
 
 
 class GlueTarget(Protocol):
+    """Settings of the Glue Data Catalog."""
+
     @property
-    def database(self) -> str | None: ...
+    def database(self) -> str | None:
+        """Glue database that holds the entries; None disables the target."""
+
     @property
-    def region(self) -> str | None: ...
+    def region(self) -> str | None:
+        """AWS region; None takes the region of the environment."""
 
 
 class CommandTarget(Protocol):
+    """Settings of a target that is updated by a command."""
+
     @property
-    def command(self) -> Sequence[str]: ...
+    def command(self) -> Sequence[str]:
+        """Program and arguments that run one SQL statement; empty disables the target."""
+
     @property
-    def into(self) -> str | None: ...
+    def into(self) -> str | None:
+        """Schema or dataset of the tables at the target; None takes the default of the dialect."""
 
 
 class SnowflakeTarget(CommandTarget, Protocol):
+    """Settings of Snowflake."""
+
     @property
-    def volume_uri(self) -> str | None: ...
+    def volume_uri(self) -> str | None:
+        """STORAGE_BASE_URL of the external volume; None takes the bucket of the warehouse."""
 
 
 class BigQueryTarget(CommandTarget, Protocol):
+    """Settings of BigQuery."""
+
     @property
-    def connection(self) -> str | None: ...
+    def connection(self) -> str | None:
+        """BigQuery connection that reads the store; without it, readers need rights on the bucket themselves."""
 
 
 class Targets(Protocol):
-    """Who is to be told: Glue if a database is named, the others if a command is."""
+    """The catalogs to notify: Glue if a database is set, Snowflake and BigQuery if a command is set."""
 
     @property
-    def glue(self) -> GlueTarget: ...
+    def glue(self) -> GlueTarget:
+        """Settings of Glue."""
+
     @property
-    def snowflake(self) -> SnowflakeTarget: ...
+    def snowflake(self) -> SnowflakeTarget:
+        """Settings of Snowflake."""
+
     @property
-    def bigquery(self) -> BigQueryTarget: ...
+    def bigquery(self) -> BigQueryTarget:
+        """Settings of BigQuery."""
+
     @property
-    def timeout_s(self) -> float: ...
+    def timeout_s(self) -> float:
+        """Longest run time of one command, in seconds."""
 
 
 @dataclass(frozen=True)
 class Announced:
-    """``outcome``: created, updated, unchanged, told, or failed with ``error``."""
+    """The outcome of announcing one table to one target.
+
+    Attributes:
+        target: ``glue``, ``snowflake`` or ``bigquery``.
+        table: name of the table.
+        outcome: ``created``, ``updated`` or ``unchanged`` (Glue), ``notified`` (a command ran), or ``failed``.
+        error: why it failed; None otherwise.
+    """
 
     target: str
     table: str
@@ -76,25 +106,26 @@ class Announced:
     error: TlnlpError | None = None
 
     def to_json(self) -> dict[str, str]:
-        told = {"target": self.target, "table": self.table, "outcome": self.outcome}
-        return told | ({"error": str(self.error)} if self.error else {})
+        """Return the fields as JSON types; ``error`` only when there is one."""
+        fields = {"target": self.target, "table": self.table, "outcome": self.outcome}
+        return fields | ({"error": str(self.error)} if self.error else {})
 
 
 def names_of(targets: Targets) -> list[str]:
-    """Those that are to be told."""
-    asked = {
+    """Return the names of the targets that are enabled."""
+    enabled = {
         "glue": bool(targets.glue.database),
         "snowflake": bool(targets.snowflake.command),
         "bigquery": bool(targets.bigquery.command),
     }
-    return [name for name, wanted in asked.items() if wanted]
+    return [name for name, wanted in enabled.items() if wanted]
 
 
 def check_targets(warehouse: str, targets: Targets) -> None:
-    """What would fail every night, told before the first.
+    """Check the enabled targets before the first night, since a wrong setting would fail every night.
 
     Raises:
-        UsageError: a target cannot read this warehouse, or its settings do not fit it.
+        UsageError: a target cannot read this warehouse's store, or ``database`` or ``into`` is not a valid name.
     """
     readers: dict[str, Dialect] = {"glue": "athena", "snowflake": "snowflake", "bigquery": "bigquery"}
     for name in names_of(targets):
@@ -108,24 +139,30 @@ def check_targets(warehouse: str, targets: Targets) -> None:
 
 
 def announce(catalog: Catalog, table: str, targets: Targets) -> list[Announced]:
-    """Tell every target of the table and its quarantine. One that fails keeps no other from being told; none raises."""
+    """Announce the table and its quarantine table to every enabled target, and return one outcome for each pair.
+
+    A target that fails does not stop the others. No error is raised: a failure is an outcome.
+    """
     return [
-        _told(name, one, tell)
+        _outcome(name, one, notify)
         for one in (table, quarantine_name(table))
-        for name, tell in _tellers(catalog, one, targets)
+        for name, notify in _notifiers(catalog, one, targets)
     ]
 
 
 def announce_now(warehouse: str, catalog: str | None, table: str, targets: Targets) -> list[Announced]:
-    """``announce`` as a command of its own.
+    """Check the settings, open the catalog and ``announce``; ``tlnlp warehouse announce`` calls this.
 
     Raises:
-        UsageError: nobody is to be told, or a target does not fit the warehouse.
-        NotFoundError: nothing was published under that name.
+        UsageError: no target is enabled, or a target does not fit the warehouse.
+        NotFoundError: nothing was published under that table name.
         StorageError: the store failed.
     """
     if not names_of(targets):
-        raise UsageError("nobody is to be told; set announce.glue.database, announce.snowflake.command or the like")
+        raise UsageError(
+            "no catalog to notify: no announce target is set; set announce.glue.database, announce.snowflake.command "
+            "or announce.bigquery.command"
+        )
     check_targets(warehouse, targets)
     opened = open_catalog(warehouse, catalog)
     published(opened, table)
@@ -133,46 +170,48 @@ def announce_now(warehouse: str, catalog: str | None, table: str, targets: Targe
 
 
 def raise_failures(done: Sequence[Announced]) -> None:
-    """Raises the error of the first that failed, with the messages of all."""
+    """Raise an error of the first failure's class, with the messages of all failures; return if none failed."""
     failures = [one for one in done if one.error]
     if failures:
         assert failures[0].error is not None
         raise type(failures[0].error)("\n".join(f"{one.target}, table {one.table}: {one.error}" for one in failures))
 
 
-def _tellers(catalog: Catalog, table: str, targets: Targets) -> Iterator[tuple[str, Callable[[], str]]]:
+def _notifiers(catalog: Catalog, table: str, targets: Targets) -> Iterator[tuple[str, Callable[[], str]]]:
+    """Yield each enabled target with the function that notifies it and returns the outcome."""
+
     def current() -> Published:
         return published(catalog, table)
 
-    asked = names_of(targets)
-    if "glue" in asked:
-        yield "glue", lambda: _tell_glue(targets.glue, current)
-    if "snowflake" in asked:
-        flake = targets.snowflake
+    enabled = names_of(targets)
+    if "glue" in enabled:
+        yield "glue", lambda: _notify_glue(targets.glue, current)
+    if "snowflake" in enabled:
+        snowflake = targets.snowflake
 
         def refresh() -> str:
-            return snowflake_refresh(current(), flake.into, flake.volume_uri)
+            return snowflake_refresh(current(), snowflake.into, snowflake.volume_uri)
 
-        yield "snowflake", lambda: run_command(flake.command, refresh(), targets.timeout_s)
-    if "bigquery" in asked:
-        query = targets.bigquery
+        yield "snowflake", lambda: run_command(snowflake.command, refresh(), targets.timeout_s)
+    if "bigquery" in enabled:
+        bigquery = targets.bigquery
 
         def replace() -> str:
-            return bigquery_table(current(), query.into, query.connection)
+            return bigquery_table(current(), bigquery.into, bigquery.connection)
 
-        yield "bigquery", lambda: run_command(query.command, replace(), targets.timeout_s)
+        yield "bigquery", lambda: run_command(bigquery.command, replace(), targets.timeout_s)
 
 
-def _told(target: str, table: str, tell: Callable[[], str]) -> Announced:
+def _outcome(target: str, table: str, notify: Callable[[], str]) -> Announced:
     try:
-        return Announced(target, table, tell())
+        return Announced(target, table, notify())
     except TlnlpError as error:
         return Announced(target, table, "failed", error)
-    except Exception as error:  # the day is published: nothing that happens here may end the run
+    except Exception as error:  # The day is already published, so no error of an announcement may end the run.
         return Announced(target, table, "failed", StorageError(f"unexpected {type(error).__name__}"))
 
 
-def _tell_glue(target: GlueTarget, current: Callable[[], Published]) -> str:
+def _notify_glue(target: GlueTarget, current: Callable[[], Published]) -> str:
     assert target.database
     check_store(current().metadata_location, "athena")
     client: Any = aws_client("glue", target.region)
@@ -180,35 +219,36 @@ def _tell_glue(target: GlueTarget, current: Callable[[], Published]) -> str:
 
 
 def run_command(command: Sequence[str], statement: str, timeout_s: float) -> str:
-    """Run a program with the statement in place of ``{statement}`` in its arguments, else on its stdin; "told".
+    """Run ``command`` on one SQL statement and return the outcome ``"notified"``.
 
-    No shell is between. What it says goes to stderr, since stdout holds our result.
+    The statement replaces ``{statement}`` in the arguments; without that placeholder the program reads it from stdin.
+    No shell is involved. The program's stdout goes to our stderr, because our stdout holds our own result.
 
     Raises:
-        UsageError: there is no such program.
-        StorageError: it failed, or was still at work after ``timeout_s``.
+        UsageError: the program cannot be started.
+        StorageError: the program failed, or was still running after ``timeout_s`` seconds.
     """
     arguments = [part.replace(PLACEHOLDER, statement) for part in command]
-    given = None if any(PLACEHOLDER in part for part in command) else f"{statement};\n".encode()
+    stdin = None if any(PLACEHOLDER in part for part in command) else f"{statement};\n".encode()
     try:
         process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=2, start_new_session=True)
     except OSError as error:
         raise UsageError(
-            f"{command[0]}: cannot be started ({type(error).__name__}); install it, or mend `command`"
+            f"{command[0]}: cannot be started ({type(error).__name__}); install it, or correct `command`"
         ) from error
     with process:
         try:
-            process.communicate(given, timeout=timeout_s)
+            process.communicate(stdin, timeout=timeout_s)
         except subprocess.TimeoutExpired as error:
             raise StorageError(
-                f"{command[0]} was still at work after {timeout_s:g} s and was ended; raise announce.timeout_s, or "
-                "look why it waits"
+                f"{command[0]} was still running after {timeout_s:g} s and was killed; raise announce.timeout_s, or "
+                "find out what it waits for"
             ) from error
         finally:
-            # With what it started itself: a session of its own.
+            # The command has its own session, so this also kills the processes that it started.
             with suppress(ProcessLookupError):
                 if process.returncode is None:
                     os.killpg(process.pid, signal.SIGKILL)
     if process.returncode:
-        raise StorageError(f"{command[0]} ended with code {process.returncode}; what it said stands above")
-    return "told"
+        raise StorageError(f"{command[0]} ended with code {process.returncode}; its own messages stand above")
+    return "notified"

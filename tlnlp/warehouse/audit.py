@@ -1,7 +1,7 @@
-"""The audit of staged Parquet files, before they are published: nothing that a reader would trip over gets in.
+"""Audit staged Parquet files before they are published: columns, types, values and row counts.
 
-Files are read batch by batch, so memory does not grow with rows. Not looked for: a document id that stands in two
-files or rows, which scoring settles when it groups documents by id.
+Files are read batch by batch, so memory does not grow with the number of rows. The audit does not look for a document
+id in several rows: scoring groups documents by id and so excludes that.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ import pyarrow.parquet as pq
 
 from tlnlp.errors import EngineError
 from tlnlp.warehouse.schema import QUARANTINE, SCORE_DATE, SCORES, Column, arrow_type_name
-from tlnlp.warehouse.staged import open_parquet
+from tlnlp.warehouse.staged import counted, open_parquet
 
 SUM_TOLERANCE = 1e-3
-# A score and its probability are one number that may have been a float32 on the way.
+# The score and the label's probability are the same number, but one of them may have passed through float32.
 SAME_TOLERANCE = 1e-6
 _BATCH_ROWS = 16_384
 
 
 def footer_rows(files: Sequence[str]) -> int:
-    """Rows of the Parquet files (URIs), by their footers. Raises StorageError."""
+    """Return the total rows of the Parquet files (URIs), read from their footers. Raises StorageError."""
     return sum(_count(uri) for uri in files)
 
 
@@ -39,14 +39,18 @@ def audit_scores(
     run_id: str,
     expected_rows: int,
 ) -> int:
-    """Hold staged scores to the contract; returns the rows.
+    """Check staged scores against the table's contract and return the number of rows.
 
-    Checked: rows by footers equal ``expected_rows``; columns and types (timestamps in microseconds, not INT96); no null
-    in a required column; score and probabilities within [0, 1], probabilities of exactly ``labels`` and summing to 1
-    (1e-3); the label is the most probable one (ties allowed) and the score its probability; date and run constant.
+    Checks:
+        - the footers' rows sum to ``expected_rows``;
+        - columns and types are those of the table, with timestamps in microseconds and not INT96;
+        - no required column holds a null;
+        - score and probabilities lie in [0, 1]; probabilities have exactly the keys ``labels`` and sum to 1 (+-1e-3);
+        - the label is a most probable one, and the score is its probability;
+        - every row has ``score_date`` and ``run_id``.
 
     Raises:
-        EngineError: naming the file and what differed.
+        EngineError: a check failed; the message names the file and the differences.
         StorageError: a file cannot be read.
     """
     domain = pa.array(labels, pa.string())
@@ -59,10 +63,10 @@ def audit_scores(
 
 
 def audit_quarantine(files: Sequence[str], *, score_date: date, run_id: str, expected_rows: int) -> int:
-    """Hold staged quarantine rows to the contract: rows, columns, nulls, date and run constant; returns the rows.
+    """Check staged quarantine rows (row count, columns, nulls, date, run id) and return the number of rows.
 
     Raises:
-        EngineError: naming the file and what differed.
+        EngineError: a check failed; the message names the file and the differences.
         StorageError: a file cannot be read.
     """
     return _audit(files, QUARANTINE, QUARANTINE, lambda batch: _constants(batch, score_date, run_id), expected_rows)
@@ -85,8 +89,8 @@ def _audit(
                 _fail(uri, check(batch))
     if rows != expected_rows:
         raise EngineError(
-            f"audit: {len(files)} staged files hold {rows} rows, and {expected_rows} were counted while they were "
-            "written; nothing was published: score the day again"
+            f"audit: {counted(len(files), 'staged file')} with {counted(rows, 'row')} in all, but {expected_rows} were "
+            "counted while they were written; nothing was published: score the day again"
         )
     return rows
 
@@ -100,8 +104,8 @@ def _fail(uri: str, faults: Iterable[str]) -> None:
     found = list(faults)
     if found:
         raise EngineError(
-            f"audit: {uri}: {'; '.join(found)}; nothing was published: this is a fault of scoring, keep the file and "
-            "report it"
+            f"audit: {uri}: {'; '.join(found)}; nothing was published: this is a bug in scoring, not in your data; "
+            "keep the file and report it"
         )
 
 
@@ -119,45 +123,45 @@ def _schema_faults(file: pq.ParquetFile, columns: Sequence[Column]) -> Iterable[
         elif found[name] != kind:
             yield f"column {name} is {found[name]}, not {kind}"
     if len(file.schema_arrow) != len(found):
-        yield "a column name comes twice"
+        yield "a column name occurs twice"
     for name in found.keys() - wanted.keys():
-        yield f"column {name} is not of this table"
+        yield f"column {name} is not a column of this table"
 
 
 def _null_faults(batch: pa.RecordBatch, columns: Sequence[Column]) -> Iterable[str]:
     for column in columns:
         nulls = batch.column(column.name).null_count
         if column.required and nulls:
-            yield f"{column.name} is null in {nulls} rows"
+            yield f"{column.name} is null in {counted(nulls, 'row')}"
 
 
 def _constants(batch: pa.RecordBatch, score_date: date, run_id: str) -> Iterable[str]:
     for name, value in ((SCORE_DATE, score_date), ("run_id", run_id)):
         other = batch.num_rows - (pc.sum(pc.equal(batch.column(name), pa.scalar(value))).as_py() or 0)
         if other:
-            yield f"{name} is not {value} in {other} rows"
+            yield f"{name} is not {value} in {counted(other, 'row')}"
 
 
 def _probability_faults(batch: pa.RecordBatch, domain: pa.Array) -> Iterable[str]:
     label = pc.index_in(batch.column("label"), domain)
     if label.null_count:
-        yield f"label is not one of the model's {len(domain)} in {label.null_count} rows"
+        yield f"label is not one of the model's {counted(len(domain), 'label')} in {counted(label.null_count, 'row')}"
         return
     probabilities = _matrix(batch.column("probabilities"), domain)
     if probabilities is None:
-        yield f"probabilities are not of exactly the model's {len(domain)} labels"
+        yield f"the keys of probabilities are not exactly the model's {counted(len(domain), 'label')}"
         return
     score = batch.column("score").to_numpy(zero_copy_only=False)
     own = probabilities[np.arange(len(score)), label.to_numpy(zero_copy_only=False)]
-    yield from _counted("score is outside [0, 1]", ~((score >= 0) & (score <= 1)))
-    yield from _counted("a probability is outside [0, 1]", (~((probabilities >= 0) & (probabilities <= 1))).any(axis=1))
-    yield from _counted("probabilities do not sum to 1", ~(np.abs(probabilities.sum(axis=1) - 1) <= SUM_TOLERANCE))
-    yield from _counted("score is not the probability of the label", ~(np.abs(score - own) <= SAME_TOLERANCE))
-    yield from _counted("label is not the most probable", own < probabilities.max(axis=1) - SAME_TOLERANCE)
+    yield from _fault("score is outside [0, 1]", ~((score >= 0) & (score <= 1)))
+    yield from _fault("a probability is outside [0, 1]", (~((probabilities >= 0) & (probabilities <= 1))).any(axis=1))
+    yield from _fault("probabilities do not sum to 1", ~(np.abs(probabilities.sum(axis=1) - 1) <= SUM_TOLERANCE))
+    yield from _fault("score is not the probability of the label", ~(np.abs(score - own) <= SAME_TOLERANCE))
+    yield from _fault("label is not the most probable", own < probabilities.max(axis=1) - SAME_TOLERANCE)
 
 
 def _matrix(maps: pa.MapArray, domain: pa.Array) -> np.ndarray[Any, np.dtype[np.float64]] | None:
-    """The maps as (rows, labels) in the order of ``domain``; None if a map has other keys, or a null value."""
+    """Return the maps as ``(rows, labels)``, labels ordered as ``domain``; None if a map has other keys or a null."""
     labels = len(domain)
     lengths = np.diff(maps.offsets.to_numpy())
     start, end = maps.offsets[0].as_py(), maps.offsets[-1].as_py()
@@ -173,7 +177,7 @@ def _matrix(maps: pa.MapArray, domain: pa.Array) -> np.ndarray[Any, np.dtype[np.
     return np.take_along_axis(table, order, axis=1)
 
 
-def _counted(what: str, wrong: Any) -> Iterable[str]:
+def _fault(what: str, wrong: Any) -> Iterable[str]:
     count = int(wrong.sum())
     if count:
-        yield f"{what} in {count} rows"
+        yield f"{what} in {counted(count, 'row')}"

@@ -1,9 +1,10 @@
-"""The catalog that lives in the warehouse: a pointer object per table, moved by put-if-absent and compare-and-swap.
+"""Store an Iceberg catalog inside the warehouse: one pointer object for each table, changed by conditional writes.
 
-``catalog/tlnlp/<table>.json`` names the table's current metadata file; that object's change is the commit. So a
-warehouse needs no server and no database, and every store with conditional writes can hold one. Follows the commit
-protocol of the Iceberg table spec ("Optimistic Concurrency", https://iceberg.apache.org/spec/): write new metadata,
-then swap the pointer only if it is still the one the metadata was built on.
+``catalog/tlnlp/<table>.json`` names the table's current metadata file, and replacing that object is the commit. So a
+warehouse needs no server and no database, only a store with conditional writes.
+
+Source: the commit protocol of the Iceberg table spec ("Optimistic Concurrency", https://iceberg.apache.org/spec/):
+write new metadata, then swap the pointer only if it still names the metadata that the new one was built on.
 """
 
 from __future__ import annotations
@@ -46,16 +47,16 @@ DEFAULT_CATALOG = "warehouse"
 
 
 def open_catalog(warehouse: str, catalog: str | None = None) -> Catalog:
-    """The catalog of a warehouse: its own (None or ``"warehouse"``), else the one PyIceberg is configured for by name.
+    """Open a catalog: the warehouse's own for None or ``"warehouse"``, else PyIceberg's catalog of that name.
 
     Raises:
-        UsageError: a warehouse URI that Iceberg cannot use, or PyIceberg knows no catalog of that name.
+        UsageError: Iceberg cannot use the warehouse URI, or PyIceberg's configuration has no catalog of that name.
     """
     if catalog is None or catalog == DEFAULT_CATALOG:
         return WarehouseCatalog(DEFAULT_CATALOG, warehouse=warehouse, **file_properties(warehouse))
     try:
         return load_catalog(catalog)
-    except Exception as error:  # every kind of catalog has its own errors, and libraries that may be missing
+    except Exception as error:  # each kind of catalog raises errors of its own, or lacks a library
         raise UsageError(
             f"catalog {catalog!r} cannot be opened ({type(error).__name__}: {error}); configure it for PyIceberg in "
             f"~/.pyiceberg.yaml or PYICEBERG_CATALOG__{catalog.upper()}__URI, or leave `catalog` out"
@@ -63,10 +64,10 @@ def open_catalog(warehouse: str, catalog: str | None = None) -> Catalog:
 
 
 class WarehouseCatalog(MetastoreCatalog):
-    """An Iceberg catalog of one namespace, ``tlnlp``, kept in the warehouse itself. Views and renames are not offered.
+    """An Iceberg catalog stored in the warehouse. It has one namespace, ``tlnlp``, and no views and no renames.
 
-    ``properties`` other than ``warehouse`` go to PyIceberg's FileIO (``s3.endpoint`` and so on). Errors are PyIceberg's
-    own, as its interface promises; a store that fails raises StorageError.
+    ``properties`` other than ``warehouse`` go to PyIceberg's FileIO (``s3.endpoint`` and so on). Methods raise
+    PyIceberg's errors, as its interface promises, and StorageError when the store fails.
     """
 
     def __init__(self, name: str, **properties: str) -> None:
@@ -74,7 +75,7 @@ class WarehouseCatalog(MetastoreCatalog):
         uri = resolve_uri(properties["warehouse"])
         if "#" in uri or "?" in uri:
             raise UsageError(
-                f"warehouse {uri!r}: Iceberg reads # and ? in an address as its end; choose another folder"
+                f"warehouse {uri!r}: the address holds # or ?, where Iceberg cuts an address off; choose another folder"
             )
         self.warehouse = uri
         self._pointers = Storage(join_uri(uri, f"catalog/{NAMESPACE}"))
@@ -88,7 +89,7 @@ class WarehouseCatalog(MetastoreCatalog):
         sort_order: SortOrder = UNSORTED_SORT_ORDER,
         properties: Properties = EMPTY_DICT,
     ) -> Table:
-        """Raises TableAlreadyExistsError, NoSuchNamespaceError, StorageError."""
+        """Create an empty table. Raises TableAlreadyExistsError, NoSuchNamespaceError, StorageError."""
         name = self._table_name(identifier, NoSuchNamespaceError)
         staged = self._create_staged_table((NAMESPACE, name), schema, location, partition_spec, sort_order, properties)
         self._write_metadata(staged.metadata, staged.io, staged.metadata_location)
@@ -96,7 +97,7 @@ class WarehouseCatalog(MetastoreCatalog):
         return self.load_table((NAMESPACE, name))
 
     def register_table(self, identifier: str | Identifier, metadata_location: str, overwrite: bool = False) -> Table:
-        """Point a new name at metadata that is there already. Raises TableAlreadyExistsError, StorageError."""
+        """Create a table of existing metadata. Raises TableAlreadyExistsError, StorageError."""
         if overwrite:
             raise NotImplementedError("this catalog registers new names only; drop the table first")
         name = self._table_name(identifier, NoSuchNamespaceError)
@@ -104,18 +105,18 @@ class WarehouseCatalog(MetastoreCatalog):
         return self.load_table((NAMESPACE, name))
 
     def load_table(self, identifier: str | Identifier) -> Table:
-        """Raises NoSuchTableError, StorageError."""
+        """Return the table at its current metadata. Raises NoSuchTableError, StorageError."""
         name = self._table_name(identifier, NoSuchTableError)
         return self._load(name, self._read_pointer(name))
 
     def commit_table(
         self, table: Table, requirements: tuple[TableRequirement, ...], updates: tuple[TableUpdate, ...]
     ) -> CommitTableResponse:
-        """Apply ``updates`` to the table the pointer names now, and move the pointer if it is still that one.
+        """Apply ``updates`` to the table's current metadata and swap the pointer to the result.
 
         Raises:
             CommitFailedException: a requirement is not met, or another commit came first; nothing has changed.
-            CommitStateUnknownException: the store failed during the move; the commit may have landed.
+            CommitStateUnknownException: the store failed during the swap; the commit may have succeeded.
         """
         name = self._table_name(table.name(), NoSuchTableError)
         try:
@@ -127,59 +128,68 @@ class WarehouseCatalog(MetastoreCatalog):
         if current and staged.metadata == current.metadata:
             return _response(current.metadata, current.metadata_location)
         self._write_metadata(staged.metadata, staged.io, staged.metadata_location)
-        self._move(name, pointer, staged)
+        self._swap_pointer(name, pointer, staged)
         return _response(staged.metadata, staged.metadata_location)
 
     def drop_table(self, identifier: str | Identifier) -> None:
-        """Remove the pointer; files stay. Raises NoSuchTableError, StorageError."""
+        """Remove the table's pointer and keep its files. Raises NoSuchTableError, StorageError."""
         name = self._table_name(identifier, NoSuchTableError)
         self._read_pointer(name)
         self._pointers.delete([_key(name)])
 
     def rename_table(self, from_identifier: str | Identifier, to_identifier: str | Identifier) -> Table:
+        """Raise NotImplementedError: a table's name is also its folder."""
         raise NotImplementedError("this catalog renames no table: a table's name is its folder in the warehouse")
 
     def list_tables(self, namespace: str | Identifier) -> list[Identifier]:
-        """Raises NoSuchNamespaceError, StorageError."""
+        """Return the tables of the namespace, sorted. Raises NoSuchNamespaceError, StorageError."""
         self._check_namespace(namespace)
         keys = (entry.key for entry in self._pointers.list())
         return sorted((NAMESPACE, key.removesuffix(".json")) for key in keys if key.endswith(".json"))
 
     def create_namespace(self, namespace: str | Identifier, properties: Properties = EMPTY_DICT) -> None:
-        """There is one namespace, and it is always there. Raises NamespaceAlreadyExistsError, NoSuchNamespaceError."""
+        """Raise NamespaceAlreadyExistsError for ``tlnlp``, which always exists; NoSuchNamespaceError for others."""
         self._check_namespace(namespace)
         raise NamespaceAlreadyExistsError(f"Namespace {NAMESPACE} already exists")
 
     def drop_namespace(self, namespace: str | Identifier) -> None:
+        """Raise NamespaceNotEmptyError for ``tlnlp``, which is permanent; NoSuchNamespaceError for others."""
         self._check_namespace(namespace)
         raise NamespaceNotEmptyError(f"Namespace {NAMESPACE} is part of the warehouse and cannot be dropped")
 
     def list_namespaces(self, namespace: str | Identifier = ()) -> list[Identifier]:
+        """Return ``tlnlp``, or an empty list for the namespaces inside it."""
         if not self.identifier_to_tuple(namespace or ()):
             return [(NAMESPACE,)]
         self._check_namespace(namespace)
         return []
 
     def load_namespace_properties(self, namespace: str | Identifier) -> Properties:
+        """Return the folder under which the tables lie, as ``location``."""
         self._check_namespace(namespace)
         return {"location": join_uri(self.warehouse, "tables")}
 
     def update_namespace_properties(
         self, namespace: str | Identifier, removals: set[str] | None = None, updates: Properties = EMPTY_DICT
     ) -> PropertiesUpdateSummary:
+        """Raise NotImplementedError."""
         raise NotImplementedError("this catalog's namespace has no properties to change")
 
     def list_views(self, namespace: str | Identifier) -> list[Identifier]:
+        """Return an empty list: this catalog holds no views."""
         self._check_namespace(namespace)
         return []
 
     def view_exists(self, identifier: str | Identifier) -> bool:
+        """Return False: this catalog holds no views."""
         return False
 
     def load_view(self, identifier: str | Identifier) -> View:
+        """Raise NoSuchViewError."""
         raise NoSuchViewError(f"View does not exist: {identifier}; this catalog holds no views")
 
     def drop_view(self, identifier: str | Identifier) -> None:
+        """Raise NoSuchViewError."""
         raise NoSuchViewError(f"View does not exist: {identifier}; this catalog holds no views")
 
     def create_view(
@@ -190,13 +200,15 @@ class WarehouseCatalog(MetastoreCatalog):
         location: str | None = None,
         properties: Properties = EMPTY_DICT,
     ) -> View:
+        """Raise NotImplementedError."""
         raise NotImplementedError("this catalog holds no views")
 
     def register_view(self, identifier: str | Identifier, metadata_location: str) -> View:
+        """Raise NotImplementedError."""
         raise NotImplementedError("this catalog holds no views")
 
     def pointer_uri(self, table: str) -> str:
-        """The object that names the table's current metadata file: ``{"metadata_location": ...}``."""
+        """Return the URI of the table's pointer object, ``{"metadata_location": ...}``."""
         return self._pointers.url(_key(table))
 
     def _check_namespace(self, namespace: str | Identifier) -> None:
@@ -230,28 +242,28 @@ class WarehouseCatalog(MetastoreCatalog):
         ):
             raise TableAlreadyExistsError(f"Table {NAMESPACE}.{name} already exists")
 
-    def _move(self, name: str, pointer: Tagged | None, staged: StagedTable) -> None:
+    def _swap_pointer(self, name: str, pointer: Tagged | None, staged: StagedTable) -> None:
         data = _pointer(staged.metadata_location)
         try:
             if pointer is None:
                 moved = self._pointers.put_if_absent(_key(name), data)
             else:
                 moved = self._pointers.compare_and_swap(_key(name), data, pointer.tag)
-            # A store's client may have sent the request twice: the first won, and the second was told that it lost.
+            # The store's client may have retried: then the first request won, and the second reports a lost race.
             moved = moved or self._is_ours(name, staged.metadata_location)
         except StorageError as error:
-            raise CommitStateUnknownException(f"{NAMESPACE}.{name}: the pointer may or may not have moved") from error
+            raise CommitStateUnknownException(f"{NAMESPACE}.{name}: the pointer may or may not be swapped") from error
         if not moved:
             self._discard(staged)
 
     def _discard(self, staged: StagedTable) -> NoReturn:
-        # An unreferenced metadata file is harmless; the lost race is what the caller must hear of.
+        # A metadata file that stays behind is harmless, and its error would hide the lost race.
         with suppress(OSError):
             staged.io.delete(staged.metadata_location)
         raise CommitFailedException(f"Another commit to {'.'.join(staged.name())} came first")
 
     def _is_ours(self, name: str, metadata_location: str) -> bool:
-        """True if the commit that wrote ``metadata_location`` has landed, even if others came on top of it."""
+        """Return True if the commit of ``metadata_location`` succeeded, even if later commits followed it."""
         try:
             pointer = self._read_pointer(name)
         except NoSuchTableError:
@@ -279,4 +291,4 @@ def _location(uri: str, data: bytes) -> str:
     try:
         return str(json.loads(data)["metadata_location"])
     except (ValueError, KeyError, TypeError) as error:
-        raise StorageError(f"{uri}: this is no table pointer; restore it from the newest file in metadata/") from error
+        raise StorageError(f"{uri}: not a table pointer; restore it to name the newest file in metadata/") from error

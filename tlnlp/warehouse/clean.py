@@ -1,8 +1,8 @@
-"""Remove the folders of dead runs: staged files that no snapshot of any table refers to, and nobody writes any more.
+"""Remove the folders of abandoned runs: staged files that no table refers to and no process still writes.
 
-``runs/<run_id>/`` holds staged files and, once published, the table's own data, so a folder goes only if every doubt is
-settled: its newest object is old, it was never meant for another catalog, and no snapshot that any table still keeps
-(not just the current one) refers to a file in it.
+``runs/<run_id>/`` holds staged files, which are the table's own data once they are published. So a folder is removed
+only if its newest object is old (or its run is known to have ended), if it was not staged for another catalog, and if
+no snapshot of any table, current or past, refers to a file in it.
 """
 
 from __future__ import annotations
@@ -31,27 +31,32 @@ def clean_runs(
     keep_run: str | None = None,
     has_ended: Callable[[str], bool] = lambda run_id: False,
 ) -> list[str]:
-    """Remove the dead runs of a warehouse; returns their ids, sorted. ``keep_run`` (the one at work) always stays.
+    """Remove the folders of abandoned runs and return their run ids, sorted.
 
-    ``now`` is an aware time; a run is old when its newest object was last changed ``older_than_s`` seconds before.
-    ``has_ended`` may know of a younger run that it is dead.
+    Args:
+        warehouse: URI of the warehouse.
+        catalog: the warehouse's catalog, whose tables are checked.
+        now: the present time, with a time zone.
+        older_than_s: a run is old if its newest object was last changed more seconds ago than this.
+        keep_run: id of a run that is never removed: the caller's own.
+        has_ended: returns True for the id of a run that is known to have ended; its age then does not matter.
 
     Raises:
         StorageError: a table or folder cannot be read (then nothing is removed), or a folder cannot be removed.
     """
     runs = Storage(join_uri(warehouse, "runs"))
-    candidates = _dead_runs(runs, now - timedelta(seconds=older_than_s), has_ended) - {keep_run or ""}
+    candidates = _abandoned_runs(runs, now - timedelta(seconds=older_than_s), has_ended) - {keep_run or ""}
     if not candidates:
         return []
-    # Tables are read after the ages: what was published in between is then seen as referred to.
-    dead = candidates - _referred_runs(catalog)
-    removed = sorted(run_id for run_id in dead if _marked_for(runs, run_id) in (None, catalog.name))
+    # Tables are read after the ages, so that a run published in between counts as referred to.
+    unreferred = candidates - _referred_runs(catalog)
+    removed = sorted(run_id for run_id in unreferred if _marked_for(runs, run_id) in (None, catalog.name))
     for run_id in removed:
         runs.delete_folder(run_id)
     return removed
 
 
-def _dead_runs(runs: Storage, before: datetime, has_ended: Callable[[str], bool]) -> set[str]:
+def _abandoned_runs(runs: Storage, before: datetime, has_ended: Callable[[str], bool]) -> set[str]:
     newest: dict[str, datetime] = {}
     for entry in runs.list():
         run_id, separator, _ = entry.key.partition("/")
@@ -65,7 +70,7 @@ def _referred_runs(catalog: Catalog) -> set[str]:
     for name in tables_of(catalog):
         table = load_table(catalog, name)
         if table is None:
-            raise StorageError(f"table {name} vanished while runs were cleaned; nothing was removed: try again")
+            raise StorageError(f"table {name} was dropped while runs were cleaned; nothing was removed: run again")
         manifests: dict[str, ManifestFile] = {}
         try:
             for snapshot in table.snapshots():
@@ -75,17 +80,18 @@ def _referred_runs(catalog: Catalog) -> set[str]:
                     found |= {run_id_of(entry.data_file.file_path) or ""}
         except (OSError, ValueError) as error:
             raise StorageError(
-                f"table {name}: what its snapshots refer to cannot be read ({type(error).__name__}), so nothing was "
+                f"table {name}: the manifests of its snapshots cannot be read ({type(error).__name__}), so nothing was "
                 "removed; restore the files under tables/, or run again when the store answers"
             ) from error
     return found
 
 
 def _marked_for(runs: Storage, run_id: str) -> str | None:
+    """Return the name of the catalog that the run was staged for; None without a marker, ``?`` if it is damaged."""
     try:
         marker = json.loads(runs.read(f"{run_id}/{MARKER}"))
     except NotFoundError:
         return None
     except ValueError:
-        return "?"  # unreadable: leave the folder to a person
+        return "?"
     return str(marker.get("catalog", "?"))

@@ -1,7 +1,7 @@
-"""A table's snapshot as a ``pyarrow.dataset``, read as slowly as its reader reads.
+"""Read a snapshot of a table as a ``pyarrow.dataset`` with bounded memory.
 
-Arrow's own scanner reads ahead by up to a gibibyte when its reader is slower than the files, so a long result would
-fill the memory. Here one row group is read ahead, and the next waits until it is asked for.
+Arrow's own scanner reads up to a gibibyte ahead of a slow consumer, so a long result would fill the memory. The
+dataset here reads at most one row group ahead of its consumer.
 """
 
 from __future__ import annotations
@@ -26,21 +26,23 @@ _BATCH_ROWS = 10_000
 
 
 class RowGroups(ds.FileSystemDataset):  # type: ignore[misc]  # pyarrow has no types
-    """A dataset whose ``scanner(columns=, filter=)``, which is what DuckDB calls, reads row group by row group."""
+    """A Parquet dataset that is read row group by row group."""
 
     def scanner(self, columns: Sequence[str] | None = None, filter: Any = None, **_: Any) -> RowGroupScan:
+        """Return a scan of ``columns`` (None: all) and of the rows that pass ``filter``; DuckDB calls this."""
         return RowGroupScan(self, list(self.schema.names if columns is None else columns), filter)
 
 
 @dataclass(frozen=True)
 class RowGroupScan:
-    """The ``columns`` of the rows that pass ``filter`` (a pyarrow expression, or None for all rows)."""
+    """A scan of ``columns`` for the rows that pass ``filter`` (a pyarrow expression; None: all rows)."""
 
     dataset: RowGroups
     columns: list[str]
     filter: Any
 
     def to_reader(self) -> pa.RecordBatchReader:
+        """Return the rows as a stream of record batches; DuckDB calls this."""
         schema = pa.schema([self.dataset.schema.field(name) for name in self.columns])
         return pa.RecordBatchReader.from_batches(schema, self._batches())
 
@@ -56,7 +58,7 @@ class RowGroupScan:
                 yield from ahead.result().to_batches(_BATCH_ROWS)
 
     def _row_groups(self) -> Iterator[ds.ParquetFileFragment]:
-        """Those that may hold a row: of the days the filter allows, and by the statistics in the footer."""
+        """Yield the row groups that may hold a row, judged by their day and by the statistics in the footer."""
         for fragment in self.dataset.get_fragments(self.filter):
             yield from fragment.split_by_row_group(self.filter, self.dataset.schema)
 
@@ -65,10 +67,10 @@ class RowGroupScan:
 
 
 def table_dataset(table: Table, snapshot_id: int | None = None) -> ds.Dataset:
-    """The rows of a snapshot (default: the current one) as a dataset; columns that a file lacks are null.
+    """Return the rows of a snapshot (None: the current one) as a dataset; a column that a file lacks is null.
 
     Raises:
-        EngineError: the table holds row-level deletes, which another engine made and this reader would not see.
+        EngineError: the table holds row-level deletes of another engine, which this reader does not apply.
     """
     scan = table.scan(snapshot_id=snapshot_id)
     schema = _arrow_schema(scan.projection())
@@ -78,8 +80,8 @@ def table_dataset(table: Table, snapshot_id: int | None = None) -> ds.Dataset:
     for task in scan.plan_files():
         if task.delete_files:
             raise EngineError(
-                f"table {table.name()[-1]} holds row-level deletes made by another engine; read it with that engine, "
-                "or publish those days again"
+                f"table {table.name()[-1]} holds row-level deletes made by another engine, which this reader does not "
+                "apply; read the table with that engine, or publish those days again"
             )
         filesystem, path = locate(table.io, task.file.file_path)
         known = by_day and task.file.spec_id == spec.spec_id
@@ -92,5 +94,5 @@ def table_dataset(table: Table, snapshot_id: int | None = None) -> ds.Dataset:
 
 def _arrow_schema(schema: Schema) -> pa.Schema:
     columns = [column for column in columns_of(schema) if column.type in (*KEPT_TYPES, PROBABILITIES)]
-    # Nullable throughout: Spark's files say so too, and a reader gains nothing from the promise.
+    # Spark writes every column as nullable, and a consumer gains nothing from a stricter schema.
     return pa.schema([field.with_nullable(True) for field in arrow_schema(columns)])

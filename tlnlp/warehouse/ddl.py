@@ -1,7 +1,7 @@
-"""The statements that make a published table readable in a warehouse, generated from the table itself.
+"""Generate the SQL statements that make a published table readable in another warehouse.
 
-Two sets for each dialect: what is run once, and what each later night needs (``refresh``). Names of tables and columns
-come from the table's own schema; where a dialect can register a table by SQL, its present metadata file is named.
+Each dialect has two sets of statements: one to run once, and one to run after each later night (``refresh``). Names of
+tables and columns come from the published table. Dialects that register a table by SQL get its current metadata file.
 
 Sources, read in November 2026:
 https://trino.io/docs/current/connector/iceberg.html#register-table
@@ -27,23 +27,36 @@ from tlnlp.warehouse.schema import SCORE_DATE
 
 @dataclass(frozen=True)
 class Statement:
-    """``purpose``: prepare, table, grant or check. ``sql`` is one statement without a semicolon."""
+    """One SQL statement.
+
+    Attributes:
+        dialect: the engine that runs it.
+        purpose: ``prepare``, ``table``, ``grant`` or ``check``.
+        sql: the statement, without a semicolon.
+    """
 
     dialect: Dialect
     purpose: str
     sql: str
 
     def to_json(self) -> dict[str, str]:
+        """Return the fields as JSON types."""
         return {"dialect": self.dialect, "purpose": self.purpose, "sql": self.sql}
 
 
 def statements(
     tables: Sequence[Published], dialect: Dialect, place: Place, *, refresh: bool = False
 ) -> list[Statement]:
-    """What to run at the reader, in this order: once, or (``refresh``) after each later night; may be nothing.
+    """Return the statements in the order in which to run them; the list may be empty.
+
+    Args:
+        tables: the published tables.
+        dialect: the engine that will run the statements.
+        place: where the tables appear there, and who may read them.
+        refresh: False for the statements to run once, True for those to run after each later night.
 
     Raises:
-        UsageError: the tables are in a store that the dialect does not read, or a name in ``place`` does not fit it.
+        UsageError: the dialect cannot read the tables' store, or a name in ``place`` is not valid in the dialect.
     """
     for table in tables:
         check_store(table.metadata_location, dialect)
@@ -53,11 +66,11 @@ def statements(
 
 
 def script(made: Sequence[Statement]) -> str:
-    """The statements as a file for the dialect's own client."""
+    """Return the statements as one SQL script, each below a comment that gives its purpose."""
     return "".join(f"-- {one.purpose}\n{one.sql};\n" for one in made)
 
 
-Found = list[tuple[str, str]]
+_Pairs = list[tuple[str, str]]  # (purpose, SQL)
 
 
 def _double(name: str) -> str:
@@ -73,18 +86,19 @@ def _text(value: str) -> str:
 
 
 def _escaped(value: str) -> str:
-    """A text where a backslash is an escape: Spark, BigQuery, Snowflake."""
+    """Return a string literal for Spark, BigQuery and Snowflake, where a backslash begins an escape."""
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def _plain(name: str, what: str) -> str:
+    """Return ``name`` if it is valid without quotes. Raises UsageError, which calls it ``what``."""
     if not is_name(name):
         raise UsageError(f"{what}={name!r}: use letters, digits and _ only")
     return name
 
 
 def _check(full: str, table: Published, quote: Callable[[str], str]) -> tuple[str, str]:
-    """Ten rows of the newest day, every column named."""
+    """Return a query of every column for ten rows of the newest day."""
     columns = ", ".join(quote(column.name) for column in table.columns)
     return "check", _newest(full, columns)
 
@@ -93,26 +107,26 @@ def _newest(full: str, columns: str) -> str:
     return f"SELECT {columns} FROM {full} WHERE {SCORE_DATE} = (SELECT max({SCORE_DATE}) FROM {full}) LIMIT 10"
 
 
-def _athena(tables: Sequence[Published], into: tuple[str, ...], place: Place, refresh: bool) -> Found:
+def _athena(tables: Sequence[Published], into: tuple[str, ...], place: Place, refresh: bool) -> _Pairs:
     if refresh:
         return []
     found = [("prepare", f"CREATE DATABASE IF NOT EXISTS {_ticks(into[0])}")]
     return found + [_check(f"{_double(into[0])}.{_double(table.name)}", table, _double) for table in tables]
 
 
-def _redshift(tables: Sequence[Published], into: tuple[str, ...], place: Place, refresh: bool) -> Found:
+def _redshift(tables: Sequence[Published], into: tuple[str, ...], place: Place, refresh: bool) -> _Pairs:
     if refresh:
         return []
     role = "default" if place.iam_role == "default" else _text(place.iam_role)
     schema = _double(into[0])
     source = f"FROM DATA CATALOG DATABASE {_text(into[0])} IAM_ROLE {role}"
     found = [("prepare", f"CREATE EXTERNAL SCHEMA IF NOT EXISTS {schema} {source}")]
-    if place.reader:  # Rights on an external table are those on its schema.
+    if place.reader:  # Redshift takes the rights on an external table from its schema.
         found += [("grant", f"GRANT USAGE ON SCHEMA {schema} TO ROLE {_double(place.reader)}")]
     return found + [_check(f"{schema}.{_double(table.name)}", table, _double) for table in tables]
 
 
-def _trino(tables: Sequence[Published], into: tuple[str, ...], place: Place, refresh: bool) -> Found:
+def _trino(tables: Sequence[Published], into: tuple[str, ...], place: Place, refresh: bool) -> _Pairs:
     catalog, schema = into
     procedure = f"CALL {_double(catalog)}.system."
     found = [] if refresh else [("prepare", f"CREATE SCHEMA IF NOT EXISTS {_double(catalog)}.{_double(schema)}")]
@@ -120,8 +134,8 @@ def _trino(tables: Sequence[Published], into: tuple[str, ...], place: Place, ref
         folder, _, file = table.metadata_location.rpartition("/")
         if folder != f"{table.location}/metadata":
             raise UsageError(
-                f"{table.metadata_location}: Trino registers metadata in {table.location}/metadata only; give Trino "
-                "the catalog that this table has"
+                f"{table.metadata_location}: Trino registers metadata in {table.location}/metadata only; connect Trino "
+                "to the catalog of this table instead"
             )
         named = f"schema_name => {_text(schema)}, table_name => {_text(table.name)}"
         place_of = f"table_location => {_text(table.location)}, metadata_file_name => {_text(file)}"
@@ -136,8 +150,8 @@ def _trino(tables: Sequence[Published], into: tuple[str, ...], place: Place, ref
     return found
 
 
-def _snowflake(tables: Sequence[Published], into: tuple[str, ...], place: Place, refresh: bool) -> Found:
-    # Names stay unquoted, so that Snowflake finds them however they are typed.
+def _snowflake(tables: Sequence[Published], into: tuple[str, ...], place: Place, refresh: bool) -> _Pairs:
+    # Snowflake compares names without quotes regardless of case, so users can type them either way.
     if refresh:
         return [("table", snowflake_refresh(table, ".".join(into), place.volume_uri)) for table in tables]
     database, schema = into
@@ -163,22 +177,23 @@ def _snowflake(tables: Sequence[Published], into: tuple[str, ...], place: Place,
 
 
 def snowflake_refresh(table: Published, into: str | None, volume_uri: str | None) -> str:
-    """The statement that tells Snowflake of the current snapshot. Raises UsageError."""
+    """Return the statement that points Snowflake's table at the current snapshot. Raises UsageError."""
     full = ".".join((*parse_into("snowflake", into), table.name))
     return f"ALTER ICEBERG TABLE {full} REFRESH {_escaped(_below(table.metadata_location, volume_uri))}"
 
 
 def _below(uri: str, folder: str | None) -> str:
+    """Return the path of ``uri`` relative to ``folder`` (None: its bucket)."""
     base = folder.rstrip("/") if folder else "/".join(uri.split("/")[:3])
     if not uri.startswith(f"{base}/"):
         raise UsageError(
             f"volume_uri={folder!r}: {uri} is not below it; give the STORAGE_BASE_URL of the external volume, with the "
-            "scheme that the warehouse has"
+            "same scheme as the warehouse (s3:// or gs://)"
         )
     return uri.removeprefix(f"{base}/")
 
 
-def _bigquery(tables: Sequence[Published], into: tuple[str, ...], place: Place, refresh: bool) -> Found:
+def _bigquery(tables: Sequence[Published], into: tuple[str, ...], place: Place, refresh: bool) -> _Pairs:
     created = [(table, bigquery_table(table, ".".join(into), place.connection)) for table in tables]
     if refresh:
         return [("table", sql) for _, sql in created]
@@ -186,8 +201,8 @@ def _bigquery(tables: Sequence[Published], into: tuple[str, ...], place: Place, 
     found = [("prepare", f"CREATE SCHEMA IF NOT EXISTS {dataset}")]
     if place.reader:
         if ":" not in place.reader:
-            raise UsageError(f"reader={place.reader!r}: BigQuery names a reader as in group:analysts@example.com")
-        # On the dataset, so that replacing a table does not take it away.
+            raise UsageError(f"reader={place.reader!r}: BigQuery needs a principal such as group:analysts@example.com")
+        # A grant on the dataset survives the replacement of a table.
         grant = f"GRANT `roles/bigquery.dataViewer` ON SCHEMA {dataset} TO {_escaped(place.reader)}"
         found += [("grant", grant)]
     for table, sql in created:
@@ -196,14 +211,14 @@ def _bigquery(tables: Sequence[Published], into: tuple[str, ...], place: Place, 
 
 
 def bigquery_table(table: Published, into: str | None, connection: str | None) -> str:
-    """The statement that makes the external table, or points it at the current snapshot. Raises UsageError."""
+    """Return the statement that creates the external table at the current snapshot. Raises UsageError."""
     full = ".".join(map(_ticks, (*parse_into("bigquery", into), table.name)))
     by = f" WITH CONNECTION {_ticks(connection)}" if connection else ""
     options = f"format = 'ICEBERG', uris = [{_escaped(table.metadata_location)}]"
     return f"CREATE OR REPLACE EXTERNAL TABLE {full}{by} OPTIONS ({options})"
 
 
-def _duckdb(tables: Sequence[Published], into: tuple[str, ...], place: Place, refresh: bool) -> Found:
+def _duckdb(tables: Sequence[Published], into: tuple[str, ...], place: Place, refresh: bool) -> _Pairs:
     found = [("prepare", "LOAD iceberg")] + [("table", _duckdb_variable(table)) for table in tables]
     if refresh:
         return found
@@ -218,7 +233,7 @@ def _duckdb(tables: Sequence[Published], into: tuple[str, ...], place: Place, re
 
 
 def _duckdb_variable(table: Published) -> str:
-    """A view keeps the words, not the value: it is of the snapshot that the session's variable names."""
+    """Return the statement that sets the variable with the metadata file, which the view reads in each session."""
     if table.pointer is None:
         return f"SET VARIABLE {table.name}_metadata = {_text(table.metadata_location)}"
     return (
@@ -227,12 +242,12 @@ def _duckdb_variable(table: Published) -> str:
     )
 
 
-def _spark(tables: Sequence[Published], into: tuple[str, ...], place: Place, refresh: bool) -> Found:
+def _spark(tables: Sequence[Published], into: tuple[str, ...], place: Place, refresh: bool) -> _Pairs:
     catalog, namespace = into
     found = [] if refresh else [("prepare", f"CREATE NAMESPACE IF NOT EXISTS {_ticks(catalog)}.{_ticks(namespace)}")]
     for table in tables:
         full = ".".join(map(_ticks, (*into, table.name)))
-        if refresh:  # Forgets the name; without PURGE the files stay.
+        if refresh:  # Without PURGE, Spark removes the table from the catalog and keeps its files.
             found += [("table", f"DROP TABLE IF EXISTS {full}")]
         name = _escaped(f"{_ticks(namespace)}.{_ticks(table.name)}")
         file = f"metadata_file => {_escaped(table.metadata_location)}"
@@ -242,7 +257,7 @@ def _spark(tables: Sequence[Published], into: tuple[str, ...], place: Place, ref
     return found
 
 
-_MAKERS: dict[Dialect, Callable[[Sequence[Published], tuple[str, ...], Place, bool], Found]] = {
+_MAKERS: dict[Dialect, Callable[[Sequence[Published], tuple[str, ...], Place, bool], _Pairs]] = {
     "athena": _athena,
     "redshift": _redshift,
     "trino": _trino,

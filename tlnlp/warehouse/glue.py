@@ -1,10 +1,10 @@
-"""An entry in the Glue Data Catalog for a table whose catalog is elsewhere; Athena, Redshift and EMR read by it.
+"""Register a table in the Glue Data Catalog, through which Athena, Redshift and EMR read it.
 
-The entry names the current metadata file, as Iceberg's own Glue catalog writes it (``table_type``,
-``metadata_location``, ``previous_metadata_location``;
-https://docs.aws.amazon.com/glue/latest/webapi/API_TableInput.html). It is changed only from the version that was read
-(``VersionId``), and what it is to name is asked after that: so of two nights that announce at once, the entry ends at
-the newer one.
+The table's own catalog is elsewhere; the Glue entry only names the current metadata file, in the form of Iceberg's own
+Glue catalog (``table_type``, ``metadata_location``, ``previous_metadata_location``;
+https://docs.aws.amazon.com/glue/latest/webapi/API_TableInput.html). An update is conditional on the entry's version
+(``VersionId``), and the current metadata file is looked up after that version was read. So when two nights announce at
+once, the entry ends at the newer one.
 """
 
 from __future__ import annotations
@@ -20,17 +20,25 @@ Outcome = Literal["created", "updated", "unchanged"]
 
 _TRIES = 6
 _TYPES = {"long": "bigint", PROBABILITIES: "map<string,double>"}
-# What an entry may have that a new version of it would lose.
-_CARRIED = ("Description", "Owner", "Retention")
+# Fields of an entry that an update would remove unless it repeats them.
+_PRESERVED = ("Description", "Owner", "Retention")
 
 
 def register(client: Any, database: str, current: Callable[[], Published]) -> Outcome:
-    """Make ``database``'s entry of a table name its current metadata file. ``client`` is boto3's for Glue.
+    """Create or update the Glue entry of a table so that it names the current metadata file.
+
+    Args:
+        client: boto3's client of Glue.
+        database: Glue database of the entry.
+        current: returns the table as it is at the moment of the call.
+
+    Returns:
+        ``created``, ``updated`` or ``unchanged``.
 
     Raises:
-        NotFoundError: there is no such database.
-        PublishConflictError: the name is taken by another table, or others change the entry all the time.
-        StorageError: Glue refuses or cannot be reached; of its answer only the code is told.
+        NotFoundError: the database does not exist.
+        PublishConflictError: the name belongs to another table, or others changed the entry during every try.
+        StorageError: Glue refuses or cannot be reached; the message gives only Glue's error code.
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -44,7 +52,7 @@ def register(client: Any, database: str, current: Callable[[], Published]) -> Ou
                     raise _refused(error, database, name) from error
     except BotoCoreError as error:
         raise StorageError(
-            f"Glue cannot be reached for {database}.{name} ({type(error).__name__}); check region and credentials"
+            f"Glue cannot be reached for {database}.{name} ({type(error).__name__}); check AWS region and credentials"
         ) from error
     raise PublishConflictError(f"Glue: others changed {database}.{name} {_TRIES} times in a row; announce again")
 
@@ -74,7 +82,7 @@ def _entry(client: Any, database: str, name: str) -> dict[str, Any] | None:
     try:
         found: dict[str, Any] = client.get_table(DatabaseName=database, Name=name)["Table"]
     except ClientError as error:
-        # The same code says that the database is missing; creating the table will tell.
+        # Glue gives the same code for a missing database; then creating the table fails.
         if _code(error) == "EntityNotFoundException":
             return None
         raise
@@ -86,7 +94,7 @@ def _same_place(parameters: dict[str, str], table: Published) -> bool:
 
 
 def table_input(table: Published, entry: dict[str, Any] | None = None) -> dict[str, Any]:
-    """What Glue is to hold of the table. ``entry`` is what it holds now: what others added there stays."""
+    """Return Glue's ``TableInput`` for the table, with what others added to the present ``entry`` preserved."""
     parameters = dict((entry or {}).get("Parameters", {}))
     if "metadata_location" in parameters:
         parameters["previous_metadata_location"] = parameters["metadata_location"]
@@ -103,7 +111,7 @@ def table_input(table: Published, entry: dict[str, Any] | None = None) -> dict[s
         }
         for column, field_id in zip(table.columns, table.field_ids, strict=True)
     ]
-    return {key: entry[key] for key in _CARRIED if entry and key in entry} | {
+    return {key: entry[key] for key in _PRESERVED if entry and key in entry} | {
         "Name": table.name,
         "TableType": "EXTERNAL_TABLE",
         "Parameters": parameters,
@@ -117,10 +125,10 @@ def _code(error: Any) -> str:
 
 
 def _refused(error: Any, database: str, name: str) -> TlnlpError:
-    # Only the code: AWS's message may repeat the signed request.
+    # The message gives only the code, because AWS's own text may repeat the signed request.
     if _code(error) == "EntityNotFoundException":
         return NotFoundError(f"Glue has no database {database}; create it (tlnlp warehouse ddl --dialect athena)")
     return StorageError(
-        f"Glue refused {database}.{name} ({_code(error)}); the rights needed are glue:GetTable, glue:CreateTable and "
-        "glue:UpdateTable on catalog, database and table"
+        f"Glue refused {database}.{name} ({_code(error)}); grant glue:GetTable, glue:CreateTable and "
+        "glue:UpdateTable on the catalog, the database and the table"
     )

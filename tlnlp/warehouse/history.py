@@ -1,4 +1,4 @@
-"""The view ``history``: a row for each snapshot that a table keeps, from the summaries that publishing wrote."""
+"""Build the view ``history``: one row for each snapshot of a table, from the summary that publishing wrote."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _COUNTS = ("rows_in", "rows_scored", "rows_reused", "rows_duplicate", "rows_quar
 
 
 def history_schema() -> pa.Schema:
-    """The columns of ``history``. Counts are null where a snapshot's summary lacks them.
+    """Return the columns of ``history``. Counts are null where a snapshot's summary lacks them.
 
-    ``current`` is true for the snapshot that a day's rows come from now: one for each table and score_date (a snapshot
-    that publishing did not make has no score_date; it is current if it is the table's newest).
+    ``current`` is true for one snapshot of each table and score_date: the last that published that day. A snapshot that
+    publishing did not make has no score_date; it is current if it is the newest of its table.
     """
     return pa.schema(
         [
@@ -38,18 +38,18 @@ def history_schema() -> pa.Schema:
 
 
 def history_table(tables: Mapping[str, Table]) -> pa.Table:
-    """The snapshots of all tables, oldest first within a table."""
+    """Return one row for each snapshot of the tables (by name), oldest first within a table."""
     rows = [
-        _row(name, snapshot, current=snapshot.snapshot_id in live)
+        _row(name, snapshot, current=snapshot.snapshot_id in current_ids)
         for name, table in tables.items()
-        for live in [_live(table)]
+        for current_ids in [_current_snapshots(table)]
         for snapshot in sorted(table.snapshots(), key=lambda snapshot: snapshot.timestamp_ms)
     ]
     return pa.Table.from_pylist(rows, schema=history_schema())
 
 
-def _live(table: Table) -> set[int]:
-    """Ids of the snapshots that are the last to publish their day."""
+def _current_snapshots(table: Table) -> set[int]:
+    """Return the ids of the snapshots that were the last to publish their day."""
     newest: dict[str | None, int] = {}
     for age, snapshot in enumerate(ancestors_of(table.current_snapshot(), table.metadata)):
         day = summary_of(snapshot).get(f"{PREFIX}score-date")

@@ -1,4 +1,4 @@
-"""The dialects that a table can be read in: which stores each reaches, and where tables appear there."""
+"""Define the SQL dialects that can read a table: the stores each reads, and how each names a place for tables."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tlnlp.errors import UsageError
 Dialect = Literal["athena", "trino", "snowflake", "bigquery", "redshift", "duckdb", "spark"]
 DIALECTS: tuple[Dialect, ...] = get_args(Dialect)
 
-# What each reads, among the stores that a warehouse can be in.
+# URI schemes that each dialect reads.
 _STORES: dict[Dialect, tuple[str, ...]] = {
     "athena": ("s3",),
     "redshift": ("s3",),
@@ -20,7 +20,7 @@ _STORES: dict[Dialect, tuple[str, ...]] = {
     "duckdb": ("file", "s3", "gs", "az"),
     "spark": ("file", "s3", "gs"),
 }
-# Where the tables go when `into` is not said; also shows how many names there are.
+# Default of `into`; it also fixes the number of names in a valid `into`.
 _INTO: dict[Dialect, str] = {
     "athena": "tlnlp",
     "redshift": "tlnlp",
@@ -39,44 +39,59 @@ _SHAPES: dict[Dialect, str] = {
     "duckdb": "the schema",
     "spark": "CATALOG.NAMESPACE",
 }
-# What the statements cannot do, told beside them.
+# Steps that the statements cannot do; `tlnlp warehouse ddl` prints them on stderr.
 NOTES: dict[Dialect, str] = {
-    "athena": "Athena registers no table by SQL: after the first statement run `tlnlp warehouse announce` with "
-    "announce.glue.database; rights are Lake Formation's or IAM's",
-    "redshift": "Redshift registers no table by SQL: run `tlnlp warehouse announce` with announce.glue.database before",
-    "trino": "the catalog needs iceberg.register-table-procedure.enabled=true; --refresh gives what each later night "
-    "needs",
-    "snowflake": "the external volume must be there, its STORAGE_BASE_URL the bucket or what volume_uri says; each "
-    "later night is told by announce.snowflake or --refresh",
-    "bigquery": "each later night is told by announce.bigquery or --refresh",
-    "duckdb": "INSTALL iceberg once (for s3:// httpfs too); every session needs what --refresh gives",
-    "spark": "--refresh gives what each later night needs, but for catalogs that are told otherwise",
+    "athena": "Athena cannot register a table by SQL: after the first statement run `tlnlp warehouse announce` with "
+    "announce.glue.database; grant rights in Lake Formation or IAM",
+    "redshift": "Redshift cannot register a table by SQL: first run `tlnlp warehouse announce` with "
+    "announce.glue.database",
+    "trino": "the catalog needs iceberg.register-table-procedure.enabled=true; after each later night run the "
+    "statements of --refresh",
+    "snowflake": "the external volume must exist, with the bucket or volume_uri as its STORAGE_BASE_URL; after each "
+    "later night set announce.snowflake, or run the statements of --refresh",
+    "bigquery": "for each later night set announce.bigquery, or run the statements of --refresh",
+    "duckdb": "run INSTALL iceberg once (for s3:// also INSTALL httpfs); in every session run the statements of "
+    "--refresh",
+    "spark": "after each later night run the statements of --refresh, unless the catalog is updated in another way",
 }
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PROJECT = re.compile(r"[a-z][a-z0-9-]*")
 
 
 class Place(Protocol):
-    """Where the tables are to appear and who is to read them; what a dialect has no use for is ignored."""
+    """Where the tables appear and who may read them; a dialect ignores the settings that it has no use for."""
 
     @property
-    def into(self) -> str | None: ...
+    def into(self) -> str | None:
+        """Names before the table's, such as ``CATALOG.SCHEMA``; None takes the dialect's default."""
+
     @property
-    def reader(self) -> str | None: ...
+    def reader(self) -> str | None:
+        """Role or principal that is granted reading; None generates no grants."""
+
     @property
-    def volume(self) -> str: ...
+    def volume(self) -> str:
+        """Snowflake: name of the external volume."""
+
     @property
-    def volume_uri(self) -> str | None: ...
+    def volume_uri(self) -> str | None:
+        """Snowflake: STORAGE_BASE_URL of the external volume; None takes the bucket of the warehouse."""
+
     @property
-    def integration(self) -> str: ...
+    def integration(self) -> str:
+        """Snowflake: name of the catalog integration."""
+
     @property
-    def iam_role(self) -> str: ...
+    def iam_role(self) -> str:
+        """Redshift: ARN of the role that reads the store, or ``default``."""
+
     @property
-    def connection(self) -> str | None: ...
+    def connection(self) -> str | None:
+        """BigQuery: connection that reads the store; without it, readers need rights on the bucket themselves."""
 
 
 def check_store(uri: str, dialect: Dialect) -> None:
-    """Raises UsageError: what lies at ``uri`` is out of the dialect's reach."""
+    """Check that the dialect reads the store of ``uri``. Raises UsageError."""
     scheme = "s3" if uri.startswith("s3a://") else uri.partition("://")[0]
     if scheme not in _STORES[dialect]:
         reads = " or ".join(f"{store}://" for store in _STORES[dialect])
@@ -88,7 +103,7 @@ def check_store(uri: str, dialect: Dialect) -> None:
 
 
 def parse_into(dialect: Dialect, into: str | None) -> tuple[str, ...]:
-    """The names before the table's. Raises UsageError."""
+    """Return the names before the table's, split at the dots (None: the dialect's default). Raises UsageError."""
     given = into or _INTO[dialect]
     parts = tuple(given.split("."))
     names = parts
@@ -96,9 +111,9 @@ def parse_into(dialect: Dialect, into: str | None) -> tuple[str, ...]:
         names = parts[1:]
     if len(names) == _INTO[dialect].count(".") + 1 and all(map(is_name, names)):
         return parts
-    raise UsageError(f"into={given!r}: for {dialect} write {_SHAPES[dialect]}, of letters, digits and _")
+    raise UsageError(f"into={given!r}: not valid for {dialect}; write {_SHAPES[dialect]}, of letters, digits and _")
 
 
 def is_name(text: str) -> bool:
-    """Whether every dialect takes it as a name without quotes."""
+    """Return True if every dialect accepts ``text`` as a name without quotes."""
     return _NAME.fullmatch(text) is not None

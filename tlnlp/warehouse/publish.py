@@ -1,8 +1,8 @@
-"""Publish a day: one snapshot that replaces what a table holds of one ``score_date``, or nothing at all.
+"""Publish a day: replace a table's rows of one ``score_date`` in one atomic snapshot.
 
-The commit is the atomic moment of a night. Its rules: a reader sees the old day or the new day, never an empty or a
-mixed one; of two publishers of one day exactly one wins; a publisher of another day is no conflict; publishing a run
-that is published already changes nothing, so that a commit of unknown outcome can be tried again.
+A reader sees the old day or the new day, never an empty or a mixed one. If two runs publish the same day at once,
+exactly one succeeds; runs that publish different days do not conflict. Publishing a run again changes nothing, so a
+commit of unknown outcome can be repeated.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _FOOTER_READERS = 8
 
 @dataclass(frozen=True)
 class PublishResult:
-    """``rows`` now in the day, ``replaced_rows`` that were in it before; ``snapshot_id`` is the commit."""
+    """The commit's ``snapshot_id``, the day's ``rows`` after it, and the ``replaced_rows`` before it."""
 
     snapshot_id: int
     rows: int
@@ -60,11 +60,11 @@ class PublishResult:
 
 
 class _UnsettledError(Exception):
-    """A commit that lost, or of which it is not known whether it landed: look at the table again."""
+    """A commit failed, or its outcome is unknown: the table must be read again. ``cause`` is the error."""
 
-    def __init__(self, trouble: Exception) -> None:
-        super().__init__(str(trouble))
-        self.trouble = trouble
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
 
 
 @dataclass(frozen=True)
@@ -94,18 +94,17 @@ def publish_day(
     columns: Sequence[Column] = SCORES,
     expected: str | None = None,
 ) -> PublishResult:
-    """Make ``files`` (URIs of Parquet files, may be none) all that ``table`` holds of ``score_date``, in one commit.
+    """Replace the rows of ``score_date`` by those of ``files`` (Parquet URIs, may be none), in one commit.
 
-    The first publish makes the table, in the same commit; new kept columns are added in the same commit. ``summary``
-    goes into the snapshot with keys ``tlnlp.<key-with-dashes>``; run id, model, source and score date are added.
-    ``columns`` is ``SCORES`` or ``QUARANTINE``. ``expected`` is the ``day_token`` from the start of the run.
+    The same commit creates the table if it does not exist, and adds new kept columns. ``summary`` goes into the
+    snapshot with keys ``tlnlp.<key-with-dashes>``; run id, model, source and score date are added to it. ``columns`` is
+    ``SCORES`` or ``QUARANTINE``. ``expected`` is the ``day_token`` from the start of the run; None skips that check.
 
     Raises:
-        PublishConflictError: the table belongs to another source or model; the day changed since ``expected``, or
-            during this call.
-        UsageError: a kept column has another type than in the table.
-        EngineError: a file does not fit the table, or holds another day.
-        StorageError: the store failed; the table is unchanged, or the message says that it may not be.
+        PublishConflictError: the table belongs to another source or model; or the day changed after ``expected``.
+        UsageError: a kept column has another type in the table; or a file is listed twice.
+        EngineError: a file does not fit the table, or holds rows of another day.
+        StorageError: the store failed; the message says whether the table may have changed.
     """
     uris = tuple(resolve_uri(uri) for uri in files)
     if len(set(uris)) < len(uris):
@@ -116,11 +115,11 @@ def publish_day(
 
 
 def check_publish(catalog: Catalog, table: str, *, source: str, model: str, kept: Sequence[Column] = ()) -> None:
-    """What ``publish_day`` will refuse of a scores table, told before the work is done: its owner, kept columns' types.
+    """Check, before the work is done, that ``publish_day`` would accept this owner and these kept columns.
 
     Raises:
         PublishConflictError: the table belongs to another source or model.
-        UsageError: a kept column has another type than in the table.
+        UsageError: a kept column has another type in the table.
         StorageError: the store failed.
     """
     loaded = load_table(catalog, table)
@@ -130,18 +129,18 @@ def check_publish(catalog: Catalog, table: str, *, source: str, model: str, kept
 
 
 def _summary(wanted: _Publication) -> dict[str, str]:
-    told = wanted.summary | {
+    summary = wanted.summary | {
         "run-id": wanted.run_id,
         "model": wanted.model,
         "source": wanted.source,
         "score-date": wanted.score_date.isoformat(),
     }
-    return {PREFIX + key.removeprefix(PREFIX).replace("_", "-"): value for key, value in told.items()}
+    return {PREFIX + key.removeprefix(PREFIX).replace("_", "-"): value for key, value in summary.items()}
 
 
 def _commit_in_turn(catalog: Catalog, wanted: _Publication, expected: str | None) -> PublishResult:
-    """Plan and commit; when another commit came first, look whether it concerns this day, and plan again."""
-    trouble: Exception | None = None
+    """Plan and commit; if another commit came first, check that it left this day alone, and plan again."""
+    cause: Exception | None = None
     for attempt in range(_TRIES):
         if attempt:
             time.sleep(random.uniform(0.5, 1.0) * min(_FIRST_WAIT_S * 2**attempt, _LONGEST_WAIT_S))
@@ -155,13 +154,13 @@ def _commit_in_turn(catalog: Catalog, wanted: _Publication, expected: str | None
                 raise _day_conflict(table, wanted)
             return _commit(catalog, table, wanted)
         except _UnsettledError as error:
-            trouble = error.trouble
+            cause = error.cause
         except StorageError:
-            # Before the first commit was tried, or after one that surely lost, there is nothing to find out.
-            if trouble is None or isinstance(trouble, _LOST):
+            # Without an earlier commit of unknown outcome, this error is final.
+            if cause is None or isinstance(cause, _LOST):
                 raise
-    assert trouble is not None
-    raise _gave_up(trouble, wanted) from trouble
+    assert cause is not None
+    raise _gave_up(cause, wanted) from cause
 
 
 def _commit(catalog: Catalog, table: Table | None, wanted: _Publication) -> PublishResult:
@@ -174,7 +173,7 @@ def _commit(catalog: Catalog, table: Table | None, wanted: _Publication) -> Publ
         _add_kept(transaction, table.schema(), wanted)
         old = day_files(table, wanted.score_date)
     metadata = transaction.table_metadata
-    io = transaction._table.io  # a transaction offers no public way to its table
+    io = transaction._table.io  # no public attribute gives a transaction's table
     with ThreadPoolExecutor(_FOOTER_READERS) as pool:
         read = list(pool.map(lambda uri: data_file(io, metadata, uri, wanted.score_date), wanted.files))
     new = [file for file in read if file is not None]
@@ -194,7 +193,7 @@ def _commit(catalog: Catalog, table: Table | None, wanted: _Publication) -> Publ
 
 
 def _creation(catalog: Catalog, wanted: _Publication) -> Transaction:
-    # Through a transaction, so that the table appears with its first day in it, not empty before it.
+    # In a transaction, so that the table never appears without its first day.
     catalog.create_namespace_if_not_exists(NAMESPACE)
     plain = [replace(column, required=False) for column in wanted.kept]
     schema = assign_fresh_schema_ids(iceberg_schema([*wanted.columns, *plain]))
@@ -204,7 +203,7 @@ def _creation(catalog: Catalog, wanted: _Publication) -> Transaction:
         f"{PREFIX}source": wanted.source,
         f"{PREFIX}model": wanted.model,
         "schema.name-mapping.default": create_mapping_from_schema(schema).model_dump_json(),
-        # PyIceberg's own retries would not notice that an empty day was published meanwhile: ours plan afresh.
+        # PyIceberg's own retries would not notice that an empty day was published meanwhile; ours plan again.
         "commit.retry.num-retries": "0",
         "write.metadata.delete-after-commit.enabled": "true",
     }
@@ -218,7 +217,7 @@ def _check_owner(table: Table, source: str, model: str) -> None:
         owner = table.properties.get(PREFIX + what)
         if owner != mine:
             raise PublishConflictError(
-                f"table {table.name()[-1]} belongs to {what} {owner!r}, and this run has {what} {mine!r}; a table "
+                f"table {table.name()[-1]} belongs to {what} {owner!r}, but this run has {what} {mine!r}; a table "
                 f"takes one documents source and one model: name another with --set table=NAME, or use {owner!r} again"
             )
 
@@ -232,20 +231,21 @@ def _add_kept(transaction: Transaction, schema: Schema, wanted: _Publication) ->
 
 
 def _new_kept(schema: Schema, table: str, columns: Sequence[Column], kept: Sequence[Column]) -> list[Column]:
-    there = {column.name: column for column in columns_of(schema)}
-    strange = [column.name for column in columns if getattr(there.get(column.name), "type", "") != column.type]
-    if strange:
-        raise UsageError(f"table {table} was not made by tlnlp: {', '.join(strange)} missing; use another name")
-    folded = {name.lower(): name for name in there}
+    """Return the kept columns that the table does not have yet."""
+    existing = {column.name: column for column in columns_of(schema)}
+    missing = [column.name for column in columns if getattr(existing.get(column.name), "type", "") != column.type]
+    if missing:
+        raise UsageError(f"table {table} was not made by tlnlp: it lacks {', '.join(missing)}; use another table name")
+    folded = {name.lower(): name for name in existing}
     new = []
     for column in kept:
         name = folded.get(column.name.lower())
         if name is None:
             new.append(column)
-        elif name != column.name or there[name].type != column.type:
+        elif name != column.name or existing[name].type != column.type:
             raise UsageError(
-                f"keep_columns: {column.name} is {column.type} in this run, and table {table} has "
-                f"{name} as {there[name].type}; cast or rename it in the documents, or name another table"
+                f"keep_columns: {column.name} is {column.type} in this run, but table {table} has "
+                f"{name} as {existing[name].type}; cast or rename it in the documents, or name another table"
             )
     return new
 
@@ -259,7 +259,7 @@ def _published_before(table: Table, wanted: _Publication) -> PublishResult | Non
         if day != wanted.score_date.isoformat():
             raise PublishConflictError(
                 f"table {wanted.table}: run {wanted.run_id} published {day} already; a run publishes one day: start "
-                f"another for {wanted.score_date}"
+                f"another run for {wanted.score_date}"
             )
         return PublishResult(
             snapshot.snapshot_id, int(summary.get("added-records", 0)), int(summary.get("deleted-records", 0))
@@ -272,17 +272,17 @@ def _day_conflict(table: Table | None, wanted: _Publication) -> PublishConflictE
     name = summary_of(winner).get(f"{PREFIX}run-id", "unknown") if winner else "unknown"
     return PublishConflictError(
         f"table {wanted.table}: run {name} published {wanted.score_date} while run {wanted.run_id} was at work, so "
-        "nothing of this run was published; look at that day, and score it again if it should be replaced"
+        "nothing of this run was published; check that day, and score it again to replace it"
     )
 
 
-def _gave_up(trouble: Exception, wanted: _Publication) -> Exception:
-    if isinstance(trouble, _LOST):
+def _gave_up(cause: Exception, wanted: _Publication) -> Exception:
+    if isinstance(cause, _LOST):
         return PublishConflictError(
-            f"table {wanted.table}: other publishers were first {_TRIES} times in a row, and nothing of run "
-            f"{wanted.run_id} was published; start fewer publishers at once, and score {wanted.score_date} again"
+            f"table {wanted.table}: other commits came first {_TRIES} times in a row, so nothing of run "
+            f"{wanted.run_id} was published; run fewer publishers at once, and score {wanted.score_date} again"
         )
     return StorageError(
-        f"table {wanted.table}: the store failed while {wanted.score_date} was published ({type(trouble).__name__}); "
+        f"table {wanted.table}: the store failed while {wanted.score_date} was published ({type(cause).__name__}); "
         f"look in `history` for run {wanted.run_id} before scoring that day again"
     )

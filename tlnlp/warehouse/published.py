@@ -1,4 +1,4 @@
-"""What another engine must be told of a published table: its name, its place, its present metadata, its columns."""
+"""Describe a published table for another engine: name, location, current metadata file, columns."""
 
 from __future__ import annotations
 
@@ -14,10 +14,15 @@ from tlnlp.warehouse.tables import load_table
 
 @dataclass(frozen=True)
 class Published:
-    """A table as it is at the moment of asking.
+    """A table at the moment of the look-up.
 
-    ``location`` is its folder and ``metadata_location`` the file that names its current snapshot. ``pointer`` is the
-    URI of the JSON object that always names that file, where the catalog has one. ``field_ids`` go with ``columns``.
+    Attributes:
+        name: name of the table.
+        location: URI of its folder.
+        metadata_location: URI of the metadata file that names the current snapshot.
+        pointer: URI of the JSON object that names the metadata file; None if the catalog has no such object.
+        columns: the columns.
+        field_ids: Iceberg's field id of each column.
     """
 
     name: str
@@ -29,7 +34,7 @@ class Published:
 
 
 def published(catalog: Catalog, table: str) -> Published:
-    """The table as it is now. Raises NotFoundError (nothing was published under that name), StorageError."""
+    """Return the table as it is now. Raises NotFoundError if it was never published, StorageError."""
     loaded = load_table(catalog, table)
     if loaded is None:
         raise NotFoundError(
@@ -48,5 +53,5 @@ def published(catalog: Catalog, table: str) -> Published:
 
 
 def published_pair(catalog: Catalog, table: str) -> list[Published]:
-    """The table and its quarantine. Raises NotFoundError, StorageError."""
+    """Return the table and its quarantine table. Raises NotFoundError, StorageError."""
     return [published(catalog, table), published(catalog, quarantine_name(table))]

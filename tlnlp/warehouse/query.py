@@ -1,8 +1,8 @@
-"""SQL over the tables of a warehouse: DuckDB, embedded, over the Parquet files that a snapshot lists.
+"""Run SQL over the tables of a warehouse, with an embedded DuckDB that reads the Parquet files of a snapshot.
 
-A table that the SQL mentions is registered as a ``pyarrow.dataset`` of the snapshot's files, each with its day as
-partition value: filters and columns are pushed down into the files, days that a filter excludes are not opened, and
-memory does not grow with the table. The engine can reach nothing else: no file, no network, no setting.
+Each table that the SQL mentions is registered as a ``pyarrow.dataset`` of the snapshot's files, with the day of each
+file as its partition value. Filters and columns are pushed down into the files, the files of excluded days are not
+opened, and memory does not grow with the table. A query cannot read other files, use the network or change settings.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from tlnlp.warehouse.schema import HISTORY
 from tlnlp.warehouse.tables import load_table, tables_of
 
 _BATCH_ROWS = 10_000
-_READING = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
+_READ_ONLY = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 
 
 @dataclass(frozen=True)
 class QueryResult:
-    """All rows of a query, their values ready for JSON (see ``json_value``), in the order of ``columns``."""
+    """The column names and all rows of a query; values are JSON types (see ``json_value``)."""
 
     columns: tuple[str, ...]
     rows: list[tuple[Any, ...]]
@@ -42,7 +42,7 @@ class QueryResult:
 
 @dataclass(frozen=True)
 class QueryStream:
-    """The rows of a query as they come: read ``batches`` once, inside ``open_query``."""
+    """The column names and the rows of a query as a stream; ``batches`` is read once, inside ``open_query``."""
 
     columns: tuple[str, ...]
     batches: Iterator[pa.RecordBatch]
@@ -51,7 +51,7 @@ class QueryStream:
 def run_query(
     warehouse: str, sql: str, *, catalog: str | None = None, snapshot: int | None = None, as_of: str | None = None
 ) -> QueryResult:
-    """Run one reading query and keep its whole result; see ``open_query`` for arguments and errors."""
+    """Run one read-only query and return all its rows; see ``open_query`` for arguments and errors."""
     with open_query(warehouse, sql, catalog=catalog, snapshot=snapshot, as_of=as_of) as stream:
         return QueryResult(stream.columns, [row for batch in stream.batches for row in json_rows(batch)])
 
@@ -60,14 +60,19 @@ def run_query(
 def open_query(
     warehouse: str, sql: str, *, catalog: str | None = None, snapshot: int | None = None, as_of: str | None = None
 ) -> Iterator[QueryStream]:
-    """Run one reading query (SELECT, WITH, DESCRIBE, EXPLAIN...) over the tables and the view ``history``.
+    """Run one read-only query over the tables and the view ``history``, and yield its rows as a stream.
 
-    Tables are read at their current snapshot; or at ``snapshot`` (other tables as they were at its time); or at
-    ``as_of``: a day (its last moment, UTC) or an ISO time (UTC unless it says otherwise).
+    Args:
+        warehouse: URI of the warehouse.
+        sql: one statement: SELECT, WITH, DESCRIBE or EXPLAIN.
+        catalog: see ``open_catalog``.
+        snapshot: id of a snapshot to read; the other tables are read as they were at its time.
+        as_of: a day (meaning its last moment, UTC) or an ISO time (UTC if it has no zone) as of which to read. Without
+            ``snapshot`` and ``as_of``, tables are read at their current snapshot.
 
     Raises:
-        NotFoundError: no such warehouse, or nothing was ever published in it.
-        UsageError: the SQL is wrong, is not one reading query, or names an unknown table, snapshot or time.
+        NotFoundError: there is no such warehouse, or nothing was ever published in it.
+        UsageError: the SQL is wrong or not one read-only statement; or the table, snapshot or time is unknown.
         StorageError: a table's files cannot be read.
     """
     tables = _load_tables(warehouse, catalog)
@@ -86,19 +91,22 @@ def open_query(
 
 
 def json_rows(batch: pa.RecordBatch) -> Iterator[tuple[Any, ...]]:
-    """The rows of a batch, their values ready for JSON."""
+    """Yield the rows of a batch; values are JSON types (see ``json_value``)."""
     columns = [batch.column(number) for number in range(batch.num_columns)]
     lists = [[json_value(value.as_py(maps_as_pydicts="lossy")) for value in column] for column in columns]
     yield from zip(*lists, strict=True)
 
 
 def json_value(value: Any) -> Any:
-    """A value as JSON can hold it: dates and times ISO 8601, a whole decimal an int, another a float, NaN null."""
+    """Return a value in JSON types.
+
+    Dates and times become ISO 8601 text, decimals int or float, bytes hex text; NaN and infinity become None.
+    """
     if isinstance(value, float):
         return value if value - value == 0 else None
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
-    if isinstance(value, date | time):  # a datetime is a date
+    if isinstance(value, date | time):  # datetime is a subclass of date
         return value.isoformat()
     if isinstance(value, timedelta):
         return str(value)
@@ -126,7 +134,7 @@ def _load_tables(warehouse: str, catalog: str | None) -> dict[str, Table]:
 
 @contextmanager
 def _connect(spill: str) -> Iterator[duckdb.DuckDBPyConnection]:
-    # Extensions would be fetched over the network, and replacements would let SQL name this program's variables.
+    # DuckDB would fetch extensions over the network, and replacement scans would let SQL read our Python variables.
     settings: dict[str, str | bool | int | float | list[str]] = {
         "autoinstall_known_extensions": "false",
         "autoload_known_extensions": "false",
@@ -145,8 +153,10 @@ def _connect(spill: str) -> Iterator[duckdb.DuckDBPyConnection]:
 
 def _run(connection: duckdb.DuckDBPyConnection, sql: str) -> pa.RecordBatchReader:
     statements = connection.extract_statements(sql)
-    if len(statements) != 1 or statements[0].type not in _READING:
-        raise UsageError("a query is one statement that reads (SELECT, WITH, DESCRIBE, EXPLAIN); nothing was run")
+    if len(statements) != 1 or statements[0].type not in _READ_ONLY:
+        raise UsageError(
+            "query: not one read-only statement, so nothing was run; write one SELECT, WITH, DESCRIBE or EXPLAIN"
+        )
     return connection.sql(statements[0].query).to_arrow_reader(_BATCH_ROWS)
 
 
@@ -157,6 +167,7 @@ def _batches(reader: pa.RecordBatchReader, tables: Iterable[str]) -> Iterator[pa
 
 @contextmanager
 def _explained(tables: Iterable[str]) -> Iterator[None]:
+    """Turn errors of DuckDB and Arrow into UsageError or StorageError."""
     try:
         yield
     except duckdb.CatalogException as error:
@@ -174,14 +185,14 @@ def _mentions(sql: str, name: str) -> bool:
 
 
 def _moment(tables: dict[str, Table], snapshot: int | None, as_of: str | None) -> int | None:
-    """Milliseconds since 1970, UTC; None for now."""
+    """Return the time to read at, in milliseconds since 1970, UTC; None for the current snapshots."""
     if snapshot is not None and as_of is not None:
-        raise UsageError("a query is of one snapshot or as of one time; give one of the two")
+        raise UsageError("query: both a snapshot and a time were given; give one of the two")
     if snapshot is not None:
         for table in tables.values():
             if found := table.snapshot_by_id(snapshot):
                 return found.timestamp_ms
-        raise UsageError(f"no table has a snapshot {snapshot}; they are listed by: select * from {HISTORY}")
+        raise UsageError(f"no table has a snapshot {snapshot}; list the snapshots with: select * from {HISTORY}")
     if as_of is None:
         return None
     try:
@@ -190,7 +201,9 @@ def _moment(tables: dict[str, Table], snapshot: int | None, as_of: str | None) -
             return int(given.timestamp() * 1000) - 1
         given = datetime.fromisoformat(as_of)
     except ValueError as error:
-        raise UsageError(f"{as_of!r} is no day (2026-01-31) and no ISO time (2026-01-31T04:00:00+00:00)") from error
+        raise UsageError(
+            f"{as_of!r} is not a day or an ISO time; write for example 2026-01-31 or 2026-01-31T04:00:00+00:00"
+        ) from error
     aware = given if given.tzinfo else given.replace(tzinfo=UTC)
     return int(aware.timestamp() * 1000)
 
@@ -203,5 +216,5 @@ def _snapshot_at(table: Table, name: str, snapshot: int | None, moment: int | No
     found = table.snapshot_as_of_timestamp(moment)
     if found is None:
         when = datetime.fromtimestamp(moment / 1000, UTC).isoformat(timespec="seconds")
-        raise UsageError(f"table {name} had no snapshot at {when}; they are listed by: select * from {HISTORY}")
+        raise UsageError(f"table {name} had no snapshot at {when}; list the snapshots with: select * from {HISTORY}")
     return found.snapshot_id

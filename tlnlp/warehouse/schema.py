@@ -1,7 +1,7 @@
-"""The one schema of the two tables, in terms no engine owns, and its translations for each engine.
+"""Define the columns of the tables independently of any engine, and translate them for each engine.
 
-A table is a tuple of ``Column``; types are the names in ``KEPT_TYPES`` and ``PROBABILITIES`` (label to probability).
-Engines are imported where they are asked for, so that a Spark worker can read the constants alone.
+A table is a tuple of ``Column``. Type names are those in ``KEPT_TYPES``, and ``PROBABILITIES`` (a map from label to
+probability). Functions import their engine themselves, so that a Spark worker can use the constants without it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,13 @@ KEPT_TYPES = ("string", "int", "long", "float", "double", "boolean", "date", "ti
 
 @dataclass(frozen=True)
 class Column:
-    """One column: ``type`` is one of ``KEPT_TYPES`` or ``PROBABILITIES``; a timestamp is UTC, in microseconds."""
+    """A column of a table.
+
+    Attributes:
+        name: name of the column.
+        type: one of ``KEPT_TYPES``, or ``PROBABILITIES``; a timestamp is in UTC with microseconds.
+        required: True if the column never holds a null.
+    """
 
     name: str
     type: str
@@ -68,16 +74,16 @@ _SPARK_TYPES = {
     "timestamp": "timestamp",
     PROBABILITIES: "map<string,double>",
 }
-# What Spark may find in documents, and can cast to a kept type without loss.
+# Other Spark types in documents that can be cast to one of KEPT_TYPES without loss.
 _SPARK_ALIASES = {"tinyint": "int", "smallint": "int", "timestamp_ntz": "timestamp"}
 _TABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
 def check_kept(names: Iterable[str]) -> None:
-    """Refuse kept columns that take a name of the table, or come twice (engines ignore case, so this does).
+    """Check that no kept column has the name of a table column or occurs twice; case is ignored, as in SQL engines.
 
     Raises:
-        UsageError: naming every such column.
+        UsageError: a name is not allowed; the message lists all of these.
     """
     reserved = {column.name for column in SCORES}
     seen: set[str] = set()
@@ -97,43 +103,47 @@ def check_kept(names: Iterable[str]) -> None:
             "rename it in the documents, or leave it out of keep_columns"
         )
     if twice:
-        raise UsageError(f"keep_columns names {', '.join(twice)} twice (case does not count); name it once")
+        raise UsageError(
+            f"keep_columns names {', '.join(twice)} twice (upper and lower case count as the same); name it once"
+        )
 
 
 def check_table(name: str) -> None:
-    """Refuse a name that cannot be both a folder and an SQL name, or is taken by a companion or a view.
+    """Check that a table name is valid as a folder and in SQL, and is not reserved for quarantine or ``history``.
 
     Raises:
-        UsageError: saying why.
+        UsageError: the name is not allowed.
     """
     if not _TABLE_NAME.fullmatch(name):
-        raise UsageError(f"table {name!r}: use letters, digits and _ only, not a digit first, 64 at most")
+        raise UsageError(
+            f"table {name!r}: not a valid name; use at most 64 letters, digits and _, and no digit at the start"
+        )
     if name == HISTORY or name == "quarantine" or name.endswith("_quarantine"):
-        raise UsageError(f"table {name!r}: this name is kept for what tlnlp adds itself; choose another")
+        raise UsageError(f"table {name!r}: the name is reserved for tables and views that tlnlp adds; choose another")
 
 
 def quarantine_name(table: str) -> str:
-    """The companion of ``table``: ``quarantine`` for ``scores``, else ``<table>_quarantine``."""
+    """Return the name of the table's quarantine: ``quarantine`` for ``scores``, else ``<table>_quarantine``."""
     return "quarantine" if table == "scores" else f"{table}_quarantine"
 
 
 def spark_type(type_name: str) -> str:
-    """The Spark DDL name of a type, as in ``CAST(x AS bigint)``."""
+    """Return the Spark DDL name of a type, as in ``CAST(x AS bigint)``."""
     return _SPARK_TYPES[type_name]
 
 
 def spark_ddl(columns: Sequence[Column]) -> str:
-    """The columns as a Spark DDL string; names are quoted."""
+    """Return the columns as a Spark DDL string, with quoted names."""
     return ", ".join(f"`{column.name.replace('`', '``')}` {spark_type(column.type)}" for column in columns)
 
 
 def kept_column(name: str, spark_type_name: str) -> Column:
-    """The kept column for a column that Spark reads as ``spark_type_name`` (its ``simpleString``).
+    """Return the kept column for a document column of the given Spark type (``simpleString``).
 
     The caller casts to ``spark_type(column.type)``: small integers become ``int``, local timestamps ``timestamp``.
 
     Raises:
-        UsageError: a type that a table cannot keep.
+        UsageError: a table cannot hold the type.
     """
     found = {ddl: ours for ours, ddl in _SPARK_TYPES.items() if ours in KEPT_TYPES} | _SPARK_ALIASES
     spelled = spark_type_name.lower()
@@ -141,21 +151,21 @@ def kept_column(name: str, spark_type_name: str) -> Column:
         return Column(name, "string")
     if spelled not in found:
         raise UsageError(
-            f"keep_columns: {name} has type {spark_type_name}, which a table cannot keep; the types are "
-            f"{', '.join(KEPT_TYPES)}: cast it in the documents, or leave it out"
+            f"keep_columns: {name} has type {spark_type_name}, which a table cannot hold; cast it in the documents to "
+            f"{', '.join(KEPT_TYPES[:-1])} or {KEPT_TYPES[-1]}, or leave it out of keep_columns"
         )
     return Column(name, found[spelled])
 
 
 def arrow_schema(columns: Sequence[Column]) -> pa.Schema:
-    """The columns as pyarrow sees them; required columns are not nullable."""
+    """Return the columns as a pyarrow schema; required columns are not nullable."""
     import pyarrow as pa
 
     return pa.schema([pa.field(c.name, _arrow_type(c.type), nullable=not c.required) for c in columns])
 
 
 def arrow_type_name(data_type: pa.DataType) -> str:
-    """Our name for a pyarrow type; for one that no column has, pyarrow's own name."""
+    """Return our name of a pyarrow type, or pyarrow's own name if no column can have the type."""
     import pyarrow as pa
     import pyarrow.types as kinds
 
@@ -171,7 +181,7 @@ def arrow_type_name(data_type: pa.DataType) -> str:
 
 
 def iceberg_schema(columns: Sequence[Column]) -> Schema:
-    """The columns as an Iceberg schema; field ids are in column order, those inside maps after all of them."""
+    """Return the columns as an Iceberg schema; field ids follow the column order, then come those inside maps."""
     from pyiceberg.schema import Schema
     from pyiceberg.types import DoubleType, MapType, NestedField, StringType
 
@@ -188,7 +198,7 @@ def iceberg_schema(columns: Sequence[Column]) -> Schema:
 
 
 def iceberg_type(type_name: str) -> IcebergType:
-    """The Iceberg type of one of ``KEPT_TYPES``."""
+    """Return the Iceberg type of one of ``KEPT_TYPES``."""
     from pyiceberg import types
 
     kinds: dict[str, IcebergType] = {
@@ -205,7 +215,7 @@ def iceberg_type(type_name: str) -> IcebergType:
 
 
 def columns_of(schema: Schema) -> tuple[Column, ...]:
-    """The columns of an Iceberg schema; a type that is none of ours keeps Iceberg's name."""
+    """Return the columns of an Iceberg schema; a type that is none of ours has Iceberg's name."""
     from pyiceberg.types import DoubleType, MapType, StringType
 
     names: dict[Any, str] = {iceberg_type(name): name for name in KEPT_TYPES}

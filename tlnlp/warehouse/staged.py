@@ -1,4 +1,4 @@
-"""Staged Parquet files: where they lie, what their footers say, and how Iceberg is to know them."""
+"""Open staged Parquet files, mark their run's folder, and describe them to Iceberg from their footers."""
 
 from __future__ import annotations
 
@@ -28,23 +28,29 @@ MARKER = "_catalog.json"
 _RUN_FOLDER = re.compile(r"^(?P<folder>.*/runs/(?P<run_id>[^/]+))/")
 
 
+def counted(n: int, thing: str) -> str:
+    """Return the number with its noun, for messages: ``1 row``, ``2 rows``."""
+    return f"{n} {thing}" if n == 1 else f"{n} {thing}s"
+
+
 def file_properties(uri: str) -> dict[str, str]:
-    """What PyIceberg's FileIO must be told of the store of a URI. Raises StorageError."""
+    """Return the properties with which PyIceberg's FileIO reaches the store of a URI. Raises StorageError."""
     return s3_of_environment(uri).iceberg() if is_s3(uri) else {}
 
 
 def locate(io: FileIO, uri: str) -> tuple[FileSystem, str]:
-    """The pyarrow file system of a URI, with the credentials and settings of ``io``, and the path in it."""
+    """Return the pyarrow file system of a URI, with the credentials of ``io``, and the path in it."""
     arrow_io = io if isinstance(io, PyArrowFileIO) else PyArrowFileIO(io.properties)
     scheme, netloc, path = PyArrowFileIO.parse_location(uri)
     return arrow_io.fs_by_scheme(scheme, netloc), path
 
 
 def open_parquet(uri: str) -> pq.ParquetFile:
-    """A staged file, its footer read.
+    """Open a staged file and read its footer.
 
     Raises:
-        StorageError: nothing is there, or it is no complete Parquet file.
+        NotFoundError: the file does not exist.
+        StorageError: it is not a complete Parquet file.
     """
     filesystem, path = locate(PyArrowFileIO(file_properties(uri)), resolve_uri(uri))
     try:
@@ -52,53 +58,57 @@ def open_parquet(uri: str) -> pq.ParquetFile:
     except FileNotFoundError as error:
         raise NotFoundError(f"{uri}: the staged file is gone; score the day again") from error
     except (OSError, ValueError) as error:
-        raise StorageError(f"{uri}: not a complete Parquet file ({type(error).__name__}); score again") from error
+        raise StorageError(
+            f"{uri}: not a complete Parquet file ({type(error).__name__}); score the day again"
+        ) from error
 
 
 def run_id_of(uri: str) -> str | None:
-    """The run whose folder ``.../runs/<run_id>/`` holds the file; None for a file elsewhere."""
+    """Return the run id of a file below ``.../runs/<run_id>/``; None for a file elsewhere."""
     match = _RUN_FOLDER.match(uri)
     return match["run_id"] if match else None
 
 
 def mark_catalog(files: Sequence[str], catalog_name: str) -> None:
-    """Write into the run's folder which catalog is about to refer to it: cleaning by another must leave it alone."""
+    """Record in the folders of the files' runs which catalog will refer to them; cleaning by another spares them."""
     folders = {match["folder"] for uri in files if (match := _RUN_FOLDER.match(uri))}
     for folder in sorted(folders):
         Storage(folder).write(MARKER, json.dumps({"catalog": catalog_name}).encode())
 
 
 def data_file(io: FileIO, metadata: TableMetadata, uri: str, score_date: date) -> DataFile | None:
-    """What Iceberg stores of a Parquet file: partition, row count and statistics from its footer; None if it is empty.
+    """Return Iceberg's entry of a Parquet file (partition, row count, statistics); None if the file has no rows.
 
     Raises:
-        EngineError: columns that do not fit the table, nulls in a required column, or rows of another day.
+        EngineError: the columns do not fit the table, a required column holds nulls, or rows are of another day.
         StorageError: the file cannot be read.
     """
     if open_parquet(uri).metadata.num_rows == 0:
         return None
     try:
-        # Spark marks most columns as nullable though they hold no null, so that is checked below by the statistics.
+        # Spark marks columns as nullable even if they hold no null, so the statistics are checked for nulls below.
         found = parquet_file_to_data_file(io, _all_optional(metadata), uri)
     except ValueError as error:
         raise EngineError(f"{uri}: the file does not fit the table, or holds several days: {error}") from error
     day = partition_day(found)
     if day != score_date:
-        raise EngineError(f"{uri}: {SCORE_DATE} is {day} in the file, and {score_date} is published")
+        raise EngineError(f"{uri}: {SCORE_DATE} is {day} in the file, but the day to publish is {score_date}")
     nulls = found.null_value_counts or {}
     for field in metadata.schema().fields:
         if field.required and nulls.get(field.field_id, 0) > 0:
-            raise EngineError(f"{uri}: {field.name} is null in {nulls[field.field_id]} rows, and must never be")
+            count = counted(nulls[field.field_id], "row")
+            raise EngineError(f"{uri}: {field.name} is null in {count}, but the column is required")
     return found
 
 
 def partition_day(file: DataFile) -> date | None:
-    """The day a data file belongs to; Iceberg holds it in days since 1970."""
+    """Return the day of a data file; Iceberg stores it as days since 1970."""
     value = file.partition[0]
     return date(1970, 1, 1) + timedelta(days=value) if isinstance(value, int) else value
 
 
 def _all_optional(metadata: TableMetadata) -> TableMetadata:
+    """Return the metadata with no required column in its current schema."""
     fields = []
     for field in metadata.schema().fields:
         kind = field.field_type

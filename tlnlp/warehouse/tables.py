@@ -1,4 +1,4 @@
-"""What publishing, cleaning and querying all ask of a table: its snapshots' summaries, its days, its files."""
+"""Look up a table and its snapshots, days and files; shared by publishing, cleaning and querying."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PREFIX = "tlnlp."
 
 
 def day_token(catalog: Catalog, table: str, score_date: date) -> str:
-    """What stands for the present content of a day: it changes with every publish of that day, and no other.
+    """Return a token of a day's content; it changes when that day is published, and not when another is.
 
     Raises:
         StorageError: the store failed.
@@ -29,7 +29,7 @@ def day_token(catalog: Catalog, table: str, score_date: date) -> str:
 
 
 def load_table(catalog: Catalog, table: str) -> Table | None:
-    """The table as it is now; None if nothing has been published under that name."""
+    """Return the table as it is now; None if nothing has been published under that name."""
     try:
         return catalog.load_table((NAMESPACE, table))
     except (NoSuchTableError, NoSuchNamespaceError):
@@ -37,12 +37,12 @@ def load_table(catalog: Catalog, table: str) -> Table | None:
 
 
 def is_day(score_date: date) -> BooleanExpression:
-    """The rows of a day, as Iceberg filters them."""
+    """Return Iceberg's filter expression for the rows of a day."""
     return parse(f"{SCORE_DATE} == '{score_date.isoformat()}'")
 
 
 def day_files(table: Table, score_date: date) -> list[DataFile]:
-    """The live data files of a day (a day is a partition, so each file is of one day). Raises StorageError."""
+    """Return the data files of a day in the current snapshot. Raises StorageError."""
     scan = table.scan(row_filter=is_day(score_date))
     try:
         return [task.file for task in scan.plan_files()]
@@ -54,7 +54,7 @@ def day_files(table: Table, score_date: date) -> list[DataFile]:
 
 
 def last_publish(table: Table, score_date: date) -> Snapshot | None:
-    """The snapshot that published the day last; None if no snapshot that is still kept did."""
+    """Return the latest snapshot that published the day; None if there is none, or it has expired."""
     for snapshot in ancestors_of(table.current_snapshot(), table.metadata):
         if summary_of(snapshot).get(f"{PREFIX}score-date") == score_date.isoformat():
             return snapshot
@@ -62,12 +62,12 @@ def last_publish(table: Table, score_date: date) -> Snapshot | None:
 
 
 def summary_of(snapshot: Snapshot) -> dict[str, str]:
-    """The snapshot's summary without its operation; empty if it has none."""
+    """Return the snapshot's summary without its operation; empty if it has none."""
     return dict(snapshot.summary.additional_properties) if snapshot.summary else {}
 
 
 def token_of(table: Table | None, score_date: date) -> str:
-    """``day_token`` of a table that is loaded already."""
+    """Return ``day_token`` for a table that is already loaded (None: the table does not exist)."""
     snapshot = last_publish(table, score_date) if table else None
     paths = sorted(file.file_path for file in day_files(table, score_date)) if table else []
     digest = hashlib.sha256("\n".join(paths).encode()).hexdigest()[:16]
@@ -75,7 +75,7 @@ def token_of(table: Table | None, score_date: date) -> str:
 
 
 def tables_of(catalog: Catalog) -> list[str]:
-    """Names of the tables of the catalog, sorted; empty if nothing was ever published."""
+    """Return the names of the catalog's tables, sorted; empty if nothing was ever published."""
     try:
         return sorted(identifier[-1] for identifier in catalog.list_tables(NAMESPACE))
     except NoSuchNamespaceError:

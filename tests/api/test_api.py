@@ -1,0 +1,134 @@
+"""The Python API: from lists, a DataFrame or a file to a classifier that predicts as scikit-learn's do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import kit
+import numpy as np
+import pandas as pd
+import pytest
+
+import tlnlp
+from tlnlp.errors import InputDataError, LabelFaultsError, NotFoundError, UsageError
+from tlnlp.registry import Registry
+
+TEXTS = kit.texts(12)
+
+
+def settings(encoder: Path, folder: Path) -> dict[str, Any]:
+    """Settings of a run that takes a second: a tiny encoder that stays as it is."""
+    return {
+        "registry": str(folder / "registry"), "model": "reviews", "encoder": str(encoder), "max_length": 32,
+        "training": {"moves": "never"},
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def labelled() -> pd.DataFrame:
+    return pd.DataFrame(kit.labelled(40))[["text", "label"]]
+
+
+@pytest.fixture(scope="module")
+def classifier(
+    tiny_encoder: Path, labelled: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory
+) -> tlnlp.Classifier:
+    folder = tmp_path_factory.mktemp("api")
+    return tlnlp.finetune(labelled, **settings(tiny_encoder, folder))
+
+
+def test_the_public_surface() -> None:
+    assert sorted(dir(tlnlp)) == ["Classifier", "__version__", "finetune"]
+    public = {name for name in vars(tlnlp.Classifier) if not name.startswith("_")}
+    assert public == {"load", "predict", "predict_proba", "predict_frame", "score", "evaluate"}
+    with pytest.raises(AttributeError, match="no attribute 'Classifer'"):
+        tlnlp.Classifer  # noqa: B018
+    assert (Path(tlnlp.__file__).parent / "py.typed").exists()
+
+
+def test_lists_a_frame_and_a_file_give_the_same_model(
+    tiny_encoder: Path, labelled: pd.DataFrame, classifier: tlnlp.Classifier, tmp_path: Path
+) -> None:
+    file = kit.write_jsonl(tmp_path / "labels.jsonl", labelled.to_dict("records"))
+    for given in ((labelled["text"].tolist(), labelled["label"].tolist()), file, str(file)):
+        made = tlnlp.finetune(given, **settings(tiny_encoder, tmp_path))
+        assert made.predict_proba(TEXTS) == pytest.approx(classifier.predict_proba(TEXTS), abs=1e-6)
+    assert [info.version for info in Registry(str(tmp_path / "registry")).versions("reviews")] == [1, 2, 3]
+
+
+def test_a_version_is_loaded_by_name_and_by_folder(
+    tiny_encoder: Path, labelled: pd.DataFrame, classifier: tlnlp.Classifier, tmp_path: Path
+) -> None:
+    tlnlp.finetune(labelled, **settings(tiny_encoder, tmp_path))
+    registry = tmp_path / "registry"
+    version = Registry(str(registry)).resolve("reviews@1")
+    folder = Registry(str(registry)).fetch(version, tmp_path / "fetched")
+    for loaded in (
+        tlnlp.Classifier.load("reviews@1", registry), tlnlp.Classifier.load(folder), tlnlp.Classifier.load(str(folder))
+    ):  # fmt: skip
+        assert (loaded.predict_proba(TEXTS) == classifier.predict_proba(TEXTS)).all()
+    with pytest.raises(NotFoundError):
+        tlnlp.Classifier.load("reviews@2", registry)
+    with pytest.raises(NotFoundError):
+        tlnlp.Classifier.load("reviews", registry)  # Nothing was promoted.
+
+
+def test_predictions_follow_scikit_learn(classifier: tlnlp.Classifier) -> None:
+    assert classifier.classes_.tolist() == sorted(classifier.classes_)
+    probabilities, predicted = classifier.predict_proba(TEXTS), classifier.predict(TEXTS)
+    assert probabilities.shape == (12, len(classifier.classes_))
+    assert probabilities.sum(axis=1) == pytest.approx(1.0)
+    assert (predicted == classifier.classes_[probabilities.argmax(axis=1)]).all()
+    assert classifier.predict([]).shape == (0,)
+    for given in (pd.Series(TEXTS), np.array(TEXTS), tuple(TEXTS)):
+        assert (classifier.predict(given) == predicted).all()
+
+
+def test_a_frame_of_predictions_has_the_index_of_its_texts(classifier: tlnlp.Classifier) -> None:
+    texts = pd.Series(TEXTS, index=range(100, 112))
+    frame = classifier.predict_frame(texts)
+    assert list(frame.columns) == ["label", "score", "probabilities"]
+    assert frame.index.equals(texts.index)
+    assert (frame["label"] == classifier.predict(TEXTS)).all()
+    row = frame.loc[103]
+    assert row["probabilities"][row["label"]] == row["score"] == max(row["probabilities"].values())
+
+
+def test_evaluation(classifier: tlnlp.Classifier, labelled: pd.DataFrame) -> None:
+    found = classifier.evaluate(labelled["text"], labelled["label"])
+    hits = classifier.predict(labelled["text"]) == labelled["label"]
+    assert (found.n, found.accuracy) == (40, pytest.approx(hits.mean()))
+    assert classifier.score(labelled["text"], labelled["label"]) == found.accuracy
+    with pytest.raises(InputDataError, match="no class of this model: 1 of the labels"):
+        classifier.evaluate(TEXTS[:2], ["nothing known", classifier.classes_[0]])
+    for texts, labels in (([], []), (TEXTS, ["x"])):
+        with pytest.raises(UsageError, match="give one label for each text"):
+            classifier.evaluate(texts, labels)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("a string", "texts is one string: give a list of texts"),
+        (b"bytes", "texts is one string"),
+        (["fine", None], "text 1 is NoneType, not a string"),
+        (pd.Series(["fine", float("nan")]), "text 1 is float, not a string"),
+    ],
+)
+def test_what_is_no_list_of_texts_is_refused(classifier: tlnlp.Classifier, given: Any, message: str) -> None:
+    for method in (classifier.predict, classifier.predict_proba, classifier.predict_frame):
+        with pytest.raises(UsageError, match=message):
+            method(given)
+
+
+def test_labels_that_cannot_be_learned_from_are_refused(tiny_encoder: Path, tmp_path: Path) -> None:
+    given = settings(tiny_encoder, tmp_path)
+    with pytest.raises(UsageError, match="2 texts and 1 labels"):
+        tlnlp.finetune((["a", "b"], ["x"]), **given)
+    with pytest.raises(UsageError, match="has no column label; it has text"):
+        tlnlp.finetune(pd.DataFrame({"text": ["a"]}), **given)
+    with pytest.raises(LabelFaultsError):
+        tlnlp.finetune((TEXTS, ["x", None] * 6), **given)
+    with pytest.raises(UsageError, match="modle"):
+        tlnlp.finetune((TEXTS, ["x", "y"] * 6), modle="reviews", **given)

@@ -1,0 +1,177 @@
+"""The Python API: fine-tune a classifier, load one, predict, evaluate; in the conventions of scikit-learn.
+
+classifier = tlnlp.finetune((texts, labels), model="tickets")
+classifier = tlnlp.Classifier.load("tickets@champion")
+classifier.predict(texts)
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from tlnlp.config import DEFAULT_WORKSPACE, FinetuneSettings, load_settings
+from tlnlp.errors import InputDataError, UsageError
+from tlnlp.evaluate.metrics import Evaluation
+from tlnlp.evaluate.metrics import evaluate as evaluate_probabilities
+from tlnlp.model import classifier as loaded
+from tlnlp.model.bundle import MANIFEST
+from tlnlp.model.combine import Floats
+from tlnlp.registry import Registry
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DEFAULT_REGISTRY = f"{DEFAULT_WORKSPACE}/registry"
+
+
+class Classifier:
+    """A model version, ready to predict. Load one with ``Classifier.load``, or make one with ``tlnlp.finetune``.
+
+    Attributes:
+        classes_: class names, in the order of the columns of ``predict_proba``.
+    """
+
+    def __init__(self, model: loaded.Classifier) -> None:
+        self._model = model
+        self.classes_: NDArray[np.str_] = np.array(model.classes)
+
+    @classmethod
+    def load(cls, where: str | Path, registry: str | Path = DEFAULT_REGISTRY) -> Classifier:
+        """Load a model version.
+
+        Args:
+            where: a folder that holds a bundle; or ``name@VERSION``, ``name@champion`` or ``name`` (its champion).
+            registry: path or URI of the registry that a name is looked up in.
+
+        Raises:
+            NotFoundError: the registry has no such model or version.
+            BundleError: a file of the bundle is missing or altered.
+            StorageError: the registry cannot be reached.
+        """
+        if (Path(where) / MANIFEST).is_file():
+            return cls(loaded.Classifier.load(Path(where)))
+        versions = Registry(str(registry))
+        with tempfile.TemporaryDirectory(prefix="tlnlp-load-") as scratch:
+            folder = versions.fetch(versions.resolve(str(where)), Path(scratch) / "bundle")
+            return cls(loaded.Classifier.load(folder))
+
+    def predict(self, texts: Sequence[str]) -> NDArray[np.str_]:
+        """Return the most probable class of each text, (texts,). ``texts``: a list, a Series or an array of strings.
+
+        Raises:
+            UsageError: ``texts`` is one string, or holds something that is not a string.
+        """
+        return np.asarray(self.classes_[self.predict_proba(texts).argmax(axis=1)])
+
+    def predict_proba(self, texts: Sequence[str]) -> Floats:
+        """Return calibrated probabilities, (texts, classes). Raises UsageError as ``predict`` does."""
+        return self._model.predict(_texts(texts))
+
+    def predict_frame(self, texts: Sequence[str]) -> pd.DataFrame:
+        """Return a DataFrame with a row a text, in the order and with the index of ``texts``.
+
+        Its columns are ``label``, ``score`` (the probability of the label) and ``probabilities`` (class name to
+        probability), as in the table of a night. Raises UsageError as ``predict`` does.
+        """
+        import pandas as pd
+
+        probabilities = self.predict_proba(texts)
+        named = [dict(zip(self.classes_.tolist(), row.tolist(), strict=True)) for row in probabilities]
+        columns = {
+            "label": self.classes_[probabilities.argmax(axis=1)],
+            "score": probabilities.max(axis=1),
+            "probabilities": named,
+        }
+        return pd.DataFrame(columns, index=texts.index if isinstance(texts, pd.Series) else None)
+
+    def score(self, texts: Sequence[str], labels: Sequence[str]) -> float:
+        """Return the share of texts whose predicted class is their label. Raises as ``evaluate`` does."""
+        return self.evaluate(texts, labels).accuracy
+
+    def evaluate(self, texts: Sequence[str], labels: Sequence[str]) -> Evaluation:
+        """Compare predictions with labels: accuracy, macro-F1, calibration error, F1 by class, confusion.
+
+        Raises:
+            UsageError: there are no texts, or not as many labels as texts; or as ``predict`` does.
+            InputDataError: a label is none of ``classes_``.
+        """
+        given = [str(label) for label in labels]
+        probabilities = self.predict_proba(texts)
+        if len(given) != len(probabilities) or not given:
+            raise UsageError(f"{len(probabilities)} texts and {len(given)} labels: give one label for each text")
+        index = {label: position for position, label in enumerate(self.classes_.tolist())}
+        if unknown := sorted(set(given) - index.keys()):
+            raise InputDataError(
+                f"no class of this model: {len(unknown)} of the labels; its classes are {', '.join(index)}"
+            )
+        targets = np.array([index[label] for label in given], dtype=np.int64)
+        return evaluate_probabilities(probabilities, targets, tuple(index))
+
+
+def finetune(
+    labels: str | Path | pd.DataFrame | tuple[Sequence[str], Sequence[str]],
+    *,
+    registry: str | Path = DEFAULT_REGISTRY,
+    **settings: Any,
+) -> Classifier:
+    """Fine-tune a classifier, register it as a new version, and load it.
+
+    Args:
+        labels: labelled examples: a path or URI of Parquet, JSON Lines or CSV; a DataFrame with the columns ``text``
+            and ``label``; or a pair of lists, texts and labels.
+        registry: path or URI of the registry that the version goes to.
+        settings: any key of ``conf/finetune.yaml``, such as ``model``, ``unlabelled`` or ``time_budget_s``.
+
+    Raises:
+        UsageError: a key is unknown, or a value does not fit.
+        LabelFaultsError: the labelled set has faults, each reported by row.
+        TlnlpError: another failure of the run, by its kind (see ``tlnlp.errors``).
+    """
+    from tlnlp.train.finetune import finetune as run
+
+    with tempfile.TemporaryDirectory(prefix="tlnlp-labels-") as scratch:
+        given = labels if isinstance(labels, (str, Path)) else _written(labels, Path(scratch), settings)
+        values = {"labels": str(given), "registry": str(registry)} | settings
+        result = run(load_settings(FinetuneSettings, given=values))
+    return Classifier.load(str(result.version), registry)
+
+
+def _written(
+    labels: pd.DataFrame | tuple[Sequence[str], Sequence[str]], folder: Path, settings: Mapping[str, Any]
+) -> Path:
+    """Write labelled examples to a file, where the stage reads them as it reads any other."""
+    names = settings.get("text_column", "text"), settings.get("label_column", "label")
+    if isinstance(labels, tuple):
+        texts, given = ([*column] for column in labels)
+    else:
+        if missing := [name for name in names if name not in labels]:
+            raise UsageError(
+                f"the DataFrame of labels has no column {', '.join(missing)}; it has {', '.join(map(str, labels))}"
+            )
+        texts, given = (labels[name].tolist() for name in names)
+    if len(texts) != len(given):
+        raise UsageError(f"{len(texts)} texts and {len(given)} labels: give one label a text")
+    # What is no label, None or NaN, is reported as a fault by row.
+    cleaned = [None if label is None or label != label else str(label) for label in given]
+    path = folder / "labels.parquet"
+    pq.write_table(pa.table(dict(zip(names, (_texts(texts), cleaned), strict=True))), path)
+    return path
+
+
+def _texts(texts: Any) -> list[str]:
+    """Return texts as a list. Raises UsageError, by position, where one is not a string."""
+    if isinstance(texts, (str, bytes)):
+        raise UsageError("texts is one string: give a list of texts, as in [text]")
+    listed = list(texts)
+    for position, text in enumerate(listed):
+        if not isinstance(text, str):
+            raise UsageError(f"text {position} is {type(text).__name__}, not a string: leave it out or convert it")
+    return listed
