@@ -1,4 +1,4 @@
-"""The promotion gate: what passes, what is refused and why, and what the alias remembers of it."""
+"""The promotion gate: which candidates pass, which are refused and why, and what the alias records."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ import pytest
 
 from tlnlp.config import PromoteSettings, load_settings
 from tlnlp.errors import InputDataError, LabelFaultsError, NotFoundError, PromotionRefusedError, UsageError
-from tlnlp.evaluate.evaluation import Reading, evaluate_version
+from tlnlp.evaluate.evaluation import VersionPredictions, evaluate_version
 from tlnlp.evaluate.promotion_gate import PromoteResult, compare, promote
 from tlnlp.model import bundle
 from tlnlp.model.classifier import Classifier
 from tlnlp.model.ngram import fit_ngram
 from tlnlp.registry import ModelVersion, Registry
 
-# The encoder of the kit is untrained: told by its n-grams a bundle is good, by its encoder alone it is poor.
+# The encoder of the kit is untrained: a bundle that relies on its n-grams is good, on its encoder alone it is poor.
 GOOD, POOR = {"encoder_weight": 0.2, "ngram_weight": 1.0}, {"encoder_weight": 1.0, "ngram_weight": 0.0}
 
 
-def told(count: int, seed: int, classes: Sequence[str] = kit.CLASSES) -> list[dict[str, Any]]:
-    """Labelled rows whose texts name their label, which no text of the kit does."""
+def named_rows(count: int, seed: int, classes: Sequence[str] = kit.CLASSES) -> list[dict[str, Any]]:
+    """Return labelled rows whose texts begin with their label; the texts of the kit do not."""
     return [row | {"text": f"{row['label']}: {row['text']}"} for row in kit.labelled(count, seed, classes)]
 
 
 class Scene:
-    """A registry whose versions are good (1), poor (2) and good again (3), and labels that none has seen."""
+    """A registry whose versions are good (1), poor (2) and good (3), and labels that none was trained on."""
 
     def __init__(self, folder: Path, source: Path) -> None:
         self.folder, self.registry = folder, Registry(str(folder / "registry"))
         for number, weights in enumerate((GOOD, POOR, GOOD)):
             self.publish(variant(source, folder / f"variant-{number}", **weights))
-        self.labels = kit.write_jsonl(folder / "fresh.jsonl", told(240, 77))
+        self.labels = kit.write_jsonl(folder / "fresh.jsonl", named_rows(240, 77))
 
     def publish(self, bundle_folder: Path) -> ModelVersion:
         return self.registry.publish("m", bundle_folder)
@@ -56,9 +56,9 @@ class Scene:
 
 
 def variant(source: Path, folder: Path, **values: object) -> Path:
-    """A sealed copy of a bundle with n-grams that tell ``told`` texts, and other values in its description."""
+    """Seal a copy of a bundle: its n-gram view is fitted to ``named_rows``, and its spec has the given values."""
     shutil.copytree(source, folder)
-    rows = told(60, 5)
+    rows = named_rows(60, 5)
     texts, targets = [row["text"] for row in rows], [kit.CLASSES.index(row["label"]) for row in rows]
     fit_ngram(texts, targets, 2, seed=0, features=1 << 12).save(folder / bundle.NGRAM)
     spec = replace(bundle.read_spec(folder), **values)  # type: ignore[arg-type]
@@ -72,7 +72,7 @@ def scene(tiny_bundle: Path, tmp_path: Path) -> Scene:
     return Scene(tmp_path, tiny_bundle)
 
 
-def test_the_first_becomes_champion_as_it_is(scene: Scene) -> None:
+def test_the_first_becomes_champion_without_a_comparison(scene: Scene) -> None:
     result = scene.promote("m@2", labels="", by="ada")
     assert (result.version.version, result.previous, result.decision) == (2, None, "promoted")
     assert result.comparison is None
@@ -86,7 +86,7 @@ def test_a_bare_name_means_the_newest(scene: Scene) -> None:
     assert scene.promote("m").version.version == 3
 
 
-def test_the_same_answers_pass_and_the_result_says_what_was_seen(scene: Scene) -> None:
+def test_equal_predictions_pass_and_the_result_holds_the_comparison(scene: Scene) -> None:
     scene.promote("m@1")
     result = scene.promote("m@3")
     assert scene.champion == 3
@@ -94,9 +94,9 @@ def test_the_same_answers_pass_and_the_result_says_what_was_seen(scene: Scene) -
     assert result.comparison is not None
     assert (result.comparison.n, result.comparison.difference) == (240, 0.0)
     assert "on 240 labels" in result.reasons[0]
-    assert "detect a difference of" in result.reasons[0]
-    found = json.loads(json.dumps(result.to_json()))
-    assert (found["decision"], found["comparison"]["n"]) == ("promoted", 240)
+    assert "this number of labels can detect a difference of" in result.reasons[0]
+    document = json.loads(json.dumps(result.to_json()))
+    assert (document["decision"], document["comparison"]["n"]) == ("promoted", 240)
     champion = scene.registry.champion("m")
     assert champion is not None
     assert champion.reason == result.reasons[0]
@@ -110,7 +110,7 @@ def test_a_better_candidate_passes(scene: Scene) -> None:
     assert scene.champion == 1
 
 
-def test_a_worse_candidate_is_refused_and_told_what_such_labels_can_see(scene: Scene) -> None:
+def test_a_worse_candidate_is_refused_with_the_detectable_difference(scene: Scene) -> None:
     scene.promote("m@1")
     with pytest.raises(PromotionRefusedError) as caught:
         scene.promote("m@2")
@@ -119,26 +119,27 @@ def test_a_worse_candidate_is_refused_and_told_what_such_labels_can_see(scene: S
     assert message.startswith("refused: candidate ")
     assert "on 240 labels" in message
     assert float(message.split("the difference is ")[1].split("%")[0]) < -30
-    assert "so many labels detect a difference of" in message
+    assert "this number of labels can detect a difference of" in message
     assert scene.champion == 1
 
 
-def test_few_labels_cannot_show_that_it_is_no_worse(scene: Scene) -> None:
-    kit.write_jsonl(scene.labels, told(60, 77))
+def test_few_labels_cannot_show_that_a_candidate_is_not_worse(scene: Scene) -> None:
+    kit.write_jsonl(scene.labels, named_rows(60, 77))
     scene.promote("m@1")
-    with pytest.raises(PromotionRefusedError, match=r"Label more, raise the margin, or --force"):
+    with pytest.raises(
+        PromotionRefusedError, match=r": label more documents, raise the margin, or use --force with a reason"
+    ):
         scene.promote("m@3", margin=0.01)
     assert scene.promote("m@3", margin=0.1).version.version == 3
 
 
-def test_after_the_first_labels_are_needed(scene: Scene) -> None:
+def test_a_second_promotion_needs_labels(scene: Scene) -> None:
     scene.promote("m@1")
-    with pytest.raises(
-        UsageError, match=r"m has a champion \(version 1\): give labels that neither version was trained"
-    ):
+    needed = r"m has a champion \(version 1\): the comparison needs labels that neither version was trained on"
+    with pytest.raises(UsageError, match=needed):
         scene.promote("m@3", labels="")
-    kit.write_jsonl(scene.labels, told(49, 77))
-    with pytest.raises(InputDataError, match=r"49 sound labels, fewer than min_labels=50"):
+    kit.write_jsonl(scene.labels, named_rows(49, 77))
+    with pytest.raises(InputDataError, match=r"49 sound labels, fewer than min_labels=50: too few"):
         scene.promote("m@3")
     with pytest.raises(InputDataError, match="nothing is there"):
         scene.promote("m@3", labels=str(scene.folder / "nowhere"))
@@ -147,15 +148,15 @@ def test_after_the_first_labels_are_needed(scene: Scene) -> None:
 
 def test_labels_that_were_trained_on_are_refused(scene: Scene) -> None:
     # The bundles of the kit were trained on the 40 texts of seed 0.
-    kit.write_jsonl(scene.labels, [*told(200, 77), *kit.labelled(40, 0)[:7]])
+    kit.write_jsonl(scene.labels, [*named_rows(200, 77), *kit.labelled(40, 0)[:7]])
     scene.promote("m@1")
-    with pytest.raises(PromotionRefusedError, match=r"of 207 texts, 7 by m@3 and 7 by m@1 were trained on"):
+    with pytest.raises(PromotionRefusedError, match=r"of 207 texts, m@3 was trained on 7 and m@1 was trained on 7: "):
         scene.promote("m@3")
     assert scene.champion == 1
 
 
 def test_faulty_labels_are_refused_or_skipped(scene: Scene) -> None:
-    kit.write_jsonl(scene.labels, [*told(240, 77), {"text": "", "label": "positive"}])
+    kit.write_jsonl(scene.labels, [*named_rows(240, 77), {"text": "", "label": "positive"}])
     scene.promote("m@1")
     with pytest.raises(LabelFaultsError, match="empty text"):
         scene.promote("m@3")
@@ -163,23 +164,29 @@ def test_faulty_labels_are_refused_or_skipped(scene: Scene) -> None:
 
 
 def test_labels_of_another_domain_are_refused(scene: Scene) -> None:
-    kit.write_jsonl(scene.labels, told(240, 77, ("negative", "mixed")))
+    kit.write_jsonl(scene.labels, named_rows(240, 77, ("negative", "mixed")))
     scene.promote("m@1")
-    with pytest.raises(InputDataError, match=r"label mixed is no class of m@3, which knows negative, positive"):
+    with pytest.raises(
+        InputDataError, match=r"m@3 cannot predict the label mixed; its classes are negative, positive: "
+    ):
         scene.promote("m@3")
 
 
 def test_other_classes_are_not_compared(scene: Scene, tiny_bundle: Path) -> None:
     scene.promote("m@1")
     scene.publish(variant(tiny_bundle, scene.folder / "swapped", classes=("positive", "negative")))
-    with pytest.raises(PromotionRefusedError, match="know different classes"):
+    with pytest.raises(PromotionRefusedError, match="m@4 and the champion have different classes"):
         scene.promote("m@4")
 
 
-def test_the_champion_again_is_refused(scene: Scene) -> None:
+def test_to_promote_the_champion_again_changes_nothing(scene: Scene) -> None:
     scene.promote("m@1")
-    with pytest.raises(PromotionRefusedError, match="m@1 is the champion already"):
-        scene.promote("m@1")
+    before = scene.registry.champion("m")
+    # A retry, or the next command after &&, must go on. Neither labels nor a reason are needed for it.
+    for more in ({}, {"labels": ""}, {"force": True, "reason": "again"}):
+        result = scene.promote("m@1", **more)
+        assert (result.version.version, result.previous, result.decision) == (1, 1, "unchanged")
+    assert scene.registry.champion("m") == before
 
 
 def test_force_needs_a_reason_and_records_it(scene: Scene) -> None:
@@ -204,7 +211,7 @@ def test_what_does_not_exist(scene: Scene) -> None:
         scene.promote("other")
 
 
-def test_of_two_promotions_at_once_one_wins(scene: Scene, tiny_bundle: Path) -> None:
+def test_one_of_two_concurrent_promotions_wins(scene: Scene, tiny_bundle: Path) -> None:
     scene.publish(variant(tiny_bundle, scene.folder / "fourth", **GOOD))
     scene.promote("m@1")
     start = Barrier(2)
@@ -232,44 +239,45 @@ def test_evaluate_says_how_many_texts_were_trained_on(scene: Scene) -> None:
     assert (result.trained_on, result.figures.n) == (40, 40)
     fresh = evaluate_version(settings.model_copy(update={"labels": str(scene.labels)}))
     assert fresh.trained_on == 0
-    rows = told(240, 77)
+    rows = named_rows(240, 77)
     assert fresh.figures.accuracy > 0.9
-    answers = Classifier.load(scene.folder / "variant-0", 1).predict([row["text"] for row in rows]).argmax(axis=1)
-    hits = [kit.CLASSES[best] == row["label"] for best, row in zip(answers, rows, strict=True)]
+    probabilities = Classifier.load(scene.folder / "variant-0", 1).predict([row["text"] for row in rows])
+    predicted = probabilities.argmax(axis=1)
+    hits = [kit.CLASSES[best] == row["label"] for best, row in zip(predicted, rows, strict=True)]
     assert fresh.figures.accuracy == pytest.approx(np.mean(hits))
     assert result.to_json()["model"] == "m"
 
 
-def reading(correct: list[bool]) -> Reading:
-    """Answers of a version to questions whose answer is always class 0."""
+def predictions(correct: list[bool]) -> VersionPredictions:
+    """Return predictions of a version on texts whose class is always 0."""
     probabilities = np.array([[0.9, 0.1] if right else [0.1, 0.9] for right in correct])
     version = ModelVersion("m", 1, "file:///nowhere")
-    return Reading(version, ("a", "b"), probabilities, np.zeros(len(correct), dtype=np.int64), 0, 0)
+    return VersionPredictions(version, ("a", "b"), probabilities, np.zeros(len(correct), dtype=np.int64), 0, 0)
 
 
 def outcomes(both: int, candidate: int, champion: int) -> dict[str, Any]:
-    one = reading([True] * both + [True] * candidate + [False] * champion)
-    other = reading([True] * both + [False] * candidate + [True] * champion)
+    one = predictions([True] * both + [True] * candidate + [False] * champion)
+    other = predictions([True] * both + [False] * candidate + [True] * champion)
     return vars(compare(one, other, 0.95))
 
 
 def test_comparison_by_hand() -> None:
-    # 30 texts only the candidate gets right, 10 only the champion, of 200.
-    found = outcomes(160, 30, 10)
-    assert found["n"] == 200
-    assert (found["candidate"], found["champion"]) == (pytest.approx(0.95), pytest.approx(0.85))
-    assert found["difference"] == pytest.approx(0.1)
-    spread = (42 - 400 / 200) ** 0.5 / 200
-    assert found["lower"] == pytest.approx(0.1 - 1.6448536 * spread)
-    assert found["detectable"] == pytest.approx((1.6448536 + 0.8416212) * spread)
+    # Of 200 texts, only the candidate predicts 30 correctly, and only the champion 10.
+    comparison = outcomes(160, 30, 10)
+    assert comparison["n"] == 200
+    assert (comparison["candidate"], comparison["champion"]) == (pytest.approx(0.95), pytest.approx(0.85))
+    assert comparison["difference"] == pytest.approx(0.1)
+    standard_error = (42 - 400 / 200) ** 0.5 / 200
+    assert comparison["lower"] == pytest.approx(0.1 - 1.6448536 * standard_error)
+    assert comparison["detectable"] == pytest.approx((1.6448536 + 0.8416212) * standard_error)
 
 
-def test_agreement_alone_does_not_make_the_interval_nothing() -> None:
+def test_agreement_alone_does_not_make_the_interval_zero() -> None:
     few, many = outcomes(50, 0, 0), outcomes(5000, 0, 0)
     assert few["difference"] == many["difference"] == 0
     assert few["lower"] < -0.04 < -0.001 < many["lower"] < 0
 
 
-def test_more_labels_detect_less() -> None:
+def test_more_labels_detect_smaller_differences() -> None:
     assert outcomes(1600, 200, 200)["detectable"] < outcomes(160, 20, 20)["detectable"]
     assert outcomes(160, 20, 20)["lower"] < outcomes(1600, 200, 200)["lower"] < 0

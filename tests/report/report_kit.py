@@ -1,4 +1,4 @@
-"""A report with every part, its degenerate cousins, and a registry that keeps one."""
+"""A report with every part, and a registry that holds a version with a report."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ODD = ("<b>&", "$x_{$", "数字")
 
 
 def made(classes: Sequence[str] = ODD, n: int = 30) -> dict[str, Any]:
-    """A whole report of ``n`` texts a class, all right but one of each class, which is taken for the next."""
+    """Return a report of ``n`` texts per class. One text of each class is predicted as the next class."""
     k = len(classes)
     confusion = {label: dict.fromkeys(classes, 0) | {label: n - 1} for label in classes}
     for place, label in enumerate(classes):
@@ -66,7 +66,7 @@ def _baseline(accuracy: float, interval: list[float], as_good: bool = False) -> 
 
 
 def registered(folder: Path, training: dict[str, Any]) -> tuple[Registry, ModelVersion]:
-    """A registry with one version, champion, of which only what a report needs is there."""
+    """Return a registry with one version, the champion, whose bundle holds only what a report needs."""
     bundle = folder / "bundle"
     bundle.mkdir(parents=True)
     data = json.dumps(training).encode()

@@ -1,4 +1,4 @@
-"""The page and its pictures: really drawn, escaped, whole in one file, and made of whatever the report holds."""
+"""The page and its pictures: drawn, escaped, self-contained, and complete with any part of a report."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ALL = ["confusion.png", "per_class.png", "calibration.png", "learning_curve.png"
 
 
 class Reader(HTMLParser):
-    """Tags, and the text between them as a person reads it."""
+    """Collect the tags of a page, and the text between them."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -55,50 +55,53 @@ def test_every_picture_is_drawn_beside_the_page_and_inside_it(tmp_path: Path) ->
     assert page == tmp_path / "new" / "folder" / "report.html"
     assert [path.name for path in drawn] == ALL
     html = page.read_text(encoding="utf-8")
-    inside = [base64.b64decode(found) for found in re.findall(r'src="data:image/png;base64,([^"]+)"', html)]
+    inside = [base64.b64decode(data) for data in re.findall(r'src="data:image/png;base64,([^"]+)"', html)]
     assert sorted(inside) == sorted(path.read_bytes() for path in drawn)
     assert all(min(size(png)) > 200 for png in inside)
-    # Nothing is fetched: no other address, no script.
+    # The page loads nothing: it has no other address and no script.
     assert not re.search(r'(src|href)="(?!data:)|<script|@import|url\(', html)
 
 
-def test_names_are_escaped_and_texts_are_words(tmp_path: Path) -> None:
+def test_names_are_escaped_and_figures_are_in_sentences(tmp_path: Path) -> None:
     seen, _ = written(made(), tmp_path)
     assert not {"b", "i", "views", "registry"} & set(seen.tags) - {"b"}
     assert seen.tags.count("b") == 4  # The four large figures, none of a label.
-    for told in (*ODD, "labels/<i>.csv", "s3://bucket/<registry>", "98.1%", "17"):
-        assert told in seen.text, told
+    for part in (*ODD, "labels/<i>.csv", "s3://bucket/<registry>", "98.1%", "17"):
+        assert part in seen.text, part
     assert (
-        "87 of 90 held-out labels were predicted right: 96.7%, with 95 % confidence between 90.0% and 99.0%"
+        "87 of 90 held-out labels were predicted correctly: 96.7%, with 95% confidence between 90.0% and 99.0%"
         in seen.text
     )
-    assert "apart on average; before calibration it was 12.0 points: calibration helped" in seen.text
-    assert "100 labels more would raise accuracy by 4.2 points" in seen.text
-    assert "<b>& $x_{$ 1" in seen.text  # Taken for each other, and how often.
-    # A name that the pictures' font cannot write is found again in the table.
+    assert (
+        "differ by 3.1 points on average; before calibration they differed by 12.0 points: calibration helped"
+        in seen.text
+    )
+    assert "100 more labels would raise accuracy by 4.2 points" in seen.text
+    assert "<b>& $x_{$ 1" in seen.text  # A mistake, and how often it occurs.
+    # The table shows the full name of a class that the font of the pictures lacks.
     assert "数字 (class 3 in pictures)" in seen.text
     assert "None" not in seen.text
 
 
 def test_warnings_stand_before_the_figures(tmp_path: Path) -> None:
     report = made(n=9)
-    told = words.warnings(report)
+    warnings = words.warnings(report)
     assert [
-        any(part in one for one in told) for part in ("frozen encoder", "ngram", "12 of the 25,000", "Only 27")
+        any(part in one for one in warnings) for part in ("frozen encoder", "ngram", "12 of the 25,000", "Only 27")
     ] == [
         True,
         False,
         True,
         True,
     ]
-    assert "Fewer than 10 labels: <b>& (9)" in told[-1]
+    assert "Fewer than 10 labels: <b>& (9)" in warnings[-1]
     seen, _ = written(report, tmp_path)
-    assert max(seen.text.index(one) for one in told) < seen.text.index("macro-F1")
+    assert max(seen.text.index(one) for one in warnings) < seen.text.index("macro-F1")
     report["baselines"]["ngram"] |= {"as_good": True, "difference": -0.1, "difference_interval": [-0.15, -0.05]}
     assert any("(ngram) is better than this one" in one for one in words.warnings(report))
 
 
-def test_a_sound_report_warns_of_nothing() -> None:
+def test_a_good_report_has_no_warnings() -> None:
     report = made(n=50)
     report["baselines"]["frozen_encoder"]["as_good"] = False
     report["pool"]["labelled_inside"] = 0
@@ -132,7 +135,7 @@ def test_pictures_of_an_earlier_report_do_not_stay(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["notes.txt", "report.html", "rounds.png"]
 
 
-def test_figures_that_do_not_exist(tmp_path: Path) -> None:
+def test_undefined_figures_are_left_out(tmp_path: Path) -> None:
     report = made(("no", "yes"), n=1)
     own = report["cross_validation"]
     own["per_class"]["yes"] = {"precision": None, "recall": None, "f1": None, "n": 0}
@@ -144,7 +147,7 @@ def test_figures_that_do_not_exist(tmp_path: Path) -> None:
     seen, drawn = written(report, tmp_path)
     assert [path.name for path in drawn] == [name for name in ALL if name != "calibration.png"]
     assert "yes - - - 0" in seen.text
-    assert "Too few counts of labels were tried" in seen.text
+    assert "The learning curve has too few points" in seen.text
 
 
 @pytest.mark.parametrize("count", [2, 16, 17, 100])
@@ -164,18 +167,18 @@ def test_any_number_of_classes(count: int, tmp_path: Path) -> None:
 
 def test_each_bin_of_the_calibration_error_has_a_dot() -> None:
     probabilities = np.random.default_rng(0).dirichlet((1.0, 1.0), 40)
-    found = calibration(probabilities, probabilities, np.zeros(40, dtype=np.int64))
-    dots = charts._dots(found["bins_after"])
-    assert dots.tolist() == [[one["confidence"], one["accuracy"], one["n"]] for one in found["bins_after"]]
+    figures = calibration(probabilities, probabilities, np.zeros(40, dtype=np.int64))
+    dots = charts._dots(figures["bins_after"])
+    assert dots.tolist() == [[one["confidence"], one["accuracy"], one["n"]] for one in figures["bins_after"]]
     assert (len(dots), dots[:, 2].sum()) == (15, 40)
     gaps = np.abs(dots[:, 0] - dots[:, 1]) @ dots[:, 2] / 40
-    assert gaps == pytest.approx(found["ece_after"])
-    drawn = charts.calibration({"calibration": found})
+    assert gaps == pytest.approx(figures["ece_after"])
+    drawn = charts.calibration({"calibration": figures})
     assert drawn is not None
     assert [len(one.get_offsets()) for one in drawn.axes[0].collections] == [15, 15]
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="name another folder"):
+    with pytest.raises(StorageError, match=r"the report cannot be written .*: name another folder"):
         write_report(made(), HEAD, tmp_path / "file" / "folder")

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import kit
 import pandas as pd
 import pytest
 from pyspark.sql import SparkSession
@@ -157,13 +158,20 @@ class TestOneHost:
         assert udf.load_bundle(broadcast, digest, 1) is not first
         assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == times
 
-    @pytest.mark.parametrize("damage", ["altered", "missing", "extra", "no manifest"])
-    def test_a_damaged_copy_is_unpacked_again(self, broadcast: Any, tiny_bundle: Path, damage: str) -> None:
+    @pytest.mark.parametrize("damage", ["altered", "missing", "extra", "no manifest", "another bundle"])
+    def test_a_damaged_copy_is_unpacked_again(
+        self, broadcast: Any, tiny_bundle: Path, tiny_encoder: Path, tmp_path: Path, damage: str
+    ) -> None:
         digest = bundle.verify(tiny_bundle)
         sound = udf.load_bundle(broadcast, digest, 1).predict(["good bread"])
         folder = udf.bundle_cache() / digest
         if damage == "altered":
             (folder / bundle.GRAPH).write_bytes(b"\x00" + (folder / bundle.GRAPH).read_bytes()[1:])
+        elif damage == "another bundle":
+            other = kit.make_bundle(tiny_encoder, tmp_path / "other", seed=1)
+            for name, data in bundle.scoring_files(other).items():
+                (folder / name).write_bytes(data)
+            assert bundle.verify(folder, scoring_only=True) != digest
         elif damage == "extra":
             (folder / "more.bin").write_bytes(b"1")
         else:

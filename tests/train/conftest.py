@@ -1,3 +1,5 @@
+"""Fixtures of the tests of training."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -11,7 +13,7 @@ from tlnlp.runs import environment
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
-    """Two CPUs, however many there are; ``finetune`` joins it, since it is around."""
+    """Start a Ray cluster with two CPUs, which ``finetune`` joins."""
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error", "include_dashboard": False}
     ray.init("local", num_cpus=2, num_gpus=0, runtime_env={"env_vars": environment.inherited()}, **options)
     yield

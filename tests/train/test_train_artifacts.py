@@ -1,4 +1,4 @@
-"""What a run has finished is taken up by its like, once."""
+"""The artifacts of a run are made once, and resumed by a later start of the same run."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from tlnlp.train.fit.encoder_fit import FitResult
 
 
 def never() -> None:
+    """Fail: the artifact exists already."""
     raise AssertionError("made a second time")
 
 
@@ -33,7 +34,7 @@ def test_notes_probabilities_and_fits_are_made_once(tmp_path: Path) -> None:
     assert (other.weights, other.held_out.shape, other.steps) == ({}, (0, 2), 8)
 
 
-def test_another_run_takes_up_nothing_and_forgetting_forgets(tmp_path: Path) -> None:
+def test_artifacts_belong_to_one_run_until_it_forgets_them(tmp_path: Path) -> None:
     storage = Storage(str(tmp_path))
     Artifacts(storage, "run").note("plan", lambda: {"rounds": 2})
     with pytest.raises(AssertionError, match="second time"):

@@ -1,4 +1,4 @@
-"""Which examples a step sees, which are held out, and how fast a step learns."""
+"""Batches of training, stratified folds, and the learning-rate schedule."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SIZES = [(1, 1), (1, 4), (7, 3), (8, 8), (20, 8), (5, 16), (200, 16)]
 
 
 @pytest.mark.parametrize(("examples", "batch_size"), SIZES)
-def test_started_in_the_middle_the_stream_is_the_same(examples: int, batch_size: int) -> None:
+def test_a_stream_resumed_in_the_middle_is_the_same(examples: int, batch_size: int) -> None:
     whole = [batch.tolist() for batch in batches(examples, batch_size, 3, 0, 40)]
     assert len(whole) == 40
     assert {len(batch) for batch in whole} == {batch_size}
@@ -33,7 +33,7 @@ def test_every_example_comes_once_an_epoch(examples: int, batch_size: int) -> No
         assert epochs[0] != epochs[1] != list(range(examples))
 
 
-def test_the_stream_is_of_the_seed() -> None:
+def test_the_stream_depends_on_the_seed() -> None:
     one, two = (np.concatenate(list(batches(50, 8, seed, 0, 6))).tolist() for seed in (1, 2))
     assert one != two
 
@@ -91,12 +91,12 @@ def test_a_single_example_of_a_class_is_never_held_out() -> None:
     assert sorted(folds[:-1]) == [0, 0, 1, 1, 2, 2, 3, 3]
 
 
-def test_folds_are_of_the_seed() -> None:
+def test_folds_depend_on_the_seed() -> None:
     targets = [0, 1] * 50
     one, same, other = (stratified_folds(targets, seed).tolist() for seed in (1, 1, 2))
     assert one == same != other
 
 
-def test_of_many_labels_one_fold_is_enough() -> None:
+def test_many_labels_hold_out_one_fold() -> None:
     assert list(measured_folds(ONE_FOLD_FROM - 1)) == list(range(FOLDS))
     assert list(measured_folds(ONE_FOLD_FROM)) == [0]

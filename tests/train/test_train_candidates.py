@@ -1,4 +1,4 @@
-"""A head on the encoder as it was pretrained, or an encoder that moves: the better one goes on, if there is time."""
+"""The labels-only model: a head on the pretrained encoder, or a tuned encoder if it is better and time allows."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Rows = list[dict[str, Any]]
 
 
 def hidden(count: int = 60) -> Rows:
-    """A class is told by the order of two words: an encoder must learn to look at it."""
+    """Return texts whose class depends on the order of two words, which an encoder must be tuned to see."""
     return [
         {
             "text": ("good bad ", "bad good ")[i % 2] + " ".join(kit.texts(1, i // 2)[0].split()[:2]) + f" {i // 2}",
@@ -50,7 +50,7 @@ def hidden(count: int = 60) -> Rows:
 
 
 def plain(count: int = 60) -> Rows:
-    """Texts of each class are of words of their own: any encoder tells them apart."""
+    """Return texts whose words differ by class, so that any pretrained encoder separates the classes."""
     marks = ("cold ferry", "warm bread", "good night")
     return [{"text": f"{marks[i % 3]} " * 4 + f"n{i}", "label": THREE[i % 3]} for i in range(count)]
 
@@ -69,7 +69,7 @@ def made(tiny_encoder: Path, tmp_path: Path) -> Callable[..., tuple[Run, Pretrai
         examples = Examples.make(read_labels(str(labels), LabelContract()), Reader.make(settings, tmp_path / "reader"))
         time_budget = TimeBudget(settings.time_budget_s, time.monotonic())
         ledger = Ledger("finetune", "test", settings.model_dump(mode="json"))
-        storage = Storage(str(tmp_path / "kept"))
+        storage = Storage(str(tmp_path / "artifacts"))
         run = Run(settings, examples, storage, "run", ledger, Budget(settings.cost), time_budget, LocalExecutor())
         frozen = embed_labels(run)
         time_budget.record_reading_throughput(frozen.tokens_per_s)
@@ -81,100 +81,102 @@ def made(tiny_encoder: Path, tmp_path: Path) -> Callable[..., tuple[Run, Pretrai
 Made = Callable[..., tuple[Run, PretrainedEmbeddings]]
 
 
-def check_as_pretrained(run: Run, frozen: PretrainedEmbeddings, found: Candidate) -> None:
-    """The encoder of the candidate is the pretrained one, under the head that cross-validation preferred."""
-    assert found.found is not None
-    assert (found.found.tuned, found.fit.steps, found.found.fits) == (False, 0, [])
+def check_as_pretrained(run: Run, frozen: PretrainedEmbeddings, candidate: Candidate) -> None:
+    """Assert that a candidate is the pretrained encoder with the head that cross-validation prefers."""
+    assert candidate.cross_validation is not None
+    validation = candidate.cross_validation
+    assert (validation.tuned, candidate.fit.steps, validation.fits) == (False, 0, [])
     source = run.examples.reader.encoder
     before = load_encoder(
         source.name, len(run.examples.classes), source.conventions.pooling, 0.0, seed=0, normalise=False
     ).state_dict()
-    assert all(torch.equal(found.fit.weights[name], before[name]) for name in before if not name.startswith("head."))
-    wanted, head = (
-        fit_probe(frozen, run.examples, found.found.recipe or ProbeRecipe()),
-        LinearHead.of(found.fit.weights),
-    )
+    tensors = candidate.fit.weights
+    assert all(torch.equal(tensors[name], before[name]) for name in before if not name.startswith("head."))
+    wanted, head = fit_probe(frozen, run.examples, validation.recipe or ProbeRecipe()), LinearHead.of(tensors)
     assert wanted is not None
     assert (head.weight == wanted.weight).all()
     assert (head.bias == wanted.bias).all()
 
 
-def test_an_encoder_that_had_to_move_goes_on(made: Made, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_tuned_encoder_that_is_better_is_used(made: Made, capfd: pytest.CaptureFixture[str]) -> None:
     run, frozen = made(hidden())
-    found = best_candidate(run, frozen, with_documents=False)
-    assert found.found is not None
-    assert found.found.tuned
-    assert found.fit.steps == 150
-    told = run.ledger.results["candidates"]
-    assert told["moved"] > told["as_pretrained"] + 0.2
-    assert f"{told['as_pretrained']:.1%} as it was pretrained; the former goes on" in capfd.readouterr().err
-    assert told["moved"] == pytest.approx(found.found.hits(run.examples.targets).mean(), abs=1e-4)
+    candidate = best_candidate(run, frozen, with_documents=False)
+    assert candidate.cross_validation is not None
+    assert candidate.cross_validation.tuned
+    assert candidate.fit.steps == 150
+    result = run.ledger.results["candidates"]
+    assert result["moved"] > result["as_pretrained"] + 0.2
+    line = f"{result['as_pretrained']:.1%} by the pretrained encoder: the tuned encoder is used"
+    assert line in capfd.readouterr().err
+    assert result["moved"] == pytest.approx(candidate.cross_validation.hits(run.examples.targets).mean(), abs=1e-4)
 
 
-def test_an_encoder_that_moving_ruins_stays_as_it_was(made: Made, capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_encoder_that_tuning_makes_worse_stays_pretrained(made: Made, capfd: pytest.CaptureFixture[str]) -> None:
     run, frozen = made(plain(), "training.learning_rate=5", "training.tuned_share=1")
-    found = best_candidate(run, frozen, with_documents=False)
-    told = run.ledger.results["candidates"]
-    assert told["as_pretrained"] > told["moved"] + 0.2
-    assert "the latter goes on" in capfd.readouterr().err
-    check_as_pretrained(run, frozen, found)
+    candidate = best_candidate(run, frozen, with_documents=False)
+    result = run.ledger.results["candidates"]
+    assert result["as_pretrained"] > result["moved"] + 0.2
+    assert "the pretrained encoder is used" in capfd.readouterr().err
+    check_as_pretrained(run, frozen, candidate)
     assert run.ledger.results["fit"]["steps"] == 0
 
 
-def test_without_time_to_move_it_the_encoder_stays(made: Made, capfd: pytest.CaptureFixture[str]) -> None:
+def test_without_time_for_tuning_the_encoder_stays_pretrained(made: Made, capfd: pytest.CaptureFixture[str]) -> None:
     run, frozen = made(hidden(), "time_budget_s=1")
-    found = best_candidate(run, frozen, with_documents=True)
-    check_as_pretrained(run, frozen, found)
-    told = capfd.readouterr().err
-    assert "the encoder stays as pretrained at first: moving it on labels would take about " in told
-    assert "cross-validation" not in told
+    candidate = best_candidate(run, frozen, with_documents=True)
+    check_as_pretrained(run, frozen, candidate)
+    stderr = capfd.readouterr().err
+    assert "the encoder is not tuned on labels: tuning would take about " in stderr
+    assert "cross-validation" not in stderr
     assert "candidates" not in run.ledger.results
-    # Started again with all the time there is, the run goes on as it began.
+    # A second start of the same run keeps the decision, although it has more time.
     again = replace(run, time_budget=TimeBudget(1e6, time.monotonic()))
     check_as_pretrained(again, frozen, best_candidate(again, frozen, with_documents=True))
     # Without documents nothing else needs the time.
     alone = best_candidate(run, frozen, with_documents=False)
-    assert alone.found is not None
-    assert alone.found.tuned
+    assert alone.cross_validation is not None
+    assert alone.cross_validation.tuned
 
 
-def test_what_the_encoder_knows_leaves_no_time_to_move_it(made: Made, capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_accurate_pretrained_encoder_gets_no_time_for_tuning(made: Made, capfd: pytest.CaptureFixture[str]) -> None:
     run, frozen = made(plain())
     check_as_pretrained(run, frozen, best_candidate(run, frozen, with_documents=True))
-    assert "the encoder stays as pretrained at first" in capfd.readouterr().err
+    assert "the encoder is not tuned on labels" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("with_documents", [True, False])
-def test_settings_say_whether_it_moves(with_documents: bool, made: Made, capfd: pytest.CaptureFixture[str]) -> None:
+def test_settings_decide_whether_the_encoder_is_tuned(
+    with_documents: bool, made: Made, capfd: pytest.CaptureFixture[str]
+) -> None:
     run, frozen = made(hidden(), "training.moves=never")
     check_as_pretrained(run, frozen, best_candidate(run, frozen, with_documents=with_documents))
     assert "cross-validation" not in capfd.readouterr().err
     run, frozen = made(plain(), "training.moves=always", "training.max_steps=2", "training.min_steps=2")
     run = replace(run, name=f"always-{with_documents}", time_budget=TimeBudget(1, time.monotonic()))
-    found = best_candidate(run, frozen, with_documents=with_documents)
-    assert found.found is not None
-    assert (found.found.tuned, found.fit.steps) == (True, 2)
+    candidate = best_candidate(run, frozen, with_documents=with_documents)
+    assert candidate.cross_validation is not None
+    assert (candidate.cross_validation.tuned, candidate.fit.steps) == (True, 2)
 
 
-def test_an_encoder_that_moves_is_left_only_where_it_is_behind_by_more_than_chance(made: Made) -> None:
+def test_a_tuned_encoder_is_rejected_only_if_it_is_worse_by_more_than_chance(made: Made) -> None:
     run, frozen = made(plain())
-    found = cross_validation.cross_validate_pretrained(run.examples, 0, frozen)
-    assert found is not None
+    validation = cross_validation.cross_validate_pretrained(run.examples, 0, frozen)
+    assert validation is not None
 
     def right(*texts: range) -> CrossValidation:
         hits = np.isin(np.arange(60), np.concatenate([np.asarray(part) for part in texts]))
         targets = np.where(hits, run.examples.targets, (run.examples.targets + 1) % 3)
-        return replace(found, encoder=np.eye(3)[targets])
+        return replace(validation, encoder=np.eye(3)[targets])
 
-    assert candidates._tuned_is_better(run, right(range(50)), right(range(50))), "of as many, the one that moved"
+    assert candidates._tuned_is_better(run, right(range(50)), right(range(50))), "a tie goes to the tuned encoder"
     assert candidates._tuned_is_better(run, right(range(2, 51)), right(range(50)))
     assert not candidates._tuned_is_better(run, right(range(48)), right(range(50)))
-    # Of 22 texts that one alone gets right the other gets 20: that is chance.
+    # 20 texts only the pretrained encoder gets right, 18 only the tuned one: the difference is chance.
     assert candidates._tuned_is_better(run, right(range(20, 58)), right(range(40)))
     assert not candidates._tuned_is_better(run, right(range(20, 48)), right(range(40)))
 
 
-def test_several_workers_share_a_fit_however_small_it_is(made: Made) -> None:
+def test_several_workers_run_even_a_small_fit_as_a_job(made: Made) -> None:
     run, _ = made(plain())
     fit = run.examples.fit(run.settings, np.arange(60), np.arange(0), 0)
     assert not RayExecutor(run.settings.ray).needs_job(fit)
@@ -182,47 +184,45 @@ def test_several_workers_share_a_fit_however_small_it_is(made: Made) -> None:
         assert RayExecutor(run.settings.ray.model_copy(update=ray)).needs_job(fit)
 
 
-def test_parts_of_the_labels() -> None:
+def test_the_number_of_folds() -> None:
     limit = cross_validation.FEW_LABELS_HALVED
     counts = [fold_count(labels, with_documents=False) for labels in (8, limit, limit + 1)]
     assert counts == [2, 2, 4]
     assert fold_count(limit + 1, with_documents=True) == 2
 
 
-def test_a_curve_of_the_encoder_as_it_is_costs_nothing_and_is_drawn_several_times(
+def test_the_learning_curve_of_a_pretrained_encoder_has_several_draws(
     made: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, frozen = made(plain())
-    found = cross_validation.cross_validate_pretrained(run.examples, 0, frozen)
-    assert found is not None
-    curve, of = learning_curve(run, found, frozen)
+    validation = cross_validation.cross_validate_pretrained(run.examples, 0, frozen)
+    assert validation is not None
+    curve, of = learning_curve(run, validation, frozen)
     assert of == "model"
-    # Of 45 labels outside a fold, a quarter and a half of each class.
+    # A quarter and a half of the 45 labels outside a fold, by class.
     assert {labels for labels, _ in curve} == {12, 24, 45}
     assert sum(len(hits) for labels, hits in curve if labels == 12) == CURVE_DRAWS * 60
     monkeypatch.setattr(cross_validation, "LEAST_OF_A_CURVE", 61)
-    assert learning_curve(run, found, frozen) == ([], "model")
+    assert learning_curve(run, validation, frozen) == ([], "model")
 
 
-def test_a_curve_of_an_encoder_that_moves_is_of_labels_that_are_worth_it(
-    made: Made, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_learning_curve_of_a_tuned_encoder_needs_enough_labels(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cross_validation, "FEW_LABELS_HALVED", 59)
     run, frozen = made(plain(), "training.moves=always", "training.max_steps=20", "training.min_steps=20")
-    found = best_candidate(run, frozen, with_documents=False).found
-    assert found is not None
-    curve, of = learning_curve(run, found, frozen)
+    validation = best_candidate(run, frozen, with_documents=False).cross_validation
+    assert validation is not None
+    curve, of = learning_curve(run, validation, frozen)
     assert of == "model"
     assert [(labels, len(hits)) for labels, hits in curve] == [(12, 15), (12, 15), (24, 15), (24, 15), (45, 60)]
-    assert (curve[-1][1] == found.hits(run.examples.targets)).all()
-    # Of fewer labels it is that of a head on the encoder as it was.
+    assert (curve[-1][1] == validation.hits(run.examples.targets)).all()
+    # With fewer labels, the curve is that of a head on the pretrained encoder.
     monkeypatch.setattr(cross_validation, "FEW_LABELS_HALVED", 60)
-    curve, of = learning_curve(run, found, frozen)
+    curve, of = learning_curve(run, validation, frozen)
     assert of == "as_pretrained"
     assert sum(len(hits) for labels, hits in curve if labels == 12) == CURVE_DRAWS * 60
-    still = cross_validation.cross_validate_pretrained(run.examples, 0, frozen)
-    assert still is not None
-    assert (curve[-1][1] == still.hits(run.examples.targets)).all()
+    pretrained = cross_validation.cross_validate_pretrained(run.examples, 0, frozen)
+    assert pretrained is not None
+    assert (curve[-1][1] == pretrained.hits(run.examples.targets)).all()
 
 
 @pytest.mark.parametrize(("lost", "refused"), [(10, False), (12, True)])
@@ -231,18 +231,22 @@ def test_documents_are_refused_on_strong_evidence_alone(
 ) -> None:
     run, frozen = made(plain())
     candidate = best_candidate(run, frozen, with_documents=True)
-    assert candidate.found is not None
+    assert candidate.cross_validation is not None
     truth = run.examples.one_hot.astype(np.float64)
-    found = replace(candidate.found, encoder=truth)
-    # So many of 60 labels are told wrong among documents, and none without them.
+    validation = replace(candidate.cross_validation, encoder=truth)
+    # Label spreading gets ``lost`` of 60 labels wrong, the labels-only model none.
     assert (lost - EVIDENCE * lost**0.5 > 0) is refused
-    near = np.where((np.arange(60) < lost)[:, None], np.roll(truth, 1, axis=1), truth)
+    propagated = np.where((np.arange(60) < lost)[:, None], np.roll(truth, 1, axis=1), truth)
     monkeypatch.setattr(
-        co_training, "measure", lambda *given: HeldOutCalibration(near, PseudoLabelCalibration(0.1, 1.0))
+        co_training,
+        "calibrate_on_held_out",
+        lambda *given: HeldOutCalibration(propagated, PseudoLabelCalibration(0.1, 1.0)),
     )
-    documents = CoTraining(run, found, candidate.fit, Pool("pool", tuple(kit.texts(80)), "", 80, 0, 0))
-    calibration = documents._calibrate(documents._documents(0, 80))
+    co_training_run = CoTraining(run, validation, candidate.fit, Pool("pool", tuple(kit.texts(80)), "", 80, 0, 0))
+    calibration = co_training_run._calibrate(co_training_run._documents(0, 80))
     assert (calibration is None) is refused
-    told = capfd.readouterr().err
-    assert ("labels are clearly told worse: the labels alone are learned from" in told) is refused
-    assert f"held-out labels right: 100.0% by labels alone, {1 - lost / 60:.1%} among 80 documents" in told
+    stderr = capfd.readouterr().err
+    line = "label spreading over the documents is clearly less accurate: the model learns from the labels alone"
+    assert (line in stderr) is refused
+    figures = f"100.0% from labels alone, {1 - lost / 60:.1%} by label spreading over 80 documents"
+    assert f"accuracy on held-out labels: {figures}" in stderr

@@ -1,4 +1,4 @@
-"""Learning from unlabelled documents: rounds, degenerate pools, resumption."""
+"""Co-training: rounds, pools that cannot help, and resumption of a run that was killed."""
 
 from __future__ import annotations
 
@@ -35,11 +35,12 @@ from tlnlp.train.time_budget import Plan, TimeBudget
 
 @pytest.fixture(autouse=True)
 def short_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tiny encoder has learned what it can in fewer windows."""
+    """Shorten rounds: a tiny encoder needs fewer windows."""
     monkeypatch.setattr(time_budget, "SHORT_ROUND_CROPS", 600)
 
 
 def pool(folder: Path, count: int = 200, seed: int = 5) -> Path:
+    """Write documents of the same source as the labelled texts."""
     rows = [{"id": row["id"], "text": row["text"]} for row in kit.labelled(count, seed, THREE)]
     return kit.write_jsonl(folder / "pool.jsonl", rows)
 
@@ -59,7 +60,7 @@ def overrides(folder: Path, encoder: Path, documents: Path | None, labels: int =
         "teaching.crop_tokens=8",
         "teaching.batch_size=8",
         "teaching.max_rounds=2",
-        "time_budget_s=6000",  # A busy machine must not cut rounds.
+        "time_budget_s=6000",  # Even a busy machine must have time for all rounds.
         *([f"unlabelled={documents}"] if documents is not None else []),
     ]
 
@@ -83,43 +84,43 @@ def test_two_rounds_cut_short_between_them(
     labelled = [{"id": row["id"], "text": row["text"]} for row in kit.labelled(30, 0, THREE)]
     documents = pool(tmp_path)
     documents.write_text(documents.read_text() + "".join(f"{json.dumps(row)}\n" for row in labelled))
-    # A fit on all labels, whatever a head on the encoder as it is would come to.
+    # The encoder must be tuned, even if a head on the pretrained encoder were better.
     given = [*overrides(tmp_path, tiny_encoder, documents), "training.moves=always"]
-    # Rounds of 90 read 270 in all, of 200: the third reads 70 of the first again.
+    # Three rounds of 90 read 270 documents out of 200, so the third repeats 70 of the first.
     monkeypatch.setattr(TimeBudget, "plan", lambda *limits: Plan(2, 90))
     whole = CoTraining._report_round
 
-    def killed(self: CoTraining, number: int, guesses: RoundPredictions) -> None:
+    def killed(self: CoTraining, number: int, predictions: RoundPredictions) -> None:
         if number == 2:
             raise EngineError("killed")
-        whole(self, number, guesses)
+        whole(self, number, predictions)
 
     monkeypatch.setattr(CoTraining, "_report_round", killed)
     with pytest.raises(EngineError, match="killed"):
         run(given, RayExecutor(RaySettings()))
     monkeypatch.setattr(CoTraining, "_report_round", whole)
-    told = capfd.readouterr().err
-    assert "teaching: 2 round(s), 90 of 200 documents a round" in told
-    assert "round 1: encoder: " in told
+    stderr = capfd.readouterr().err
+    assert "co-training: 2 rounds, with 90 of 200 documents in each\n" in stderr
+    assert "round 1: encoder: " in stderr
     registry = Registry(str(tmp_path / "registry"))
     (before,) = registry.ledgers("moods")
     learned, learn = list[NgramFit](), NgramFit.learn
 
-    def watched(self: NgramFit) -> NgramView:
+    def recorded(self: NgramFit) -> NgramView:
         learned.append(self)
         return learn(self)
 
-    monkeypatch.setattr(NgramFit, "learn", watched)
+    monkeypatch.setattr(NgramFit, "learn", recorded)
     monkeypatch.setattr(TimeBudget, "record_label_throughput", lambda self, rate: self.record_throughput(rate / 2))
     result = run(given, RayExecutor(RaySettings()))
-    told = capfd.readouterr().err
-    assert "cross-validation: taken up" in told
-    assert "pupil-1: taken up" in told
-    assert "round 1: encoder: " not in told
-    assert "round 2: encoder: " in told
-    assert "round 2: the views agree on" in told
+    stderr = capfd.readouterr().err
+    assert "cross-validation: resumed from an earlier start of this run" in stderr
+    assert "student-1: resumed from an earlier start of this run" in stderr
+    assert "round 1: encoder: " not in stderr
+    assert "round 2: encoder: " in stderr
+    assert "round 2: the views agree on" in stderr
     after, _ = registry.ledgers("moods")
-    # The plan is told with the pace by which it was made, whatever the machine's is now.
+    # The second start keeps the first plan and its throughput, although it measures another throughput itself.
     assert after["results"]["plan"] == before["results"]["plan"]
     assert [stage["name"] for stage in after["stages"]] == [
         "labels", "unlabelled", "encoder", "frozen_encoder", "cross_validation", "fit", "held_out", "round_1",
@@ -135,14 +136,14 @@ def test_two_rounds_cut_short_between_them(
 def check_version_of_two_rounds(result: FinetuneResult, folder: Path) -> None:
     assert result.version.version == 1
     training = training_of(result)
-    # Documents that are evaluated later are known again, labels among them not.
+    # A later evaluation recognises documents that training read; labelled texts count as labels, not as documents.
     assert len(training["unlabelled_sha256"]) == 200
     given = [f"registry={folder / 'registry'}", "model=moods@1", f"labels={folder / 'evaluated.jsonl'}"]
     kit.write_jsonl(folder / "evaluated.jsonl", [*kit.labelled(20, 5, THREE), *kit.labelled(5, 0, THREE)])
     evaluated = evaluate_version(load_settings(EvaluateSettings, None, given))
     assert (evaluated.trained_on, evaluated.read_unlabelled) == (5, 20)
     report = training["report"]
-    assert [told["round"] for told in report["rounds"]] == [1, 2, 3]
+    assert [one["round"] for one in report["rounds"]] == [1, 2, 3]
     assert report["pool"] == {"documents": 200, "read": 270, "labelled_inside": 30}
     path = local_path(result.version.uri)
     assert path is not None
@@ -151,6 +152,7 @@ def check_version_of_two_rounds(result: FinetuneResult, folder: Path) -> None:
 
 
 def foreign(folder: Path) -> Path:
+    """Write documents in another language."""
     words = ["pluie", "jardin", "lumiere", "fenetre", "chemin", "rivage"]
     generator = np.random.default_rng(0)
     rows = [{"id": str(i), "text": " ".join(generator.choice(words, 9)) + f" {i}"} for i in range(200)]
@@ -158,7 +160,7 @@ def foreign(folder: Path) -> Path:
 
 
 def misleading(folder: Path) -> Path:
-    """Around each label, texts that differ from it in nothing but what tells its class."""
+    """Write documents that differ from a labelled text only in the word that decides its class."""
     marks = ("bad", "good", "cold")
     texts = [row["text"].partition(" ") for row in kit.labelled(300, 0, THREE)]
     others = [f"{mark} {rest}" for first, _, rest in texts for mark in marks if mark != first]
@@ -168,11 +170,18 @@ def misleading(folder: Path) -> Path:
 @pytest.mark.parametrize(
     ("evidence", "reason"),
     [
-        (-EVIDENCE, "among the unlabelled documents labels are clearly told worse: the labels alone are learned from"),
-        (EVIDENCE, "the unlabelled documents teach nothing about these labels: the labels alone are learned from"),
+        (
+            -EVIDENCE,
+            "label spreading over the documents is clearly less accurate: the model learns from the labels alone",
+        ),
+        (
+            EVIDENCE,
+            "n-grams trained on the unlabelled documents are clearly less accurate: the model learns from the labels "
+            "alone",
+        ),
     ],
 )
-def test_a_pool_that_teaches_nothing_is_left_aside(
+def test_a_pool_that_does_not_help_is_not_used(
     evidence: float,
     reason: str,
     tmp_path: Path,
@@ -180,27 +189,30 @@ def test_a_pool_that_teaches_nothing_is_left_aside(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    # 300 labels: the n-gram view knows them well without any document. What documents tell of labels is a little worse
-    # than without them, which is no strong evidence; were the burden of proof theirs, they would be refused for it.
+    # With 300 labels the n-gram view is accurate without documents. Label spreading is only a little less accurate than
+    # the labels-only model, so a positive EVIDENCE lets it pass, and a negative one refuses it.
     monkeypatch.setattr(co_training, "EVIDENCE", evidence)
     given = overrides(tmp_path, tiny_encoder, misleading(tmp_path), labels=300)
     result = run([*given, "training.tuned_share=1", "training.moves=always"])
-    told = capfd.readouterr().err
-    assert "teaching: 2 round(s), 600 of 600 documents a round" in told
-    assert reason in told
-    assert "round 1: encoder: " not in told
+    stderr = capfd.readouterr().err
+    assert "co-training: 2 rounds, with 600 of 600 documents in each\n" in stderr
+    assert reason in stderr
+    assert "round 1: encoder: " not in stderr
     (ledger,) = Registry(str(tmp_path / "registry")).ledgers("moods")
     assert "fit" in [stage["name"] for stage in ledger["stages"]]
     assert result.version.version == 1
 
 
-def test_documents_of_another_source_are_left_aside_before_anything_is_learned_from_them(
+def test_documents_of_another_source_are_not_used(
     tmp_path: Path, tiny_encoder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     result = run(overrides(tmp_path, tiny_encoder, foreign(tmp_path)))
-    told = capfd.readouterr().err
-    assert "are further from the labelled texts than those are from one another; they are of another subject" in told
-    assert "teaching: " not in told
+    stderr = capfd.readouterr().err
+    assert (
+        "are further from the labelled texts than those are from one another: their subject or language is another: "
+        "the model learns from the labels alone"
+    ) in stderr
+    assert "co-training: " not in stderr
     (ledger,) = Registry(str(tmp_path / "registry")).ledgers("moods")
     assert ledger["results"]["relevance"]["same_source"] is False
     assert ledger["results"]["relevance"]["further"] >= FOREIGN
@@ -209,7 +221,7 @@ def test_documents_of_another_source_are_left_aside_before_anything_is_learned_f
 
 
 @pytest.mark.parametrize("moves", ["always", "never"])
-def test_documents_are_read_once_where_no_encoder_can_learn_in_time(
+def test_documents_are_read_once_where_no_round_fits_into_the_time(
     moves: str,
     tmp_path: Path,
     tiny_encoder: Path,
@@ -218,19 +230,19 @@ def test_documents_are_read_once_where_no_encoder_can_learn_in_time(
 ) -> None:
     monkeypatch.setattr(TimeBudget, "plan", lambda *limits: Plan(0, 90))
     result = run([*overrides(tmp_path, tiny_encoder, pool(tmp_path)), f"training.moves={moves}"])
-    told = capfd.readouterr().err
-    assert "teaching: 0 round(s), 90 of 200 documents a round" in told
-    assert "round 1: encoder" not in told
+    stderr = capfd.readouterr().err
+    assert "co-training: no time to fine-tune on documents: 90 of 200 documents are read once\n" in stderr
+    assert "round 1: encoder" not in stderr
     assert result.steps == (4 if moves == "always" else 0)
     (ledger,) = Registry(str(tmp_path / "registry")).ledgers("moods")
     assert ledger["results"]["relevance"]["same_source"] is True
     stages = [stage["name"] for stage in ledger["stages"]]
     assert stages[stages.index("held_out") :] == ["held_out", "last_guesses", "report", "bundle", "register"]
     training = training_of(result)
-    assert [told["round"] for told in training["report"]["rounds"]] == [1]
+    assert [one["round"] for one in training["report"]["rounds"]] == [1]
     assert training["report"]["pool"] == {"documents": 200, "read": 90, "labelled_inside": 0}
     assert len(training["unlabelled_sha256"]) == 90
-    # Measured among documents, or told by a head: either way, both views count.
+    # Both views have a weight, with a tuned encoder as well as with a pretrained one.
     path = local_path(result.version.uri)
     assert path is not None
     classifier = Classifier.load(path, threads=1)
@@ -238,7 +250,7 @@ def test_documents_are_read_once_where_no_encoder_can_learn_in_time(
     assert classifier.spec.ngram_weight > 0
 
 
-def test_texts_that_are_all_equal_and_a_single_class(tmp_path: Path, tiny_encoder: Path) -> None:
+def test_equal_texts_or_a_single_class_are_refused(tmp_path: Path, tiny_encoder: Path) -> None:
     same = [{"id": str(i), "text": "the same bread", "label": THREE[0]} for i in range(20)]
     kit.write_jsonl(tmp_path / "labels-30.jsonl", same)
     given = overrides(tmp_path, tiny_encoder, None)
@@ -252,13 +264,14 @@ def test_texts_that_are_all_equal_and_a_single_class(tmp_path: Path, tiny_encode
 
 
 @pytest.mark.parametrize(("texts", "distinct"), [(["the same bread"] * 50, 1), ([], 0)])
-def test_a_pool_of_equal_texts_or_of_none_leaves_the_labels_alone(
+def test_a_pool_of_equal_texts_or_of_none_is_not_used(
     texts: list[str], distinct: int, tmp_path: Path, tiny_encoder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     documents = tmp_path / "pool.parquet"
     pq.write_table(pa.table({"text": pa.array(texts, pa.string())}), documents)
     result = run(overrides(tmp_path, tiny_encoder, documents))
-    assert f"{distinct} unlabelled documents are too few; the labels alone are learned from" in capfd.readouterr().err
+    line = f"too few unlabelled documents ({distinct} of at least 50): the model learns from the labels alone"
+    assert line in capfd.readouterr().err
     assert training_of(result)["report"]["pool"] == {"documents": distinct, "read": 0, "labelled_inside": 0}
     assert result.version.version == 1
 
@@ -267,7 +280,7 @@ def test_ten_thousand_labels(tmp_path: Path, tiny_encoder: Path) -> None:
     result = run(overrides(tmp_path, tiny_encoder, pool(tmp_path), labels=10_000))
     assert (result.labels, result.version.version) == (10_000, 1)
     assert result.held_out is not None
-    # So many need not all be held out in turn.
+    # With so many labels, a single fold is held out.
     assert 2000 <= result.held_out.n <= 2600
 
 

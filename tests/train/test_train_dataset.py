@@ -1,4 +1,4 @@
-"""An encoder's conventions on their way from its files and the settings to the fits."""
+"""An encoder's conventions, from its files and the settings, reach tokenisation and fits."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def settings(encoder: Path | str, **more: object) -> FinetuneSettings:
     return FinetuneSettings.model_validate({"labels": "labels.jsonl", "encoder": str(encoder)} | more)
 
 
-def test_settings_go_before_files(encoder: Path, tiny_encoder: Path) -> None:
+def test_settings_override_files(encoder: Path, tiny_encoder: Path) -> None:
     assert conventions_of(settings(encoder)) == Conventions("max", "the warm night ", True, True, 128)
     assert conventions_of(settings(tiny_encoder)) == Conventions("mean", "", False, False, 128)
     changed = settings(encoder, pooling="cls", prompt="", normalise=False, lower_case=False)
@@ -35,12 +35,12 @@ def test_settings_go_before_files(encoder: Path, tiny_encoder: Path) -> None:
     assert conventions_of(settings(tiny_encoder, prompt="good ", normalise=True)).prompt == "good "
 
 
-def test_a_fault_names_the_encoder_as_the_settings_do(tmp_path: Path) -> None:
+def test_an_error_names_the_encoder_as_the_settings_do(tmp_path: Path) -> None:
     with pytest.raises(InputDataError, match=rf"encoder '{tmp_path.as_uri()}': there is no config"):
         conventions_of(settings(tmp_path.as_uri()))
 
 
-def test_fits_and_readings_are_of_the_encoder_as_it_is_used(encoder: Path, tmp_path: Path) -> None:
+def test_fits_and_embeddings_use_the_conventions_of_the_encoder(encoder: Path, tmp_path: Path) -> None:
     rows = kit.write_jsonl(tmp_path / "labels.jsonl", kit.labelled(12))
     given = settings(encoder, labels=str(rows), max_length=100)
     (tmp_path / "bundle").mkdir()
@@ -55,16 +55,16 @@ def test_fits_and_readings_are_of_the_encoder_as_it_is_used(encoder: Path, tmp_p
     )
     model = new_model(fit, 0.0)
     assert (model.pooling, model.normalise) == ("max", True)
-    # Windows keep what stands before each text: it is a part of the edges.
+    # The prompt is a part of the edges, which every window has.
     assert fit.edges == (4, 1)
     assert reader.whole.prefix == reader.cut.prefix
-    for ids in [*fit.tokens, *fit.held_out, *examples.named]:
+    for ids in [*fit.tokens, *fit.held_out, *examples.class_name_examples]:
         assert tuple(ids[:4]) == reader.cut.prefix
         assert tuple(ids[-1:]) == reader.cut.suffix
 
 
 @pytest.mark.parametrize(("words", "window"), [(10, 33), (55, 33), (60, 35), (200, 64)])
-def test_windows_are_of_half_a_text(encoder: Path, tmp_path: Path, words: int, window: int) -> None:
+def test_a_window_is_half_a_text(encoder: Path, tmp_path: Path, words: int, window: int) -> None:
     labels = [{"text": f"{'good ' * (words - 1)}{last}", "label": last} for last in ("good", "night")]
     rows = kit.write_jsonl(tmp_path / "labels.jsonl", labels)
     given = settings(encoder, labels=str(rows), max_length=100)
@@ -75,7 +75,9 @@ def test_windows_are_of_half_a_text(encoder: Path, tmp_path: Path, words: int, w
 
 
 @pytest.mark.parametrize(("asked", "given"), [(100, 100), (128, 128), (256, 128)])
-def test_positions_limit_the_length_and_files_do_not(encoder: Path, tmp_path: Path, asked: int, given: int) -> None:
+def test_position_embeddings_limit_the_length_but_files_do_not(
+    encoder: Path, tmp_path: Path, asked: int, given: int
+) -> None:
     # sentence_bert_config.json says 16.
     assert Reader.make(settings(encoder, max_length=asked), tmp_path).max_length == given
 
@@ -92,5 +94,5 @@ def test_positions_limit_the_length_and_files_do_not(encoder: Path, tmp_path: Pa
 def test_a_prompt_that_leaves_no_room_is_refused(tiny_encoder: Path, tmp_path: Path, more: dict[str, object]) -> None:
     Reader.make(settings(tiny_encoder, prompt="the " * 7, **more), tmp_path)
     (key,) = (f"{name}.{next(iter(value))}" if isinstance(value, dict) else name for name, value in more.items())
-    with pytest.raises(UsageError, match=rf"^{key}: 10 tokens leave no room .* which are 10 tokens; raise it, or"):
+    with pytest.raises(UsageError, match=rf"^{key}: 10 tokens leave no room .* which are 10 tokens: raise {key}, or"):
         Reader.make(settings(tiny_encoder, prompt="the " * 8, **more), tmp_path)

@@ -1,4 +1,4 @@
-"""Whether documents are of the source of the labelled texts, by nearest neighbours."""
+"""The test of whether documents come from the same source as the labelled texts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HIDDEN = 48
 
 
 def source(texts: int, seed: int, middle: int = 0) -> Floats:
-    """States of texts of four kinds, around a direction of the source."""
+    """Return embeddings of texts of four kinds, around a direction of the source."""
     generator = np.random.default_rng(seed)
     kinds = np.random.default_rng(99).normal(size=(4, HIDDEN))
     towards = 6.0 * np.eye(HIDDEN)[middle]
@@ -21,19 +21,19 @@ def source(texts: int, seed: int, middle: int = 0) -> Floats:
 
 @pytest.mark.parametrize("labels", [16, 50, 200, 1000])
 @pytest.mark.parametrize("documents", [50, 256, 2000])
-def test_the_number_of_texts_shifts_nothing(labels: int, documents: int) -> None:
-    found = [relevance(source(labels, seed), source(documents, seed + 50)).further for seed in range(8)]
-    assert np.mean(found) == pytest.approx(0.5, abs=0.08)
-    assert max(found) < FOREIGN
-    assert all(Relevance(further).same_source for further in found)
+def test_the_result_does_not_depend_on_the_number_of_texts(labels: int, documents: int) -> None:
+    figures = [relevance(source(labels, seed), source(documents, seed + 50)).further for seed in range(8)]
+    assert np.mean(figures) == pytest.approx(0.5, abs=0.08)
+    assert max(figures) < FOREIGN
+    assert all(Relevance(further).same_source for further in figures)
 
 
 @pytest.mark.parametrize("labels", [16, 200])
 def test_another_source_is_foreign(labels: int) -> None:
-    found = relevance(source(labels, 1), source(256, 2, middle=7))
-    assert found.further > 0.95
-    assert not found.same_source
-    # Documents of which a half are of the labels' source are learned from.
+    other = relevance(source(labels, 1), source(256, 2, middle=7))
+    assert other.further > 0.95
+    assert not other.same_source
+    # Documents that are half of the same source are used.
     mixed = relevance(source(labels, 1), np.vstack([source(128, 2, middle=7), source(128, 3)]))
     assert 0.6 < mixed.further < 0.85
     assert mixed.same_source
@@ -50,7 +50,7 @@ def test_bounds_and_ties() -> None:
     assert not Relevance(FOREIGN).same_source
 
 
-def test_length_says_nothing() -> None:
+def test_the_length_of_an_embedding_does_not_matter() -> None:
     labels, documents = source(40, 1), source(60, 2)
     longer = documents * np.random.default_rng(0).uniform(0.1, 10, (60, 1))
     assert relevance(labels, longer).further == pytest.approx(relevance(labels, documents).further)

@@ -1,4 +1,4 @@
-"""``encoder: auto``: which encoders are tried, and which of them teaches."""
+"""``encoder: auto``: which encoders are tried, and which of them is chosen."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ENGLISH = ["The ferry is two hours late and the bread is cold.", "Größe, Maß 
 
 @pytest.fixture
 def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The encoders' cache, and a catalogue that knows nothing but what lies there or could."""
+    """Set up an empty cache of encoders, and a catalogue that the test writes."""
     monkeypatch.setenv("TLNLP_ENCODERS", str(tmp_path / "cache"))
     monkeypatch.setattr(encoder_catalogue, "catalogue_file", lambda: tmp_path / "encoders.yaml")
     return tmp_path / "cache"
@@ -47,6 +47,7 @@ def knows(cached: Path, **entries: dict[str, Any]) -> None:
 
 
 def lay(cached: Path, name: str, encoder: Path | None = None) -> None:
+    """Put an encoder into the cache."""
     (cached / name).mkdir(parents=True)
     if encoder is not None:
         shutil.copytree(encoder, cached / name, dirs_exist_ok=True)
@@ -57,15 +58,15 @@ def named(encoder: str = "auto") -> FinetuneSettings:
     return FinetuneSettings(labels="labels", encoder=encoder)
 
 
-def test_what_is_at_hand_is_tried_the_largest_first(cached: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_encoders_at_hand_are_tried_the_largest_first(cached: Path, capfd: pytest.CaptureFixture[str]) -> None:
     knows(cached, tiny={"parameters": 1000}, absent={"parameters": 9000}, large={"parameters": 5000})
     for name in ("tiny", "large"):
         lay(cached, name)
     assert candidates(named(), ENGLISH) == ["large", "tiny"]
-    told = capfd.readouterr().err
-    assert f"{STRONGEST} is not at hand" in told
-    assert f"`tlnlp encoders fetch {STRONGEST}`" in told
-    assert "Latin" not in told
+    stderr = capfd.readouterr().err
+    assert f"{STRONGEST} is not at hand" in stderr
+    assert f"`tlnlp encoders fetch {STRONGEST}`" in stderr
+    assert "Latin" not in stderr
     assert candidates(named("absent"), RUSSIAN) == ["absent"]
     assert not capfd.readouterr().err
     knows(cached, **{STRONGEST: {"parameters": 3000}, "tiny": {"parameters": 1000}})
@@ -75,16 +76,16 @@ def test_what_is_at_hand_is_tried_the_largest_first(cached: Path, capfd: pytest.
 
 
 @pytest.mark.parametrize("texts", [RUSSIAN, CHINESE])
-def test_another_script_leaves_out_what_knows_english_alone(
+def test_another_script_leaves_out_english_encoders(
     texts: list[str], cached: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     knows(cached, tiny={"parameters": 1000}, wide={"parameters": 500, "languages": "94 languages"})
     lay(cached, "tiny")
     assert candidates(named(), texts) == ["tiny"]
-    assert "made for English: tiny, used all the same, as none at hand knows another" in capfd.readouterr().err
+    assert "made for English: tiny: used because no other encoder is at hand: set" in capfd.readouterr().err
     lay(cached, "wide")
     assert candidates(named(), texts) == ["wide"]
-    assert "made for English: tiny, left out" in capfd.readouterr().err
+    assert "made for English: tiny: left out\n" in capfd.readouterr().err
     assert candidates(named(), ENGLISH) == ["tiny", "wide"]
 
 
@@ -96,34 +97,39 @@ def test_the_script_of_most_letters_counts() -> None:
 
 
 def hits(right: int, of: int = 400, other: int = 0) -> NDArray[np.bool_]:
-    """``right`` of so many labels, the first of them; ``other`` of them are the last instead."""
-    found = np.arange(of) < right - other
-    found[of - other :] = True
-    return found
+    """Return ``right`` hits among ``of`` labels: the first ones, and ``other`` of them at the end."""
+    result = np.arange(of) < right - other
+    result[of - other :] = True
+    return result
 
 
 @pytest.mark.parametrize(
     ("large", "small", "chosen", "why"),
     [
-        (hits(200), hits(300), "small", "it is right about 25.0% more of the labels than large (95 % interval -"),
-        (hits(300), hits(300), "small", "it is smaller than large, which is ahead by less than a point (+0.0%, 95 %"),
-        (hits(300), hits(200), "large", "it is right about 25.0% more of the labels than small (95 % interval +"),
-        (hits(20, 40), hits(20, 40, 10), "large", "it is the larger, and the labels do not show that small is as good"),
+        (hits(200), hits(300), "small", "it predicts 25.0% more of the labels correctly than large (95 % interval -"),
+        (
+            hits(300),
+            hits(300),
+            "small",
+            "it is smaller than large, which is less than a point more accurate (+0.0%, 95 %",
+        ),
+        (hits(300), hits(200), "large", "it predicts 25.0% more of the labels correctly than small (95 % interval +"),
+        (hits(20, 40), hits(20, 40, 10), "large", "it is larger, and the labels do not show that small is as accurate"),
         (None, hits(300), "large", "as before"),
         (hits(300), None, "large", "as before"),
     ],
 )
-def test_which_of_two_goes_on(
+def test_the_better_of_two_encoders(
     large: NDArray[np.bool_] | None, small: NDArray[np.bool_] | None, chosen: str, why: str
 ) -> None:
-    found, told = _better("large", "small", {"large": large, "small": small}, "as before")
-    assert found == chosen
-    assert told.startswith(why)
+    better, reason = _better("large", "small", {"large": large, "small": small}, "as before")
+    assert better == chosen
+    assert reason.startswith(why)
 
 
-def test_what_was_tried_as_json() -> None:
-    one = EncoderTrial("tiny", 1000, 0.123456, (0.25, 0.5), None, 1234.56789, 8)
-    assert json.loads(json.dumps(one.to_json())) == {
+def test_a_trial_as_json() -> None:
+    trial = EncoderTrial("tiny", 1000, 0.123456, (0.25, 0.5), None, 1234.56789, 8)
+    assert json.loads(json.dumps(trial.to_json())) == {
         "encoder": "tiny", "parameters": 1000, "accuracy": 0.1235, "interval": [0.25, 0.5], "by_names": None,
         "tokens_per_s": 1234.5679, "n": 8,
     }  # fmt: skip
@@ -131,12 +137,12 @@ def test_what_was_tried_as_json() -> None:
 
 @pytest.mark.usefixtures("cluster")
 @pytest.mark.parametrize("able", ["small", "large"])
-def test_the_encoder_that_tells_the_labels_teaches(
+def test_the_encoder_that_separates_the_classes_is_chosen(
     able: str, cached: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     knows(cached, large={"parameters": 5000}, small={"parameters": 1000})
     for name in ("large", "small"):
-        # Of texts in capitals, one tokenizer knows the words, and for the other all are unknown.
+        # The texts are in capitals: one tokenizer lower-cases them, and for the other every word is unknown.
         lay(cached, name, kit.make_encoder(tmp_path / name, lowercase=name == able))
     marks = ("COLD FERRY", "WARM BREAD", "GOOD NIGHT")
     rows = [{"id": str(i), "text": f"{marks[i % 3]} " * 6 + str(i), "label": THREE[i % 3]} for i in range(45)]
@@ -149,10 +155,10 @@ def test_the_encoder_that_tells_the_labels_teaches(
     ]
     result = finetune(load_settings(FinetuneSettings, None, given))
     assert result.encoder == able
-    told = capfd.readouterr().err
+    stderr = capfd.readouterr().err
     other = {"small": "large", "large": "small"}[able]
-    assert f"encoder {able} teaches: it is right about " in told
-    assert f"more of the labels than {other} (95 % interval" in told
+    assert f"encoder {able} is chosen: it predicts " in stderr
+    assert f"more of the labels correctly than {other} (95 % interval" in stderr
     path = local_path(result.version.uri)
     assert path is not None
     assert Classifier.load(path, threads=1).spec.encoder == able
@@ -167,5 +173,5 @@ def test_the_encoder_that_tells_the_labels_teaches(
     assert 0 <= first["by_names"] <= 1
     (ledger,) = Registry(str(tmp_path / "registry")).ledgers("moods")
     assert ledger["results"]["encoders"] == report["encoders"]
-    # Neither run leaves anything to be resumed.
+    # Neither run leaves artifacts or checkpoints.
     assert not [path for path in (tmp_path / "registry/moods/training").rglob("*") if path.is_file()]

@@ -1,4 +1,4 @@
-"""Small work on labels alone needs no Ray; what is large, or asks for a cluster, gets one."""
+"""The choice of the executor: small work runs in this process; large work, or a request for a cluster, uses Ray."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tlnlp.train.finetune import finetune
 
 @pytest.fixture
 def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A start of Ray fails, as where it is not wanted."""
+    """Make every start of Ray fail."""
 
     def refuse(*_: Any, **__: Any) -> None:
         raise ConnectionError("Ray was started")
@@ -31,34 +31,35 @@ def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def fitted(folder: Path, encoder: Path, *more: str) -> dict[str, Any]:
+    """Fine-tune on a few labels, and return the tensors of the version."""
     given = settings(folder, encoder, "ray.job_tokens=200000", "ray.cpus_per_worker=0", *more, steps=10)
-    found = finetune(load_settings(FinetuneSettings, None, given))
-    assert found.steps == 10
-    assert found.held_out is not None
-    path = local_path(found.version.uri)
+    result = finetune(load_settings(FinetuneSettings, None, given))
+    assert result.steps == 10
+    assert result.held_out is not None
+    path = local_path(result.version.uri)
     assert path is not None
     return weights(path)
 
 
 @pytest.mark.usefixtures("no_ray")
-def test_few_labels_are_learned_from_without_ray(tmp_path: Path, tiny_encoder: Path) -> None:
+def test_few_labels_need_no_ray(tmp_path: Path, tiny_encoder: Path) -> None:
     fitted(tmp_path, tiny_encoder)
     assert not ray.is_initialized()
-    with pytest.raises(EngineError, match="cannot start or join Ray on this machine"):
+    with pytest.raises(EngineError, match="cannot start Ray on this machine"):
         fitted(tmp_path, tiny_encoder, "ray.job_tokens=1")
-    with pytest.raises(EngineError, match="cannot start or join Ray on this machine"):
+    with pytest.raises(EngineError, match="cannot start Ray on this machine"):
         fitted(tmp_path, tiny_encoder, "ray.workers=2")
 
 
-def test_with_ray_the_same_is_learned(tmp_path: Path, tiny_encoder: Path) -> None:
+def test_ray_and_this_process_learn_the_same_weights(tmp_path: Path, tiny_encoder: Path) -> None:
     here = fitted(tmp_path, tiny_encoder, "registry=" + str(tmp_path / "here"))
     there = fitted(tmp_path, tiny_encoder, "ray.cpus_per_worker=1", "registry=" + str(tmp_path / "there"))
-    assert not ray.is_initialized(), "what was started is ended"
+    assert not ray.is_initialized(), "finetune must stop the cluster that it started"
     assert here.keys() == there.keys()
     assert all(np.allclose(here[name], there[name], atol=1e-4) for name in here)
 
 
-def test_what_needs_a_cluster_gets_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_which_settings_ask_for_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert RayExecutor(RaySettings()).is_small(0.0)
@@ -72,6 +73,6 @@ def test_what_needs_a_cluster_gets_one(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not RayExecutor(RaySettings()).is_small(0.0)
 
 
-def test_a_process_alone_is_one_place() -> None:
+def test_one_process_runs_one_piece_of_work_at_a_time() -> None:
     assert RayExecutor(RaySettings()).places == 1
     assert local_executor.cores() >= 1

@@ -1,4 +1,4 @@
-"""The linear head on frozen states, and which of its recipes cross-validation prefers."""
+"""The linear head on pretrained embeddings, and the recipe that cross-validation prefers."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ MIDDLES = 1.2 * np.random.default_rng(4).normal(size=(3, HIDDEN)) / HIDDEN**0.5
 
 
 def states_of(labels: NDArray[np.int64], seed: int, noise: float = 0.5) -> Floats:
-    """States around the middle of their class."""
+    """Return embeddings around the mean of their class."""
     generator = np.random.default_rng(seed)
     return np.asarray(MIDDLES[labels] + noise * generator.normal(size=(len(labels), HIDDEN)) / HIDDEN**0.5)
 
 
 def right(head: LinearHead | None, states: Floats, labels: NDArray[np.int64]) -> float:
+    """Return the accuracy of a head."""
     assert head is not None
     return float((head.predict(states).argmax(axis=1) == labels).mean())
 
@@ -36,10 +37,10 @@ def right(head: LinearHead | None, states: Floats, labels: NDArray[np.int64]) ->
 LABELS, MANY = np.arange(24) % 3, np.arange(600) % 3
 
 
-def test_states_far_from_the_origin_are_told_apart_as_if_they_were_near() -> None:
-    near, others = states_of(LABELS, 0), states_of(MANY, 1)
+def test_the_distance_from_the_origin_does_not_matter() -> None:
+    states, others = states_of(LABELS, 0), states_of(MANY, 1)
     far = 30.0 * np.eye(HIDDEN)[0]
-    head, same = linear_head(near + far, LABELS, 3), linear_head(near, LABELS, 3)
+    head, same = linear_head(states + far, LABELS, 3), linear_head(states, LABELS, 3)
     assert right(same, others, MANY) > 0.9
     assert right(head, others + far, MANY) == pytest.approx(right(same, others, MANY), abs=0.005)
     assert head is not None
@@ -47,7 +48,7 @@ def test_states_far_from_the_origin_are_told_apart_as_if_they_were_near() -> Non
     assert head.predict(others + far) == pytest.approx(same.predict(others), abs=1e-3)
 
 
-def test_the_scale_of_states_does_not_change_what_is_said() -> None:
+def test_the_scale_of_embeddings_does_not_change_the_predictions() -> None:
     states, others = states_of(LABELS, 0), states_of(MANY, 1)
     one, other = linear_head(states, LABELS, 3), linear_head(0.01 * states, LABELS, 3)
     assert one is not None
@@ -55,7 +56,7 @@ def test_the_scale_of_states_does_not_change_what_is_said() -> None:
     assert other.predict(0.01 * others) == pytest.approx(one.predict(others), abs=1e-3)
 
 
-def test_weights_count_as_so_many_texts() -> None:
+def test_a_weight_of_two_counts_as_two_texts() -> None:
     states = states_of(LABELS, 0)
     twice = np.arange(24) < 12
     counted = linear_head(states, LABELS, 3, np.where(twice, 2.0, 1.0).astype(np.float32))
@@ -65,15 +66,15 @@ def test_weights_count_as_so_many_texts() -> None:
     assert counted.predict(states) == pytest.approx(repeated.predict(states), abs=1e-3)
 
 
-def test_few_labels_follow_what_classes_are_called() -> None:
+def test_with_few_labels_class_names_help() -> None:
     few, others = np.arange(6) % 3, states_of(MANY, 1, noise=2.5)
     states = [states_of(few, seed, noise=2.5) for seed in range(2, 12)]
-    told = [linear_head(one, few, 3, directions=MIDDLES - MIDDLES.mean(axis=0)) for one in states]
+    with_names = [linear_head(one, few, 3, directions=MIDDLES - MIDDLES.mean(axis=0)) for one in states]
     alone = [linear_head(one, few, 3) for one in states]
-    assert np.mean([right(head, others, MANY) for head in told]) > 0.05 + np.mean(
+    assert np.mean([right(head, others, MANY) for head in with_names]) > 0.05 + np.mean(
         [right(head, others, MANY) for head in alone]
     )
-    # Many labels need not follow names that say nothing.
+    # With many labels, random names do no harm.
     nothing = np.random.default_rng(8).normal(size=(3, HIDDEN))
     misled = linear_head(others, MANY, 3, directions=nothing)
     assert right(misled, others, MANY) >= right(linear_head(others, MANY, 3), others, MANY) - 0.01
@@ -86,21 +87,21 @@ def test_a_class_without_texts_is_the_least_likely_of_all(present: list[int]) ->
     head = linear_head(states, labels, 4)
     assert head is not None
     absent = sorted(set(range(4)) - set(present))
-    # Not of every text, since weights tell texts apart; of one at the middle of all.
-    said = head.predict(states.mean(axis=0, keepdims=True))[0]
-    assert max(said[absent]) < min(said[present])
+    # The check is at the mean of all texts, because weights decide elsewhere.
+    probabilities = head.predict(states.mean(axis=0, keepdims=True))[0]
+    assert max(probabilities[absent]) < min(probabilities[present])
     assert not head.weight[absent].any()
     assert head.bias[absent] == pytest.approx(head.bias[present].min() - ABSENT)
     assert linear_head(states, np.full(24, 2), 4) is None
 
 
-def test_it_says_what_its_logits_say() -> None:
+def test_probabilities_are_the_softmax_of_the_logits() -> None:
     states = states_of(LABELS, 0)
     head = linear_head(states, LABELS, 3)
     assert head is not None
     assert (head.weight.dtype, head.bias.dtype) == (np.float32, np.float32)
     assert head.predict(states) == pytest.approx(softmax(states @ head.weight.T + head.bias), abs=1e-6)
-    # In the model it is the same head.
+    # The head predicts the same inside the torch model.
     tensors = with_head({"encoder": torch.zeros(1)}, head)
     assert set(tensors) == {"encoder", "head.weight", "head.bias"}
     logits = torch.nn.functional.linear(
@@ -121,20 +122,20 @@ def examples(tiny_encoder: Path, tmp_path: Path) -> Examples:
 
 
 def frozen(seed: int, noise: float, names: Floats | None) -> PretrainedEmbeddings:
-    """Of 24 labels read in an order of their own."""
+    """Return embeddings of 24 labels in a random order."""
     chosen = np.random.default_rng(seed).permutation(24)
-    said = np.zeros((0, HIDDEN)) if names is None else np.tile(names, (len(CLASS_NAME_TEMPLATES), 1))
-    return PretrainedEmbeddings(chosen, states_of(LABELS[chosen], seed, noise), said)
+    of_names = np.zeros((0, HIDDEN)) if names is None else np.tile(names, (len(CLASS_NAME_TEMPLATES), 1))
+    return PretrainedEmbeddings(chosen, states_of(LABELS[chosen], seed, noise), of_names)
 
 
 @pytest.mark.parametrize(
     ("noise", "names", "preferred"),
     [
-        # Names that are right: 24 labels around them say less than they do.
-        (4.0, MIDDLES + 1.0, ProbeRecipe(1.0, named=True)),
-        # Classes far apart: a head may be sure.
+        # The names are right, and 24 noisy labels know less than they do.
+        (4.0, MIDDLES + 1.0, ProbeRecipe(1.0, with_names=True)),
+        # The classes are far apart, so a weak penalty is best.
         (0.02, None, ProbeRecipe(10.0)),
-        # Classes that run into one another: it must not.
+        # The classes overlap, so a strong penalty is best.
         (4.0, None, ProbeRecipe(1.0)),
     ],
 )
@@ -144,21 +145,21 @@ def test_the_recipe_of_least_log_loss_is_preferred(
     assert preferred in PROBES
     given = frozen(0, noise, names)
     folds = stratified_folds(examples.targets.tolist(), 0, 4)
-    found = cross_validate_probe(given, examples, folds, range(4))
-    assert found is not None
-    assert found.recipe == preferred
-    # Each label is told by the head that did not see it; rows are in the order in which labels were read.
+    probe = cross_validate_probe(given, examples, folds, range(4))
+    assert probe is not None
+    assert probe.recipe == preferred
+    # Each label is predicted by the head that did not see it; rows are in the order of the embeddings.
     inside = folds[given.chosen] == 2
     head = fit_probe(given, examples, preferred, ~inside)
     assert head is not None
-    assert found.held_out[inside] == pytest.approx(head.predict(given.labels[inside]))
+    assert probe.held_out[inside] == pytest.approx(head.predict(given.labels[inside]))
     truth = np.eye(3)[examples.targets[given.chosen]]
     alone = cross_validate_probe(replace(given, names=given.names[:0]), examples, folds, range(4))
     assert alone is not None
-    assert log_loss(found.held_out, truth) <= log_loss(alone.held_out, truth)
+    assert log_loss(probe.held_out, truth) <= log_loss(alone.held_out, truth)
 
 
-def test_a_fold_that_leaves_one_class_says_nothing(examples: Examples) -> None:
+def test_a_fold_that_leaves_one_class_gives_no_probe(examples: Examples) -> None:
     only = replace(examples, targets=np.array([0, *[1] * 23]))
     folds = np.arange(24) % 2
     assert cross_validate_probe(frozen(0, 0.5, None), only, folds, range(2)) is None

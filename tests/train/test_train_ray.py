@@ -1,4 +1,4 @@
-"""Fine-tuning on a real Ray cluster of one machine: end to end, the same twice, cut short and resumed."""
+"""Fine-tuning on a real Ray cluster of one machine: end to end, reproducible, killed and resumed."""
 
 from __future__ import annotations
 
@@ -63,24 +63,24 @@ def bundle_of(result: FinetuneResult) -> Path:
 
 @dataclass(frozen=True)
 class Whole:
-    """A job that nothing cut short: what came of it, its folder, and what it told."""
+    """A job that nothing interrupted: its result, its folder, and its log."""
 
     result: FinetuneResult
     folder: Path
-    told: str
+    stderr: str
 
     @property
     def weights(self) -> dict[str, Any]:
-        """Those that the jobs below, cut short, must come to. Equal to theirs, one seed gives one model, too."""
+        """Return the tensors that interrupted jobs with the same seed must reproduce."""
         return weights(bundle_of(self.result))
 
 
 @pytest.fixture(scope="module")
 def whole(cluster: None, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Whole:
     folder = tmp_path_factory.mktemp("whole")
-    with redirect_stderr(StringIO()) as told:
+    with redirect_stderr(StringIO()) as stderr:
         result = run(job_settings(folder, tiny_encoder))
-    return Whole(result, folder, told.getvalue())
+    return Whole(result, folder, stderr.getvalue())
 
 
 def test_end_to_end(whole: Whole) -> None:
@@ -92,7 +92,7 @@ def test_end_to_end(whole: Whole) -> None:
     assert result.held_out.n == 60
     assert set(result.held_out.confusion) == set(THREE)
 
-    # The bundle verifies, answers, and reports.
+    # The bundle verifies, predicts, and holds a report.
     classifier = Classifier.load(bundle_of(result), threads=1)
     assert classifier.classes == THREE
     spec = classifier.spec
@@ -101,13 +101,13 @@ def test_end_to_end(whole: Whole) -> None:
     report = json.loads((bundle_of(result) / "training.json").read_text())["report"]
     assert report["cross_validation"]["accuracy"] == pytest.approx(result.held_out.accuracy, abs=0.1)
     assert set(report["baselines"]) == {"ngram", "frozen_encoder"}
-    # Of 45 labels outside a fold, a quarter and a half of each class; where the encoder moves, a curve of so few labels
-    # would cost more than the model, so it is that of a head on the encoder as it was.
+    # A quarter and a half of the 45 labels outside a fold, by class. With so few labels, the learning curve is that of
+    # a head on the pretrained encoder, because tuning for each point would cost more than the model.
     assert [point["labels"] for point in report["learning_curve"]["points"]] == [12, 24, 45]
     assert report["learning_curve"]["of"] == "as_pretrained"
     assert report["encoders"] == []
 
-    # The ledger tells the run; what was kept for a resumption is gone; the aliases are nobody's business here.
+    # The ledger records the run, the artifacts are deleted, and no alias was set.
     (ledger,) = registry.ledgers("moods")
     assert (ledger["run_id"], ledger["status"]) == (result.run_id, "succeeded")
     assert ledger["counts"] == {"labels": 60, "faults": 0, "version": 1, "steps": 50}
@@ -120,17 +120,17 @@ def test_end_to_end(whole: Whole) -> None:
     assert not [path for path in (whole.folder / "registry/moods/training").rglob("*") if path.is_file()]
     assert registry.champion("moods") is None
     for line in ("labels: 60 (20 calm, 20 cross, 20 mixed)", "cross-validation: 2/2", "training: 50/50"):
-        assert line in whole.told
+        assert line in whole.stderr
 
 
-def test_beside_the_cross_validation_a_small_fit_learns_what_the_job_learns(
+def test_a_small_fit_beside_the_cross_validation_equals_the_job(
     tmp_path: Path, tiny_encoder: Path, whole: Whole, capfd: pytest.CaptureFixture[str]
 ) -> None:
     given = [*job_settings(tmp_path, tiny_encoder), "ray.job_tokens=200000"]
     result = run(given)
-    told = capfd.readouterr().err
-    assert "cross-validation: 3/3" in told
-    assert "training: " not in told
+    stderr = capfd.readouterr().err
+    assert "cross-validation: 3/3" in stderr
+    assert "training: " not in stderr
     assert not (tmp_path / "registry/moods/training").exists() or not checkpoint_is_there(tmp_path / "registry")
     assert (result.steps, result.version.version) == (50, 1)
     assert distance(weights(bundle_of(result)), whole.weights) <= 1e-4
@@ -138,7 +138,7 @@ def test_beside_the_cross_validation_a_small_fit_learns_what_the_job_learns(
 
 @pytest.mark.parametrize("objective", ["contrast", pytest.param("classify", marks=pytest.mark.acceptance)])
 def test_two_workers_learn_what_one_learns(tmp_path: Path, tiny_encoder: Path, objective: Objective) -> None:
-    # Without dropout the mean of two equal shares' gradients is the gradient of the batch.
+    # Without dropout, the mean of the gradients of two equal shares is the gradient of the batch.
     fit = EncoderFit(
         encoder=EncoderSource(str(tiny_encoder), Conventions("mean", "", False, False, 128), pad_token_id=0),
         edges=(1, 1),
@@ -194,11 +194,11 @@ def test_started_again_after_everything_was_killed(
         wait_for(lambda: checkpoint_is_there(tmp_path / "registry") or first.poll() is not None)
     finally:
         kill(family(first.pid))
-    _, told = first.communicate(timeout=30)
-    assert first.returncode == -9, told
+    _, stderr = first.communicate(timeout=30)
+    assert first.returncode == -9, stderr
     assert not Registry(str(tmp_path / "registry")).versions("moods")
 
-    # Started again here, on the cluster that is there: all that it can know of the first is what that left on disk.
+    # The second start uses another cluster, so it knows the first only by its files.
     rates, measured = list[float](), TimeBudget.record_label_throughput
     monkeypatch.setattr(
         TimeBudget, "record_label_throughput", lambda self, rate: (rates.append(rate), measured(self, rate))
@@ -207,7 +207,7 @@ def test_started_again_after_everything_was_killed(
     assert again.version.version == 1
     assert int(capfd.readouterr().err.split("training: resuming from step ")[1].split()[0]) >= 5
     assert distance(weights(bundle_of(again)), whole.weights) <= 1e-6
-    # Documents would be planned by the throughput of this job, not of the fits side by side before it.
+    # The recorded throughput is that of this job, not of the fits side by side before it.
     (ledger,) = Registry(str(tmp_path / "registry")).ledgers("moods")
     tokens_a_step = rates[-1] / ledger["results"]["fit"]["steps_per_s"]
     assert 8 * 6 <= tokens_a_step <= 8 * 32
@@ -236,7 +236,7 @@ def test_more_losses_than_allowed_fail_the_run(tmp_path: Path, tiny_encoder: Pat
         run(settings(tmp_path, tiny_encoder, "ray.max_failures=0", "run_name=nightly"))
     assert len(killed) == 1
     assert failed_ledger(tmp_path)["error"]["exit_code"] == 7
-    # What a next start needs is kept.
+    # The checkpoint is still there for a next start.
     assert checkpoint_is_there(tmp_path / "registry")
     wait_for(lambda: not train_workers(), timeout_s=30)
 
@@ -250,29 +250,31 @@ def failed_ledger(folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("override", "kind", "told"),
+    ("override", "kind", "message"),
     [
-        ("ray.cpus_per_worker=64", UsageError, "1 workers of 64 CPUs asked for, but the cluster has 2"),
-        ("ray.workers=4", UsageError, "4 workers of 1 CPUs asked for, but the cluster has 2"),
-        ("ray.device=gpu", UsageError, "ray.device=gpu with 1 workers, but the cluster has 0 GPUs"),
+        ("ray.cpus_per_worker=64", UsageError, "ray.workers=1 times 64 per worker needs 64, the cluster has 2"),
+        ("ray.workers=4", UsageError, "ray.workers=4 times 1 per worker needs 4, the cluster has 2"),
+        ("ray.device=gpu", UsageError, "ray.workers=1 with one GPU per worker, the cluster has 0"),
         ("min_per_class=7", LabelFaultsError, "too few examples"),
     ],
 )
-def test_what_cannot_be_run_is_refused_and_its_ledger_says_failed(
-    tmp_path: Path, tiny_encoder: Path, override: str, kind: type[TlnlpError], told: str
+def test_impossible_settings_are_refused_and_the_ledger_records_the_failure(
+    tmp_path: Path, tiny_encoder: Path, override: str, kind: type[TlnlpError], message: str
 ) -> None:
-    with pytest.raises(kind, match=told):
+    with pytest.raises(kind, match=message):
         run(settings(tmp_path, tiny_encoder, override))
     ledger = failed_ledger(tmp_path)
     assert ledger["error"]["class"] == kind.__name__
-    assert told in ledger["error"]["message"]
+    assert message in ledger["error"]["message"]
 
 
-def test_workers_give_way_to_nothing() -> None:
+def test_workers_have_the_priority_of_this_process() -> None:
     niceness: Any = ray.remote(num_cpus=1)(lambda: os.nice(0))
     assert ray.get(niceness.remote()) == os.nice(0)
 
 
 def test_shares_must_be_equal(tmp_path: Path, tiny_encoder: Path) -> None:
-    with pytest.raises(UsageError, match=r"batch_size must be a multiple of ray\.workers"):
+    with pytest.raises(
+        UsageError, match=r"training\.batch_size=8 is not a multiple of ray\.workers=3: workers train on"
+    ):
         run(settings(tmp_path, tiny_encoder, "ray.workers=3"))

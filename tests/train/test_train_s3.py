@@ -28,7 +28,7 @@ def test_labels_to_a_version_on_s3(s3_bucket: str, tiny_encoder: Path, tmp_path:
     assert (folder / "model.onnx").stat().st_size > 0
     (ledger,) = Registry(root.url("registry")).ledgers("moods")
     assert ledger["status"] == "succeeded"
-    # Checkpoints went to the store, and are gone, but for the empty marks that Arrow writes for folders.
+    # Checkpoints went to the store and were deleted; only the empty objects that Arrow writes for folders are left.
     left = list(root.list("registry/moods/training"))
     assert left
     assert not [entry for entry in left if entry.size_bytes]

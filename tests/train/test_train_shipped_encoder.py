@@ -1,4 +1,4 @@
-"""An encoder that only the driver has reaches Ray's workers, and one that all have is not sent."""
+"""Ray workers receive an encoder that only the driver has; an encoder that every machine has is not sent."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def fit_of(encoder: Path) -> EncoderFit:
 
 @pytest.fixture
 def folder(tiny_encoder: Path, tmp_path: Path) -> Iterator[Path]:
-    """An encoder that nobody has sent before; what workers lay of it is removed."""
+    """Make an encoder that no test has sent before, and remove the copies of the workers afterwards."""
     own = Path(shutil.copytree(tiny_encoder, tmp_path / "encoder"))
     config = json.loads((own / "config.json").read_text())
     (own / "config.json").write_text(json.dumps(config | {"made_for": uuid.uuid4().hex}))
@@ -63,15 +63,16 @@ def folder(tiny_encoder: Path, tmp_path: Path) -> Iterator[Path]:
 
 @ray.remote
 def laid_by_a_worker(encoder: ShippedEncoder) -> tuple[str, bytes, list[str]]:
+    """Return the folder that a worker writes the encoder to, its weights, and its file names."""
     folder = Path(lay(encoder))
     return str(folder), (folder / "model.safetensors").read_bytes(), sorted(path.name for path in folder.iterdir())
 
 
-def test_a_worker_lays_what_it_has_not(tiny_encoder: Path, folder: Path) -> None:
+def test_a_worker_writes_an_encoder_that_it_lacks(tiny_encoder: Path, folder: Path) -> None:
     sent = ship(folder.as_uri())
     assert isinstance(sent, ShippedEncoder)
     before = sorted(path.name for path in LAID.iterdir() if path.name.startswith("tmp")) if LAID.exists() else []
-    assert lay(sent) == str(folder), "the folder itself is there"
+    assert lay(sent) == str(folder), "this machine has the folder itself"
     shutil.rmtree(folder)
     first, again = ray.get([laid_by_a_worker.remote(sent) for _ in range(2)])
     assert first == again
@@ -82,7 +83,7 @@ def test_a_worker_lays_what_it_has_not(tiny_encoder: Path, folder: Path) -> None
     assert sorted(path.name for path in LAID.iterdir() if path.name.startswith("tmp")) == before
 
 
-def test_it_is_sent_once_until_it_changes(folder: Path) -> None:
+def test_an_encoder_is_read_again_only_after_a_change(folder: Path) -> None:
     sent = ship(str(folder))
     assert ship(str(folder)) is sent
     (folder / "config.json").write_text((folder / "config.json").read_text() + "\n")
@@ -92,14 +93,14 @@ def test_it_is_sent_once_until_it_changes(folder: Path) -> None:
     assert changed.digest != sent.digest
 
 
-def test_what_every_machine_has_stays_a_name(tmp_path: Path) -> None:
+def test_an_encoder_that_every_machine_has_stays_a_name(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     for name in ("all-minilm-l6-v2", "someone/encoder", "s3://bucket/encoder", str(tmp_path), str(tmp_path / "no")):
         assert ship(name) == name
         assert lay(name) == name
 
 
-def test_fits_and_readings_go_on_without_the_folder(
+def test_fits_and_embeddings_need_no_folder_on_the_worker(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = EmbeddingSpec(source(folder), 2, "fp32")
@@ -107,12 +108,12 @@ def test_fits_and_readings_go_on_without_the_folder(
     states, _ = embed(TOKENS, None, spec, SETTINGS, "reading")
     sent = ship(str(folder))
     shutil.rmtree(folder)
-    # What another machine would see: the driver sent it, the folder is not there.
-    for module in ("tasks", "ray_job"):
-        monkeypatch.setattr(f"tlnlp.train.{module}.ship", lambda name: sent)
+    # As on another machine: the driver has sent the encoder, and its folder does not exist.
+    for module in ("tasks", "ray_trainer"):
+        monkeypatch.setattr(f"tlnlp.train.distributed.{module}.ship", lambda name: sent)
     (alone,) = fit_each([fit_of(folder)], SETTINGS, "fits")
     job = ray_trainer.run_fit(fit_of(folder), SETTINGS, Storage(str(tmp_path / "runs")), "shipped", "training")
-    found, _ = embed(TOKENS, None, spec, SETTINGS, "reading")
+    again, _ = embed(TOKENS, None, spec, SETTINGS, "reading")
     assert alone.held_out == pytest.approx(wanted.held_out, abs=1e-6)
     assert job.held_out == pytest.approx(wanted.held_out, abs=1e-5)
-    assert found == pytest.approx(states, abs=1e-6)
+    assert again == pytest.approx(states, abs=1e-6)

@@ -25,13 +25,16 @@ from tlnlp.train.time_budget import (
 
 
 class Clock:
+    """A clock that the test sets."""
+
     now = 100.0
 
     def __call__(self) -> float:
         return self.now
 
 
-def pace(budget_s: float, tokens_per_s: float = 3000.0) -> tuple[TimeBudget, Clock]:
+def budget(budget_s: float, tokens_per_s: float = 3000.0) -> tuple[TimeBudget, Clock]:
+    """Return a time budget with a measured throughput of training, and its clock."""
     clock = Clock()
     made = TimeBudget(budget_s, clock(), clock)
     made.record_throughput(tokens_per_s)
@@ -39,43 +42,43 @@ def pace(budget_s: float, tokens_per_s: float = 3000.0) -> tuple[TimeBudget, Clo
 
 
 def test_the_bundle_is_made_within_the_budget() -> None:
-    made, clock = pace(600)
+    made, clock = budget(600)
     clock.now += 200
     assert made.left_s == pytest.approx(PLANNED_SHARE * 600 - 200 - BUNDLE_S)
 
 
-def test_no_time_no_round() -> None:
-    assert pace(60)[0].plan(10_000, 200, 96, 4, 100_000).rounds == 0
-    assert pace(1200)[0].plan(0, 200, 96, 4, 100_000).rounds == 0
+def test_without_time_or_documents_there_is_no_round() -> None:
+    assert budget(60)[0].plan(10_000, 200, 96, 4, 100_000).rounds == 0
+    assert budget(1200)[0].plan(0, 200, 96, 4, 100_000).rounds == 0
 
 
 def test_more_time_buys_more_documents_then_more_rounds() -> None:
-    short, longer, longest = (pace(budget)[0].plan(70_000, 200, 96, 4, 100_000) for budget in (900, 1800, 10_800))
+    short, longer, longest = (budget(seconds)[0].plan(70_000, 200, 96, 4, 100_000) for seconds in (900, 1800, 10_800))
     assert short.rounds == longer.rounds == 1
     assert short.documents < longer.documents
     assert longest.rounds == 4
-    assert pace(1800, tokens_per_s=300_000)[0].plan(70_000, 200, 96, 4, 100_000).rounds == 4
+    assert budget(1800, tokens_per_s=300_000)[0].plan(70_000, 200, 96, 4, 100_000).rounds == 4
 
 
-def test_few_documents_are_learned_from_in_more_and_shorter_rounds() -> None:
-    few, many = (pace(1800)[0].plan(documents, 200, 96, 4, 100_000) for documents in (3000, 70_000))
+def test_few_documents_get_more_and_shorter_rounds() -> None:
+    few, many = (budget(1800)[0].plan(documents, 200, 96, 4, 100_000) for documents in (3000, 70_000))
     assert few.rounds > many.rounds
 
 
 def test_no_more_documents_than_there_are() -> None:
-    assert pace(1800)[0].plan(500, 20, 20, 4, 100_000).documents == 500
-    assert pace(1800)[0].plan(5000, 20, 20, 4, 300).documents == 300
+    assert budget(1800)[0].plan(500, 20, 20, 4, 100_000).documents == 500
+    assert budget(1800)[0].plan(5000, 20, 20, 4, 300).documents == 300
 
 
 def test_no_more_documents_than_n_grams_can_be_fitted_to() -> None:
-    made, _ = pace(1800, tokens_per_s=300_000)
+    made, _ = budget(1800, tokens_per_s=300_000)
     plan = made.plan(1_000_000, 200, 96, 4, 1_000_000)
     reading_s = (PLANNED_SHARE * 1800 - BUNDLE_S) / 4 * READING_SHARE
     assert plan.documents == pytest.approx(reading_s / NGRAMS_S_A_DOCUMENT, abs=1)
 
 
-def test_what_a_job_takes_is_measured() -> None:
-    made, _ = pace(1800)
+def test_the_overhead_of_a_job_is_measured() -> None:
+    made, _ = budget(1800)
     before = made.crops(1, 100.0, 96, 20_000)
     made.record_job_overhead(JOB_S + 100)
     made.record_job_overhead(-10.0)
@@ -84,41 +87,41 @@ def test_what_a_job_takes_is_measured() -> None:
 
 def test_a_fit_that_needs_no_job_does_not_pay_for_one() -> None:
     def made(jobless_tokens: float) -> TimeBudget:
-        found = TimeBudget(300, 100.0, Clock(), jobless_tokens)
-        found.record_throughput(1000)
-        return found
+        result = TimeBudget(300, 100.0, Clock(), jobless_tokens)
+        result.record_throughput(1000)
+        return result
 
     left_s = PLANNED_SHARE * 300 - BUNDLE_S
     assert made(0).crops(1, 60.0, 96, 20_000) == int((left_s - 60 - JOB_S) * 1000 / 96)
     assert made(1e9).crops(1, 60.0, 96, 20_000) == int((left_s - 60 - TASK_S) * 1000 / 96)
-    # A little more time than fills such a fit does not pay for a job's start.
+    # Slightly more time than such a fit needs does not pay for the start of a job.
     assert made((left_s - 70) * 1000).crops(1, 60.0, 96, 20_000) == int((left_s - 70) * 1000 / 96)
-    # So short a time is enough for a round without a job, and too short for one with it.
+    # This time is enough for a round without a job, and too short for a round with one.
     short = [TimeBudget(LEAST_CROPS * 96 / 1000 + 45, 100.0, Clock(), jobless) for jobless in (0, 1e9)]
     for one in short:
         one.record_throughput(1000)
     assert [one.plan(70_000, 200, 96, 4, 100_000).rounds for one in short] == [0, 1]
 
 
-def test_reading_is_measured() -> None:
-    made, _ = pace(1200)
-    assert made.reading == pytest.approx(9000)
+def test_the_throughput_of_embedding_is_measured() -> None:
+    made, _ = budget(1200)
+    assert made.reading_tokens_per_s == pytest.approx(9000)
     made.record_reading_throughput(5000)
     made.record_reading_throughput(0.0)
-    assert made.reading == pytest.approx(5000)
+    assert made.reading_tokens_per_s == pytest.approx(5000)
 
 
-def test_until_something_was_learned_reading_says_how_fast_that_would_be() -> None:
+def test_the_throughput_of_embedding_estimates_that_of_training() -> None:
     made = TimeBudget(1200, 100.0, Clock())
-    assert made.learning == 1.0
+    assert made.training_tokens_per_s == 1.0
     made.record_reading_throughput(6000)
-    assert made.learning == pytest.approx(6000 / READING_IS_FASTER)
+    assert made.training_tokens_per_s == pytest.approx(6000 / READING_IS_FASTER)
     made.record_throughput(500)
-    assert (made.learning, made.reading) == (500, 6000)
+    assert (made.training_tokens_per_s, made.reading_tokens_per_s) == (500, 6000)
 
 
 def test_without_time_for_an_encoder_documents_are_read_once() -> None:
-    made, clock = pace(600, tokens_per_s=300.0)
+    made, clock = budget(600, tokens_per_s=300.0)
     made.record_reading_throughput(9000)
     left_s = PLANNED_SHARE * 600 - BUNDLE_S
     assert left_s < LEAST_CROPS * 96 / 300 + JOB_S
@@ -127,24 +130,24 @@ def test_without_time_for_an_encoder_documents_are_read_once() -> None:
     assert (plan.rounds, plan.documents) == (0, int((left_s - BESIDE_READING_S) / each_s))
     assert made.plan(2000, 200, 96, 4, 100_000).documents == 2000
     assert made.plan(70_000, 200, 96, 4, 3000).documents == 3000
-    # Of fewer documents than that n-grams learn too little.
+    # From fewer documents than that, n-grams learn too little.
     assert made.plan(LEAST_READ - 1, 200, 96, 4, 100_000) == Plan(0, 0)
     assert made.plan(LEAST_READ, 200, 96, 4, 100_000) == Plan(0, LEAST_READ)
     clock.now += left_s - BESIDE_READING_S - 0.5 * LEAST_READ * each_s
     assert made.plan(70_000, 200, 96, 4, 100_000) == Plan(0, 0)
 
 
-def test_labels_stand_for_documents_until_those_were_learned_from() -> None:
-    made, _ = pace(1200)
+def test_training_on_labels_estimates_the_throughput_of_training_on_documents() -> None:
+    made, _ = budget(1200)
     made.record_label_throughput(1000)
-    assert made.learning == pytest.approx(1000 * DOCUMENTS_ARE_FASTER)
+    assert made.training_tokens_per_s == pytest.approx(1000 * DOCUMENTS_ARE_FASTER)
     made.record_throughput(2000)
     made.record_throughput(0.0)
-    assert made.learning == pytest.approx(2000)
+    assert made.training_tokens_per_s == pytest.approx(2000)
 
 
-def test_windows_fill_what_is_left_and_no_more() -> None:
-    made, clock = pace(1800)
+def test_windows_fill_the_time_left() -> None:
+    made, clock = budget(1800)
     crops = made.crops(1, 100.0, 96, 20_000)
     assert crops * 96 / 3000 == pytest.approx(PLANNED_SHARE * 1800 - BUNDLE_S - 100 - 25, rel=0.01)
     assert made.crops(2, 100.0, 96, 20_000) < crops / 2
@@ -152,4 +155,4 @@ def test_windows_fill_what_is_left_and_no_more() -> None:
     assert made.crops(1, 100.0, 96, 1000) == SHORT_ROUND_CROPS
     clock.now += 5000
     assert made.crops(1, 100.0, 96, 20_000) == LEAST_CROPS // 4
-    assert pace(1e6)[0].crops(1, 0.0, 96, 1_000_000) == MOST_CROPS
+    assert budget(1e6)[0].crops(1, 0.0, 96, 1_000_000) == MOST_CROPS

@@ -1,4 +1,4 @@
-"""What a step learns from: classes in turn, pairs drawn together and apart, a head fitted to what was learned."""
+"""Training steps: balanced batches, the contrastive loss, and the head fitted at the end."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RECIPE = TrainingSettings(
 
 
 def fit(encoder: Path, objective: Objective, steps: int, texts: int = 24) -> EncoderFit:
-    """Texts of two classes, told by their first word."""
+    """Return a fit to texts whose first word decides their class."""
     tokens = TokenIds.of([2, 4 + i % 2, *range(6, 8 + i % 9), 3] for i in range(texts))
     targets = np.eye(2, dtype=np.float32)[np.arange(texts) % 2]
     return EncoderFit(
@@ -47,6 +47,7 @@ def fit(encoder: Path, objective: Objective, steps: int, texts: int = 24) -> Enc
 
 
 def learned(fit: EncoderFit) -> Trainer:
+    """Run all steps of a fit."""
     learner = Trainer(fit, CPU)
     learner.begin()
     for step, batch in learner.batches(0):
@@ -55,7 +56,7 @@ def learned(fit: EncoderFit) -> Trainer:
     return learner
 
 
-def test_a_fit_goes_on_from_the_tensors_it_is_given(tiny_encoder: Path) -> None:
+def test_a_fit_starts_from_its_initial_tensors(tiny_encoder: Path) -> None:
     first = learned(fit(tiny_encoder, "contrast", 3)).model.state_dict()
     second = Trainer(replace(fit(tiny_encoder, "classify", 3), initial=dict(first)), CPU)
     assert all(torch.equal(tensor, first[name]) for name, tensor in second.model.state_dict().items())
@@ -63,7 +64,7 @@ def test_a_fit_goes_on_from_the_tensors_it_is_given(tiny_encoder: Path) -> None:
     assert any(not torch.equal(tensor, first[name]) for name, tensor in fresh.items())
 
 
-def test_a_fit_by_contrast_goes_part_of_the_way(tiny_encoder: Path) -> None:
+def test_a_contrastive_fit_keeps_a_share_of_its_change(tiny_encoder: Path) -> None:
     def ends(share: float, objective: Objective = "contrast") -> torch.Tensor:
         recipe = RECIPE.model_copy(update={"tuned_share": share})
         tuned = learned(replace(fit(tiny_encoder, objective, 3), recipe=recipe))
@@ -75,7 +76,7 @@ def test_a_fit_by_contrast_goes_part_of_the_way(tiny_encoder: Path) -> None:
     whole, part = ends(1.0), ends(0.25)
     assert not torch.allclose(whole, begun)
     assert torch.allclose(part, begun + 0.25 * (whole - begun), atol=1e-6)
-    # Cross-entropy's head fits the weights that it learned with.
+    # With cross-entropy, the head was trained together with the weights, so these stay.
     assert torch.equal(ends(0.25, "classify"), ends(1.0, "classify"))
 
 
@@ -87,13 +88,13 @@ def test_classes_come_equally_often(sizes: tuple[int, ...]) -> None:
     assert set(drawn) == set(range(len(sizes)))
 
 
-def test_of_many_classes_a_batch_holds_pairs() -> None:
+def test_with_many_classes_a_batch_holds_pairs() -> None:
     labels = np.arange(400) % 100
     for batch in balanced_batches(labels, 16, 1, 0, 30):
         assert set(Counter(labels[batch].tolist()).values()) == {2}
 
 
-def test_started_in_the_middle_balanced_batches_are_the_same() -> None:
+def test_balanced_batches_resumed_in_the_middle_are_the_same() -> None:
     labels = np.arange(50) % 3
     whole = [batch.tolist() for batch in balanced_batches(labels, 8, 5, 0, 20)]
     assert [batch.tolist() for batch in balanced_batches(labels, 8, 5, 13, 20)] == whole[13:]
@@ -103,11 +104,11 @@ def test_started_in_the_middle_balanced_batches_are_the_same() -> None:
 def test_contrast_worked_by_hand() -> None:
     states = torch.tensor([[2.0, 0.0], [0.0, 3.0], [1.0, 1.0]])
     targets = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
-    # One like pair at a right angle; two unlike pairs at half of one, cosines 0.7071: squared 0.5.
+    # One pair of the same class at 90 degrees; two pairs of different classes at 45 degrees (0.7071 squared: 0.5).
     assert float(contrast(states, targets, torch.ones(3))) == pytest.approx(1.0 + 0.5)
-    # The second text counts for nothing: no like pair is left.
+    # The second text has weight 0, so no pair of the same class is left.
     assert float(contrast(states, targets, torch.tensor([1.0, 0.0, 1.0]))) == pytest.approx(0.5)
-    # Apart and together as they should be.
+    # Texts of a class agree in direction, and classes are at 90 degrees.
     perfect = torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]])
     assert float(contrast(perfect, targets, torch.ones(3))) == pytest.approx(0.0, abs=1e-6)
 
@@ -141,17 +142,17 @@ def test_contrast_draws_a_class_together(tiny_encoder: Path) -> None:
     assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
 
 
-def test_a_text_of_little_weight_teaches_little(tiny_encoder: Path) -> None:
-    # Half of the texts say the opposite of the others, at a hundredth of their weight.
+def test_a_text_of_little_weight_has_little_effect(tiny_encoder: Path) -> None:
+    # Half of the texts have the wrong label, at a hundredth of the weight.
     given = fit(tiny_encoder, "classify", 300, texts=48)
-    lied = np.arange(48) >= 24
-    given.targets[lied] = given.targets[lied][:, ::-1]
-    given.weights[lied] = 0.01
+    wrong = np.arange(48) >= 24
+    given.targets[wrong] = given.targets[wrong][:, ::-1]
+    given.weights[wrong] = 0.01
     predicted = learned(given).predict(given.held_out)
     assert (predicted.argmax(axis=1) == np.arange(48) % 2).mean() >= 0.9
 
 
-def test_word_embeddings_stay(tiny_encoder: Path) -> None:
+def test_word_embeddings_are_frozen(tiny_encoder: Path) -> None:
     before = Trainer(fit(tiny_encoder, "classify", 5), CPU).model.state_dict()
     after = learned(fit(tiny_encoder, "classify", 5)).model.state_dict()
     name = "encoder.embeddings.word_embeddings.weight"
@@ -161,7 +162,7 @@ def test_word_embeddings_stay(tiny_encoder: Path) -> None:
     )
 
 
-def test_precision_is_as_asked_for() -> None:
+def test_precision_follows_the_settings() -> None:
     assert in_bfloat16(CPU, "bf16")
     assert not in_bfloat16(CPU, "fp32")
     assert isinstance(in_bfloat16(CPU, "auto"), bool)

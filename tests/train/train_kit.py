@@ -1,4 +1,4 @@
-"""A small fine-tuning job, its weights, and ways to cut it short."""
+"""A small fine-tuning job for tests, its weights, and ways to kill it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ THREE = ("calm", "cross", "mixed")
 def settings(
     folder: Path, encoder: Path, *more: str, labels: int = 18, steps: int = 50, registry: str = "registry"
 ) -> list[str]:
-    """Overrides of a job of so many steps, with labels of three classes."""
+    """Write labels of three classes, and return the overrides of a job that trains on them."""
     rows = kit.write_jsonl(folder / f"labels-{labels}.jsonl", kit.labelled(labels, 0, THREE))
     return [
         f"labels={rows}",
@@ -35,9 +35,9 @@ def settings(
         f"training.min_steps={steps}",
         f"training.max_steps={steps}",
         "training.report_every_steps=5",
-        # A Ray Train job of its own, whatever a head on the encoder as it is would come to.
+        # The encoder must be tuned in a Ray Train job, even if the pretrained encoder were better.
         "training.moves=always",
-        # Timed anew in each process: where both precisions are about as fast, two processes may differ.
+        # "auto" times both precisions in each process, so two processes might choose differently.
         "training.precision=fp32",
         "ray.job_tokens=0",
         "ray.cpus_per_worker=1",
@@ -47,17 +47,18 @@ def settings(
 
 
 def weights(folder: Path) -> dict[str, Any]:
-    """The tensors of a bundle's encoder view."""
+    """Return the tensors of a bundle's encoder view."""
     return load_file(folder / "model.safetensors") | load_file(folder / "head.safetensors")
 
 
 def distance(one: dict[str, Any], other: dict[str, Any]) -> float:
+    """Return the largest difference between two sets of tensors."""
     assert one.keys() == other.keys()
     return max(float(np.abs(np.asarray(one[name]) - np.asarray(other[name])).max()) for name in one)
 
 
 def checkpoint_is_there(registry: Path) -> bool:
-    """True once a run under way has a checkpoint that a later start can find."""
+    """Return whether a run in progress has a checkpoint that a later start can resume."""
     for snapshot in registry.glob("*/training/*/checkpoint_manager_snapshot.json"):
         try:
             if json.loads(snapshot.read_text())["latest_checkpoint_result"]:
@@ -68,21 +69,23 @@ def checkpoint_is_there(registry: Path) -> bool:
 
 
 def wait_for(condition: Callable[[], bool], timeout_s: float = 240) -> None:
+    """Wait until a condition holds; raise TimeoutError after ``timeout_s`` seconds."""
     deadline = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline:
-            raise TimeoutError("the job did not come so far")
+            raise TimeoutError(f"the condition did not hold within {timeout_s:.0f} s")
         time.sleep(0.02)
 
 
 def family(pid: int) -> list[int]:
-    """The process and all of its descendants."""
+    """Return the ids of a process and all of its descendants."""
     import psutil
 
     return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
 
 
 def kill(pids: list[int]) -> None:
+    """Kill processes; those that have ended already are ignored."""
     for pid in pids:
         try:
             os.kill(pid, signal.SIGKILL)
@@ -91,22 +94,22 @@ def kill(pids: list[int]) -> None:
 
 
 def train_workers() -> list[int]:
-    """Training workers among the descendants of this process."""
+    """Return the ids of the Ray Train workers below this process."""
     import psutil
 
-    found = []
+    workers = []
     for child in psutil.Process().children(recursive=True):
         try:
             if "RayTrainWorker" in " ".join(child.cmdline()):
-                found.append(child.pid)
+                workers.append(child.pid)
         except psutil.Error:
             continue
-    return found
+    return workers
 
 
 @contextmanager
 def worker_killed_in(registry: Path) -> Iterator[list[int]]:
-    """Kill the training worker of the block's run once it has a checkpoint; yields who was killed."""
+    """Kill the training worker of the block's run once it has a checkpoint; yield the ids of the killed processes."""
     killed: list[int] = []
 
     def hunt() -> None:

@@ -1,1 +1,1 @@
-"""How good a model is: metrics, findings of a cross-validation, held-out labels, and the promotion gate."""
+"""Measure how good a model is: metrics, the figures of a report, held-out labels and the promotion gate."""

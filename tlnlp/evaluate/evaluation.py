@@ -1,4 +1,4 @@
-"""Held against labels: one version on its own (``evaluate``), and what the promotion gate asks of two."""
+"""Predict labelled texts with a registered version: for ``tlnlp evaluate``, and for the promotion gate."""
 
 from __future__ import annotations
 
@@ -23,10 +23,14 @@ from tlnlp.registry import ModelVersion, Registry
 
 @dataclass(frozen=True)
 class EvaluateResult:
-    """``trained_on``: how many of the texts the version was trained on; a figure with such texts flatters it.
+    """The evaluation of a version on labels.
 
-    ``read_unlabelled``: how many it learned from as documents, without a label; their figure is of a model that has
-    read what it is asked about (transductive), which is fair where all documents are there beforehand.
+    Attributes:
+        version: the evaluated version.
+        figures: its metrics on the labels.
+        trained_on: how many of the texts were labelled training texts of the version; they make its metrics too good.
+        read_unlabelled: how many of the texts were unlabelled training texts of the version. Metrics on such texts are
+            those of transductive learning, which is a fair measure where all documents are known before training.
     """
 
     version: ModelVersion
@@ -35,54 +39,72 @@ class EvaluateResult:
     read_unlabelled: int
 
     def to_json(self) -> dict[str, Any]:
+        """Return the result as a dict of JSON types."""
         head = {"model": self.version.name, "version": self.version.version}
         return head | self.figures.to_json() | {"trained_on": self.trained_on, "read_unlabelled": self.read_unlabelled}
 
 
 @dataclass(frozen=True)
-class Reading:
-    """A version's answers on a labelled set: ``probabilities`` (texts, classes), ``targets`` (texts,)."""
+class VersionPredictions:
+    """The predictions of a version on labelled texts.
+
+    Attributes:
+        version: the version.
+        classes: its classes, in the order of the columns of ``probabilities``.
+        probabilities: (texts, classes).
+        targets: class indices of the labels (texts,).
+        trained_on: how many of the texts were labelled training texts of the version.
+        read_unlabelled: how many of the texts were unlabelled training texts of the version.
+    """
 
     version: ModelVersion
     classes: tuple[str, ...]
     probabilities: Floats
     targets: NDArray[np.int64]
-    seen: int
+    trained_on: int
     read_unlabelled: int
 
     @property
     def correct(self) -> NDArray[np.bool_]:
+        """Return whether each prediction is correct (texts,)."""
         return np.asarray(self.probabilities.argmax(axis=1) == self.targets)
 
     @property
     def figures(self) -> Evaluation:
+        """Return the metrics of the predictions."""
         return evaluate(self.probabilities, self.targets, self.classes)
 
 
 def evaluate_version(settings: EvaluateSettings) -> EvaluateResult:
-    """Accuracy, macro-F1, calibration and confusion of one version on labels.
+    """Measure accuracy, macro-F1, calibration and confusion of one version on labels.
 
     Raises:
-        InputDataError, LabelFaultsError, NotFoundError, BundleError, StorageError.
+        InputDataError: the labels cannot be read, or hold a class that the version does not predict.
+        LabelFaultsError: the labels have faults, and ``on_fault`` does not skip them.
+        NotFoundError: there is no such model or version.
+        BundleError: the bundle of the version is incomplete or altered.
+        StorageError: the registry or the labels cannot be reached.
     """
     registry = Registry(settings.registry)
     version = registry.resolve(settings.model)
-    answers = read_answers(registry, version, read_held_out(settings), settings.threads)
-    return EvaluateResult(version, answers.figures, answers.seen, answers.read_unlabelled)
+    predictions = predict_version(registry, version, read_evaluation_labels(settings), settings.threads)
+    return EvaluateResult(version, predictions.figures, predictions.trained_on, predictions.read_unlabelled)
 
 
-def read_held_out(settings: EvaluateSettings) -> LabelledSet:
-    """A sound labelled set; classes may be few or missing in it, since nothing is trained on it."""
+def read_evaluation_labels(settings: EvaluateSettings) -> LabelledSet:
+    """Read and check labels. Classes may have few labels or none, since nothing is trained on them."""
     contract = LabelContract(settings.text_column, settings.label_column, settings.classes, min_per_class=0)
     labelled = read_labels(settings.labels, contract)
     return require_sound(labelled, settings.on_fault, min_classes=1)
 
 
-def read_answers(registry: Registry, version: ModelVersion, labelled: LabelledSet, threads: int) -> Reading:
-    """Fetch, verify and run a version on every text of a set.
+def predict_version(
+    registry: Registry, version: ModelVersion, labelled: LabelledSet, threads: int
+) -> VersionPredictions:
+    """Fetch and verify the bundle of a version, and predict every text of a labelled set.
 
     Raises:
-        InputDataError: a label is none of the version's classes.
+        InputDataError: a label is none of the classes of the version.
     """
     with tempfile.TemporaryDirectory(prefix="tlnlp-evaluate-") as scratch:
         folder = registry.fetch(version, Path(scratch) / "bundle")
@@ -90,11 +112,13 @@ def read_answers(registry: Registry, version: ModelVersion, labelled: LabelledSe
         index = {label: position for position, label in enumerate(classifier.classes)}
         if unknown := sorted(set(labelled.counts) - index.keys()):
             raise InputDataError(
-                f"{labelled.uri}: label {', '.join(unknown)} is no class of {version}, which knows "
-                f"{', '.join(classifier.classes)}"
+                f"{labelled.uri}: {version} cannot predict the {'label' if len(unknown) == 1 else 'labels'} "
+                f"{', '.join(unknown)}; its classes are "
+                f"{', '.join(classifier.classes)}: correct or remove such labels, or evaluate another version"
             )
         targets = np.asarray([index[example.label] for example in labelled.examples], dtype=np.int64)
         digests = [text_sha256(text) for text in labelled.texts]
         learned = bundle.read_learned(folder)
-        seen, read = learned.labels_among(digests), learned.documents_among(digests)
-        return Reading(version, classifier.classes, classifier.predict(labelled.texts), targets, seen, read)
+        trained_on, read = learned.labels_among(digests), learned.documents_among(digests)
+        probabilities = classifier.predict(labelled.texts)
+        return VersionPredictions(version, classifier.classes, probabilities, targets, trained_on, read)

@@ -1,8 +1,7 @@
-"""What held-out labels say about a model, as one plain dict: the ``report`` of a bundle's ``training.json``.
+"""Compute the figures of a report from held-out labels: the ``report`` of a bundle's ``training.json``.
 
-Every figure comes from out-of-fold probabilities: each labelled text was read by a model that had not learned from it.
-Intervals hold 95 % and speak of the texts alone; what another draw of training labels or another seed would change is
-not in them.
+All figures come from out-of-fold probabilities: a labelled text is predicted by a model that was not trained on it.
+Intervals have 95% confidence. They cover the choice of the texts, not another draw of training labels or another seed.
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ RESAMPLES = 2000
 MORE_LABELS = 100
 MAX_FAULTS = 50
 MIN_CURVE_POINTS = 3
-# How fast error falls with labels: the rate taken, and the rates that its interval allows for.
+# The exponent c of the learning curve: the value of the estimate, and the values that its interval allows for.
 RATE, RATES = 0.5, (0.25, 0.5, 1.0)
 _Z = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
-_ENDS = (0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2)
+_QUANTILES = (0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2)
 
 
 def findings(
@@ -41,56 +40,65 @@ def findings(
     curve: Sequence[tuple[int, Ints]],
     seed: int,
 ) -> dict[str, Any]:
-    """Everything the report of a version tells, ready for JSON: no NaN, no numpy, no text.
+    """Return all figures of a report in JSON types, without NaN and without document text.
 
-    ``probabilities_before`` and ``_after`` calibration, and those of each of ``baselines``, are out-of-fold, (texts,
-    classes); ``targets`` (texts,) are class indices; ``examples_places`` (file, row, label), one a text. A point of
-    ``curve`` is a count of labels used and the hits (held-out texts,), 0 or 1, of a model trained on so many; equal
-    counts are put together. Labels that the model predicts are those of ``probabilities_after``.
+    Args:
+        probabilities_before: out-of-fold probabilities before calibration (texts, classes).
+        probabilities_after: the same after calibration; their largest gives the predicted class.
+        targets: class indices (texts,).
+        classes: the class labels, in the order of the columns.
+        examples_places: file, row and label of each text.
+        baselines: out-of-fold probabilities (texts, classes) of simpler models, by name.
+        curve: pairs of a number of training labels and the hits, 0 or 1, of a model trained on so many labels
+            (held-out texts,). Pairs with the same number are merged.
+        seed: the seed of the bootstraps.
 
     Raises:
-        ValueError: no texts, or shapes that do not agree.
+        ValueError: there are no texts, or shapes do not match.
     """
     if len(examples_places) != len(targets):
-        raise ValueError(f"{len(examples_places)} places of {len(targets)} texts")
-    for given in (probabilities_before, probabilities_after, *baselines.values()):
-        _check_shape(given, len(targets), len(classes))
+        raise ValueError(f"examples_places has {len(examples_places)} entries for {len(targets)} texts")
+    for probabilities in (probabilities_before, probabilities_after, *baselines.values()):
+        _check_shape(probabilities, len(targets), len(classes))
     right = probabilities_after.argmax(axis=1) == targets
-    found = {
+    figures = {
         "cross_validation": cross_validation(probabilities_after, targets, tuple(classes), seed),
         "calibration": calibration(probabilities_before, probabilities_after, targets),
         "baselines": {
-            name: _beside(right, given, targets, tuple(classes)) for name, given in sorted(baselines.items())
+            name: _compare_baseline(right, probabilities, targets, tuple(classes))
+            for name, probabilities in sorted(baselines.items())
         },
         "learning_curve": learning_curve(curve, len(targets), seed),
         "suspected_faults": suspected_faults(probabilities_after, targets, classes, examples_places),
     }
-    return dict(_plain(found))
+    return dict(_to_json_types(figures))
 
 
 def _check_shape(probabilities: Floats, texts: int, classes: int) -> None:
     if not texts or probabilities.shape != (texts, classes):
         raise ValueError(
-            f"probabilities are {probabilities.shape}, expected ({texts}, {classes}) and at least one text"
+            f"probabilities have shape {probabilities.shape}, expected ({texts}, {classes}) and at least one text"
         )
 
 
 def wilson(hits: int, n: int) -> tuple[float, float]:
-    """The 95 % score interval of a share (Wilson 1927); (0, 1) where nothing was seen."""
+    """Return the 95% score interval of a share (Wilson 1927); (0, 1) where ``n`` is 0."""
     if n == 0:
         return 0.0, 1.0
     share, squared = hits / n, _Z**2
     centre = (share + squared / (2 * n)) / (1 + squared / n)
     half = _Z * math.sqrt(share * (1 - share) / n + squared / (4 * n * n)) / (1 + squared / n)
-    # Rounding must not put an end a hair inside a share of exactly 0 or 1.
+    # Without this, rounding could exclude a share of exactly 0 or 1.
     return (0.0 if hits == 0 else centre - half), (1.0 if hits == n else centre + half)
 
 
 def paired_interval(one: Hits, other: Hits) -> tuple[float, float, float]:
-    """Accuracy of ``one`` less that of ``other`` on the same texts, and the ends of its 95 % interval.
+    """Return the accuracy of ``one`` minus that of ``other`` on the same texts, and the ends of its 95% interval.
 
-    The variance is that of McNemar's setting (Newcombe 1998); as in the promotion gate, one disagreement each way is
-    added as if seen, or no disagreement at all would look like certainty.
+    As in the promotion gate, one disagreement in each direction is added to the counts. Without it, the interval of two
+    models that never disagree would have no width.
+
+    Source: the paired variance of Newcombe 1998 (McNemar's setting).
     """
     n, better, worse = len(one), int((one & ~other).sum()), int((other & ~one).sum())
     difference = (better - worse) / n
@@ -99,13 +107,13 @@ def paired_interval(one: Hits, other: Hits) -> tuple[float, float, float]:
 
 
 def cross_validation(probabilities: Floats, targets: Ints, classes: tuple[str, ...], seed: int) -> dict[str, Any]:
-    """Accuracy, macro-F1 and their intervals, figures by class, and the confusion of true with predicted classes.
+    """Return accuracy and macro-F1 with intervals, the figures of each class, and the confusion matrix.
 
-    A figure that does not exist is None: the precision of a class that is never predicted, the recall of one that no
+    An undefined figure is None: the precision of a class that is never predicted, and the recall of a class that no
     text has.
     """
     figures = evaluate(probabilities, targets, classes)
-    counts = np.asarray([[figures.confusion[true][guess] for guess in classes] for true in classes])
+    counts = np.asarray([[figures.confusion[true][label] for label in classes] for true in classes])
     hits, actual, predicted = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
     per_class = {
         label: {
@@ -128,28 +136,30 @@ def cross_validation(probabilities: Floats, targets: Ints, classes: tuple[str, .
 
 
 def macro_f1_interval(predicted: Ints, targets: Ints, classes: int, seed: int) -> tuple[float, float]:
-    """The 95 % percentile interval of macro-F1 over resampled texts (Efron and Tibshirani 1993).
+    """Return the 95% percentile interval of macro-F1 over resampled texts.
 
-    A class that a resample happens to hold no trace of is left out of that resample's mean. Where every text is right,
-    or every one wrong, resampling has nothing to vary, and the score interval of accuracy stands in.
+    The mean of a resample leaves out a class that is neither present nor predicted in it. Where all predictions are
+    correct, or all are wrong, all resamples agree; the result is then the score interval of the accuracy.
+
+    Source: Efron and Tibshirani 1993.
     """
     right, n = predicted == targets, len(targets)
     if right.all() or not right.any():
         return wilson(int(right.sum()), n)
     generator = np.random.default_rng((seed, 2))
-    drawn = generator.multinomial(n, np.full(n, 1 / n), size=RESAMPLES).astype(np.float64)
+    times = generator.multinomial(n, np.full(n, 1 / n), size=RESAMPLES).astype(np.float64)
     identity = np.eye(classes)
-    # (resamples, classes): texts of a class that are right, and texts that have or are given that class.
-    hits = drawn @ (identity[targets] * right[:, None])
-    seen = drawn @ (identity[targets] + identity[predicted])
+    # (resamples, classes): correct predictions of a class; labels plus predictions of that class.
+    hits = times @ (identity[targets] * right[:, None])
+    occurrences = times @ (identity[targets] + identity[predicted])
     absent = classes - len(np.union1d(targets, predicted))
-    macro = (2 * hits / np.maximum(seen, 1)).sum(axis=1) / ((seen > 0).sum(axis=1) + absent)
-    low, high = np.quantile(macro, _ENDS)
+    macro = (2 * hits / np.maximum(occurrences, 1)).sum(axis=1) / ((occurrences > 0).sum(axis=1) + absent)
+    low, high = np.quantile(macro, _QUANTILES)
     return float(low), float(high)
 
 
 def calibration(before: Floats, after: Floats, targets: Ints) -> dict[str, Any]:
-    """Expected calibration error before and after, and the bins it is made of."""
+    """Return the expected calibration error before and after calibration, and the bins behind it."""
     return {
         "ece_before": expected_calibration_error(before, targets),
         "ece_after": expected_calibration_error(after, targets),
@@ -159,7 +169,7 @@ def calibration(before: Floats, after: Floats, targets: Ints) -> dict[str, Any]:
 
 
 def reliability(probabilities: Floats, targets: Ints, bins: int = ECE_BINS) -> list[dict[str, Any]]:
-    """Mean confidence and accuracy in each bin of equally many texts, the bins of the expected calibration error."""
+    """Return mean confidence, accuracy and size of each bin of the expected calibration error."""
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == targets
     return [
@@ -168,13 +178,17 @@ def reliability(probabilities: Floats, targets: Ints, bins: int = ECE_BINS) -> l
     ]
 
 
-def _beside(right: Hits, probabilities: Floats, targets: Ints, classes: tuple[str, ...]) -> dict[str, Any]:
+def _compare_baseline(right: Hits, probabilities: Floats, targets: Ints, classes: tuple[str, ...]) -> dict[str, Any]:
+    """Return the figures of a baseline, and the accuracy of the model minus its accuracy. ``right``: the model's hits.
+
+    The baseline is ``as_good`` where the interval of the difference reaches down to 0.
+    """
     figures = evaluate(probabilities, targets, classes)
-    own = probabilities.argmax(axis=1) == targets
-    difference, low, high = paired_interval(right, own)
+    baseline_right = probabilities.argmax(axis=1) == targets
+    difference, low, high = paired_interval(right, baseline_right)
     return {
         "accuracy": figures.accuracy,
-        "accuracy_interval": wilson(int(own.sum()), figures.n),
+        "accuracy_interval": wilson(int(baseline_right.sum()), figures.n),
         "macro_f1": figures.macro_f1,
         "as_good": low <= 0,
         "difference": difference,
@@ -183,17 +197,19 @@ def _beside(right: Hits, probabilities: Floats, targets: Ints, classes: tuple[st
 
 
 def learning_curve(curve: Sequence[tuple[int, Ints]], labels: int, seed: int) -> dict[str, Any]:
-    """Accuracy at each count of labels, and what 100 labels more than ``labels`` would bring.
+    """Return the accuracy at each number of labels, and the gain in accuracy of 100 labels beyond ``labels``.
 
-    The law is error(n) = a + b * n**-c with a, b >= 0 (Cortes et al. 1993; Mukherjee et al. 2003). A few points cannot
-    tell three parameters, so c is 1/2, the rate of a mean. The interval is a bootstrap of the hits, in which c is 1/4,
-    1/2 or 1 in turn. None with fewer than three counts.
+    The fitted curve is error(n) = a + b * n**-c with a, b >= 0. A few points cannot determine three parameters, so c is
+    fixed to 1/2, the rate at which the error of a mean falls. The interval is a bootstrap of the hits, with c = 1/4,
+    1/2 and 1 in turn. The gain (``more``) is None with fewer than three numbers of labels.
+
+    Source: Cortes et al. 1993; Mukherjee et al. 2003.
     """
-    together: dict[int, list[Ints]] = {}
+    by_count: dict[int, list[Ints]] = {}
     for count, hits in curve:
         if count > 0 and len(hits):
-            together.setdefault(int(count), []).append(np.asarray(hits, dtype=np.int64))
-    merged = {count: np.concatenate(together[count]) for count in sorted(together)}
+            by_count.setdefault(int(count), []).append(np.asarray(hits, dtype=np.int64))
+    merged = {count: np.concatenate(by_count[count]) for count in sorted(by_count)}
     points = []
     for count, hits in merged.items():
         low, high = wilson(int(hits.sum()), len(hits))
@@ -207,24 +223,27 @@ def learning_curve(curve: Sequence[tuple[int, Ints]], labels: int, seed: int) ->
     gains = np.concatenate(
         [_gain(resampled[i :: len(RATES)], counts, weights, start, rate) for i, rate in enumerate(RATES)]
     )
-    gain, (low, high) = float(_gain(error, counts, weights, start, RATE)[0]), np.quantile(gains, _ENDS)
+    gain, (low, high) = float(_gain(error, counts, weights, start, RATE)[0]), np.quantile(gains, _QUANTILES)
     more = {"labels": MORE_LABELS, "gain": gain, "low": min(low, gain), "high": max(high, gain)}
     return {"points": points, "more": more}
 
 
 def _resampled_errors(hits: list[Ints], generator: np.random.Generator) -> Floats:
-    """(resamples, points). Points with equally many texts share each draw, so that what they have in common stays."""
+    """Return bootstrapped errors (resamples, points).
+
+    Points with the same number of texts are resampled together, since they are measured on the same texts.
+    """
     sizes = {len(one) for one in hits}
     draws = {size: generator.integers(0, size, (RESAMPLES, size)) for size in sorted(sizes)}
     return np.stack([1 - one[draws[len(one)]].mean(axis=1) for one in hits], axis=1)
 
 
 def _gain(error: Floats, counts: Floats, weights: NDArray[Any], start: int, rate: float) -> Floats:
-    """What the fitted law promises from ``start`` labels to 100 more: (fits,) from errors (fits, points)."""
+    """Fit the curve to errors (fits, points); return the gain of 100 labels beyond ``start`` of each fit (fits,)."""
     x, w = counts**-rate, weights / weights.sum()
     centred = x - w @ x
     slope = error @ (w * centred) / (w @ centred**2)
-    # Error that would end below zero: the line through the origin instead.
+    # A negative final error a is impossible: fit those curves again with a = 0.
     slope = np.where(error @ w < slope * (w @ x), error @ (w * x) / (w @ x**2), slope)
     ahead = start**-rate - (start + MORE_LABELS) ** -rate
     return np.asarray(np.maximum(slope, 0) * ahead, dtype=np.float64)
@@ -233,18 +252,26 @@ def _gain(error: Floats, counts: Floats, weights: NDArray[Any], start: int, rate
 def suspected_faults(
     probabilities: Floats, targets: Ints, classes: Sequence[str], places: Sequence[tuple[str, int, str]]
 ) -> list[dict[str, Any]]:
-    """Labels with which the model confidently disagrees, most confident first, at most 50.
+    """Return labels that are probably wrong: at most 50, the most confident predictions first.
 
-    Confident learning (Northcutt, Jiang and Chuang 2021): the predicted class is another one, and its probability is
-    at least the mean that texts labelled with that class have for it.
+    A label is suspected if the model predicts another class, with at least the mean probability that the model gives to
+    that class over the texts labelled with it.
+
+    Args:
+        probabilities: out-of-fold probabilities (texts, classes).
+        targets: class indices of the labels (texts,).
+        classes: the class labels, in the order of the columns.
+        places: file, row and label of each text.
+
+    Source: confident learning (Northcutt, Jiang and Chuang 2021).
     """
     predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
-    # A class that labels no text has no such mean, and is never held against a label.
-    usual = np.full(len(classes), np.inf)
+    # A class without labelled texts has no such mean, so it never makes a label suspect.
+    mean_probability = np.full(len(classes), np.inf)
     for k in np.unique(targets):
-        usual[k] = probabilities[targets == k, k].mean()
-    doubtful = np.flatnonzero((predicted != targets) & (confidence >= usual[predicted]))
-    ordered = doubtful[np.argsort(-confidence[doubtful], kind="stable")][:MAX_FAULTS]
+        mean_probability[k] = probabilities[targets == k, k].mean()
+    suspects = np.flatnonzero((predicted != targets) & (confidence >= mean_probability[predicted]))
+    ordered = suspects[np.argsort(-confidence[suspects], kind="stable")][:MAX_FAULTS]
     return [
         {
             "file": places[i][0],
@@ -257,12 +284,12 @@ def suspected_faults(
     ]
 
 
-def _plain(value: Any) -> Any:
-    """The same in types that JSON has; a number that is not finite is None."""
+def _to_json_types(value: Any) -> Any:
+    """Convert a value to JSON types. Numbers are rounded to 6 decimals; None replaces numbers that are not finite."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
+        return {str(key): _to_json_types(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
+        return [_to_json_types(inner) for inner in value]
     if isinstance(value, bool | np.bool_):
         return bool(value)
     if isinstance(value, int | np.integer):

@@ -1,4 +1,4 @@
-"""Figures of merit on labelled texts."""
+"""Metrics of predictions on labelled texts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,16 @@ ECE_BINS = 15
 
 @dataclass(frozen=True)
 class Evaluation:
-    """``confusion``: rows are true classes, columns predicted ones; ``f1`` by class; ``ece`` in probability."""
+    """The metrics of predictions on labelled texts.
+
+    Attributes:
+        n: the number of texts.
+        accuracy: the share of correct predictions.
+        macro_f1: the mean F1 over the classes.
+        ece: the expected calibration error, a probability.
+        f1: the F1 of each class.
+        confusion: the number of texts by true class, then by predicted class.
+    """
 
     n: int
     accuracy: float
@@ -25,6 +34,7 @@ class Evaluation:
     confusion: dict[str, dict[str, int]]
 
     def to_json(self) -> dict[str, Any]:
+        """Return the metrics as a dict of JSON types."""
         return asdict(self)
 
 
@@ -49,15 +59,16 @@ def evaluate(probabilities: Floats, targets: NDArray[np.int64], classes: tuple[s
 
 
 def expected_calibration_error(probabilities: Floats, targets: NDArray[np.int64], bins: int = ECE_BINS) -> float:
-    """Return the mean gap between confidence and accuracy over bins of equally many texts, weighted by their texts.
+    """Return the mean gap between confidence and accuracy over bins of equal size, weighted by their numbers of texts.
 
     Args:
         probabilities: (texts, classes).
-        targets: (texts,), class indices.
-        bins: How many bins there are, at most.
+        targets: class indices (texts,).
+        bins: the largest number of bins.
 
-    Source: Nguyen and O'Connor 2015, adaptive binning, here of the predicted class alone (Nixon et al. 2019 compare the
-    kinds). Bins of equal width (Guo et al. 2017) put nearly all texts of a sure model into one, where gaps cancel out.
+    Source: Nguyen and O'Connor 2015 (adaptive binning), here of the predicted class alone; Nixon et al. 2019 compare
+    the variants. Bins of equal width (Guo et al. 2017) put nearly all texts of a confident model into one bin, where
+    gaps of opposite sign cancel out.
     """
     confidence = probabilities.max(axis=1)
     correct = probabilities.argmax(axis=1) == targets
@@ -67,14 +78,14 @@ def expected_calibration_error(probabilities: Floats, targets: NDArray[np.int64]
 
 
 def equal_mass_bins(confidence: Floats, bins: int = ECE_BINS) -> list[NDArray[np.int64]]:
-    """Return the positions of the texts in each bin that holds any, from the least confident bin to the most.
+    """Return the positions of the texts in each non-empty bin, from the least confident bin to the most confident.
 
-    Bins hold equally many texts, or as nearly as they can. Texts of equal confidence share a bin, so that bins never
-    depend on the order of the texts. With fewer texts than ``bins``, each text has a bin of its own.
+    Bins hold the same number of texts, as far as possible. Texts of equal confidence share a bin, so that the bins
+    never depend on the order of the texts. With fewer texts than ``bins``, each text has a bin of its own.
 
     Args:
         confidence: (texts,).
-        bins: How many bins there are, at most.
+        bins: the largest number of bins.
     """
     ranks = np.searchsorted(np.sort(confidence), confidence)
     numbers = ranks * bins // max(len(confidence), 1)
@@ -82,13 +93,19 @@ def equal_mass_bins(confidence: Floats, bins: int = ECE_BINS) -> list[NDArray[np
 
 
 def paired_standard_error(right: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
-    """Of the difference of two shares: how many of the same texts two models get right, (texts,) each.
+    """Return the standard error of the difference in accuracy of two models on the same texts.
 
-    Only texts on which one is right and the other wrong tell them apart (McNemar 1947).
+    Only texts on which exactly one of the models is correct contribute.
+
+    Args:
+        right: whether the first model is correct on each text (texts,).
+        other: whether the second model is correct on each text (texts,).
+
+    Source: McNemar 1947.
     """
     return float(np.sqrt((right != other).sum()) / len(right))
 
 
 def most_standard_error(texts: int) -> float:
-    """The most that the standard error of a share of so many texts can be."""
+    """Return the largest possible standard error of a share of this many texts."""
     return float(np.sqrt(0.25 / texts))

@@ -1,9 +1,12 @@
-"""The promotion gate: a candidate takes the alias if it is not worse than the champion by more than a margin.
+"""The promotion gate: make a candidate the champion if it is not worse than the champion by more than a margin.
 
-A paired test of non-inferiority on labels that neither version was trained on. With n labels, b that only the
-champion gets right and c that only the candidate does, the difference in accuracy is (c - b) / n, with variance
-((b + c) - (c - b)^2 / n) / n^2 (McNemar's setting; Newcombe 1998). The candidate passes if the lower end of the
-one-sided interval lies above -margin. The smallest difference that so many labels can detect (power 80 %) is told too.
+The gate is a paired test of non-inferiority on labels that neither version was trained on. Let n be the number of
+labels, b the number that only the champion predicts correctly, and c the number that only the candidate does. The
+difference in accuracy is (c - b) / n, with variance ((b + c) - (c - b)^2 / n) / n^2. The candidate passes if the lower
+end of the one-sided interval lies above -margin. The result also states the smallest difference that this number of
+labels detects with a power of 80%.
+
+Source: Newcombe 1998 (McNemar's setting).
 """
 
 from __future__ import annotations
@@ -16,18 +19,27 @@ from typing import Any
 
 from tlnlp.config import PromoteSettings
 from tlnlp.errors import InputDataError, PromotionRefusedError, UsageError
-from tlnlp.evaluate.evaluation import Reading, read_answers, read_held_out
+from tlnlp.evaluate.evaluation import VersionPredictions, predict_version, read_evaluation_labels
 from tlnlp.registry import Champion, ModelVersion, Registry
 from tlnlp.registry.training import read_training
 from tlnlp.runs.progress import say
 
 POWER = 0.8
-FIRST_VERSION = "the first version of this model becomes champion as it is"
+FIRST_VERSION = "the first version of this model becomes champion without a comparison"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """``difference``: accuracy of candidate less champion; ``lower`` end of its interval; all in accuracy."""
+    """The paired comparison of two versions on the same labels. All figures but ``n`` are shares from 0 to 1.
+
+    Attributes:
+        n: the number of labels.
+        candidate: the accuracy of the candidate.
+        champion: the accuracy of the champion.
+        difference: the accuracy of the candidate minus that of the champion.
+        lower: the lower end of the one-sided interval of the difference.
+        detectable: the smallest difference that is detected with a power of 80%.
+    """
 
     n: int
     candidate: float
@@ -39,7 +51,15 @@ class Comparison:
 
 @dataclass(frozen=True)
 class PromoteResult:
-    """``decision`` is ``promoted``; a refusal is an error."""
+    """The result of a promotion. A refusal raises PromotionRefusedError instead.
+
+    Attributes:
+        version: the new champion.
+        previous: the number of the champion before; None where there was none.
+        decision: ``promoted``, or ``unchanged`` where the version is the champion already.
+        reasons: why the gate, or a person, allowed the promotion.
+        comparison: the comparison with the champion; None for a first version and for a forced promotion.
+    """
 
     version: ModelVersion
     previous: int | None
@@ -48,6 +68,7 @@ class PromoteResult:
     comparison: Comparison | None
 
     def to_json(self) -> dict[str, Any]:
+        """Return the result as a dict of JSON types."""
         return {
             "model": self.version.name,
             "version": self.version.version,
@@ -59,19 +80,29 @@ class PromoteResult:
 
 
 def promote(settings: PromoteSettings) -> PromoteResult:
-    """Move the alias to the candidate (``name@VERSION``; ``name`` alone means its newest version), if the gate allows.
+    """Make the candidate the champion if the gate allows it, or if ``force`` is set.
+
+    The candidate is ``name@VERSION``; ``name`` alone means its newest version.
 
     Raises:
-        PromotionRefusedError: the gate says no, labels were trained on, or another promotion came first.
-        UsageError: there is a champion, and no labels to compare with; ``force`` without ``reason``.
-        InputDataError, NotFoundError, BundleError, StorageError.
+        PromotionRefusedError: the gate refuses, a version was trained on the labels, the candidate is the champion or
+            is unvalidated, the classes differ, or another promotion came first.
+        UsageError: there is a champion but no labels for a comparison, or ``force`` is set without ``reason``.
+        InputDataError: the labels cannot be read, are too few, or hold a class that a version does not predict.
+        LabelFaultsError: the labels have faults, and ``on_fault`` does not skip them.
+        NotFoundError: there is no such model or version.
+        BundleError: a bundle is incomplete or altered.
+        StorageError: the registry or the labels cannot be reached.
     """
     if settings.force and not settings.reason.strip():
         raise UsageError("a forced promotion needs a reason: --reason TEXT, or --set reason=TEXT")
     registry = Registry(settings.registry)
     version = _candidate(registry, settings.model)
-    _refuse_unvalidated(settings, version)
     champion = registry.champion(version.name)
+    if champion is not None and champion.version == version.version:
+        say(f"{version} is the champion already: nothing was changed")
+        return PromoteResult(version, champion.version, "unchanged", ("it is the champion already",), None)
+    _refuse_unvalidated(settings, version)
     comparison: Comparison | None = None
     if champion is None:
         reasons = [f"forced: {settings.reason}" if settings.force else FIRST_VERSION]
@@ -88,30 +119,36 @@ def promote(settings: PromoteSettings) -> PromoteResult:
         reason="; ".join(reasons),
         forced=settings.force,
     )
-    say(f"{version} is champion")
+    say(f"{version} is now the champion")
     return PromoteResult(version, moved.previous, "promoted", tuple(reasons), comparison)
 
 
 def _refuse_unvalidated(settings: PromoteSettings, version: ModelVersion) -> None:
-    """A version that no label vouches for becomes champion only if someone takes that upon himself."""
+    """Refuse a version whose accuracy was never measured, unless a person forces the promotion."""
     if not settings.force and not read_training(version).get("validated", True):
         raise PromotionRefusedError(
-            f"{version} is unvalidated: it learned from class names and documents, and nothing measured it. Label some "
-            "documents and fine-tune with them, or --force with a reason"
+            f"{version} is unvalidated: it was trained on class names and documents, and its accuracy is unknown: "
+            "label some documents and fine-tune with them, or use --force with a reason"
         )
 
 
-def compare(candidate: Reading, champion: Reading, confidence: float) -> Comparison:
-    """The paired comparison of two versions' answers on the same texts."""
+def compare(candidate: VersionPredictions, champion: VersionPredictions, confidence: float) -> Comparison:
+    """Compare the predictions of two versions on the same texts.
+
+    Args:
+        candidate: the predictions of the candidate.
+        champion: the predictions of the champion.
+        confidence: the confidence of the one-sided interval, from 0 to 1.
+    """
     better, worse = candidate.correct & ~champion.correct, champion.correct & ~candidate.correct
     n, c, b = len(candidate.targets), int(better.sum()), int(worse.sum())
     difference = (c - b) / n
-    # Two hits are added as if seen, one each way: with no disagreement at all the plain variance would be nothing.
-    spread = math.sqrt((b + c + 2) - (c - b) ** 2 / n) / n
+    # One disagreement in each direction is added: without any disagreement the variance would be 0.
+    standard_error = math.sqrt((b + c + 2) - (c - b) ** 2 / n) / n
     z = NormalDist().inv_cdf(confidence)
-    detectable = (z + NormalDist().inv_cdf(POWER)) * spread
+    detectable = (z + NormalDist().inv_cdf(POWER)) * standard_error
     accuracy = float(candidate.correct.mean()), float(champion.correct.mean())
-    return Comparison(n, *accuracy, difference, difference - z * spread, detectable)
+    return Comparison(n, *accuracy, difference, difference - z * standard_error, detectable)
 
 
 def _candidate(registry: Registry, spec: str) -> ModelVersion:
@@ -119,44 +156,47 @@ def _candidate(registry: Registry, spec: str) -> ModelVersion:
         return registry.resolve(spec)
     versions = registry.versions(spec)
     if not versions:
-        return registry.resolve(spec)  # Says what there is.
+        return registry.resolve(spec)  # Raises NotFoundError, which lists the models.
     return registry.resolve(f"{spec}@{versions[-1].version}")
 
 
 def _compare(settings: PromoteSettings, registry: Registry, version: ModelVersion, champion: Champion) -> Comparison:
-    if version.version == champion.version:
-        raise PromotionRefusedError(f"{version} is the champion already; nothing was changed")
     if not settings.labels:
         raise UsageError(
-            f"{version.name} has a champion (version {champion.version}): give labels that neither version was trained "
-            "on with --set labels=..., or --force with a reason"
+            f"{version.name} has a champion (version {champion.version}): the comparison needs labels that neither "
+            "version was trained on: give them with --set labels=..., or use --force with a reason"
         )
-    labelled = read_held_out(settings)
-    ruling = registry.resolve(f"{version.name}@{champion.version}")
-    readings = [read_answers(registry, each, labelled, settings.threads) for each in (version, ruling)]
-    if seen := [f"{each.seen} by {each.version}" for each in readings if each.seen]:
+    labelled = read_evaluation_labels(settings)
+    champion_version = registry.resolve(f"{version.name}@{champion.version}")
+    both = [predict_version(registry, each, labelled, settings.threads) for each in (version, champion_version)]
+    if overlaps := [f"{each.version} was trained on {each.trained_on}" for each in both if each.trained_on]:
         raise PromotionRefusedError(
-            f"{labelled.uri}: of {len(labelled.examples)} texts, {' and '.join(seen)} were trained on; they would "
-            "flatter that version. Give labels that neither has seen"
+            f"{labelled.uri}: of {len(labelled.examples)} texts, {' and '.join(overlaps)}: the accuracy on such texts "
+            "is too high: give labels that neither version was trained on"
         )
     if len(labelled.examples) < settings.min_labels:
         raise InputDataError(
-            f"{labelled.uri}: {len(labelled.examples)} sound labels, fewer than min_labels={settings.min_labels}"
+            f"{labelled.uri}: {len(labelled.examples)} sound {'label' if len(labelled.examples) == 1 else 'labels'}, "
+            f"fewer than min_labels={settings.min_labels}: too few for a comparison: add labels"
         )
-    if readings[0].classes != readings[1].classes:
+    if both[0].classes != both[1].classes:
         raise PromotionRefusedError(
-            f"{version} and the champion know different classes; compare them yourself, then --force with a reason"
+            f"{version} and the champion have different classes: the gate cannot compare them: compare them yourself, "
+            "then use --force with a reason"
         )
-    return compare(readings[0], readings[1], settings.confidence)
+    return compare(both[0], both[1], settings.confidence)
 
 
-def _verdict(settings: PromoteSettings, found: Comparison) -> str:
-    told = (
-        f"candidate {found.candidate:.1%}, champion {found.champion:.1%} on {found.n} labels; the difference is "
-        f"{found.difference:+.1%}, at least {found.lower:+.1%} with {settings.confidence:.0%} confidence, and may "
-        f"be a loss of {settings.margin:.1%} at worst; so many labels detect a difference of "
-        f"{found.detectable:.1%} or more"
+def _verdict(settings: PromoteSettings, comparison: Comparison) -> str:
+    """Return the reason why the candidate passes. Raises PromotionRefusedError if it does not."""
+    reason = (
+        f"candidate {comparison.candidate:.1%}, champion {comparison.champion:.1%} on {comparison.n} labels; the "
+        f"difference is {comparison.difference:+.1%}, at least {comparison.lower:+.1%} with {settings.confidence:.0%} "
+        f"confidence; the gate allows a loss of at most {settings.margin:.1%}; this number of labels can detect a "
+        f"difference of {comparison.detectable:.1%} or more"
     )
-    if found.lower < -settings.margin:
-        raise PromotionRefusedError(f"refused: {told}. Label more, raise the margin, or --force with a reason")
-    return told
+    if comparison.lower < -settings.margin:
+        raise PromotionRefusedError(
+            f"refused: {reason}: label more documents, raise the margin, or use --force with a reason"
+        )
+    return reason

@@ -1,1 +1,1 @@
-"""The honest report of a model version: pictures and one page, made from the ``report`` of its ``training.json``."""
+"""The report of a model version: one page with pictures, made from the ``report`` of its ``training.json``."""

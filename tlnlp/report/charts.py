@@ -1,4 +1,8 @@
-"""The pictures of a report, as PNG. Drawn on figures of their own: nothing of matplotlib's global state is touched."""
+"""Draw the pictures of a report as PNG.
+
+Each picture has a Figure of its own, so matplotlib's global state is neither read nor changed. A picture is None where
+the report lacks its data.
+"""
 
 from __future__ import annotations
 
@@ -18,27 +22,27 @@ Report = Mapping[str, Any]
 
 DPI = 160
 WIDTH_IN = 7.2
-# Colours that most kinds of colour-blindness tell apart (Okabe and Ito 2008).
+# Colours that people with most kinds of colour blindness can distinguish (Okabe and Ito 2008).
 BLUE, ORANGE, INK, FAINT = "#0072B2", "#D55E00", "#222222", "#d9d9d9"
 MAX_NAME = 22
-# Above so many classes a matrix has no numbers in its cells, and then no names at its sides.
+# With more classes than these, the confusion matrix has no numbers in its cells, and no class names at its sides.
 NUMBERED_CLASSES, NAMED_CLASSES = 16, 50
 MAX_BARS = 40
 
 
 def draw(report: Report) -> dict[str, bytes]:
-    """PNG by file name (``confusion.png`` ...) of every picture that the report has data for."""
+    """Return the PNG data of each picture that the report has data for, by file name (``confusion.png`` ...)."""
     drawn = {name: picture(report) for name, picture in PICTURES.items()}
     return {name: _png(figure) for name, figure in drawn.items() if figure is not None}
 
 
 def confusion(report: Report) -> Figure | None:
-    """True classes in rows; a cell's shade is its share of the row, its number the texts."""
+    """Draw the confusion matrix: true classes in rows. Shade: share of the row. Number: texts."""
     table = (report.get("cross_validation") or {}).get("confusion")
     if not table:
         return None
     classes = list(table)
-    counts = np.asarray([[table[true].get(guess) or 0 for guess in classes] for true in classes], dtype=float)
+    counts = np.asarray([[table[true].get(label) or 0 for label in classes] for true in classes], dtype=float)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     k = len(classes)
     side = min(11.0, 3.4 + 0.42 * k)
@@ -49,8 +53,8 @@ def confusion(report: Report) -> Figure | None:
             if count:
                 axes.text(j, i, f"{count:.0f}", ha="center", va="center", color="white" if shares[i, j] > 0.5 else INK)
     names = tick_names(classes) if k <= NAMED_CLASSES else []
-    axes.set_xticks(range(len(names)), names, rotation=90 if k > 4 else 0, fontsize=_size(k))
-    axes.set_yticks(range(len(names)), names, fontsize=_size(k))
+    axes.set_xticks(range(len(names)), names, rotation=90 if k > 4 else 0, fontsize=_font_size(k))
+    axes.set_yticks(range(len(names)), names, fontsize=_font_size(k))
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     axes.set(xlabel="predicted class", ylabel="true class")
@@ -61,7 +65,7 @@ def confusion(report: Report) -> Figure | None:
 
 
 def per_class(report: Report) -> Figure | None:
-    """F1 of each class, the weakest first, with its number of texts."""
+    """Draw the F1 and the number of texts of each class, the lowest F1 first."""
     figures = (report.get("cross_validation") or {}).get("per_class")
     if not figures:
         return None
@@ -76,30 +80,30 @@ def per_class(report: Report) -> Figure | None:
     for place, (_, one) in enumerate(shown):
         axes.text(one["f1"] + 0.012, place, f"{one['f1']:.2f}  (n = {one['n']})", va="center", fontsize=8.5)
     axes.set_yticks(range(len(shown)), [names[label] for label, _ in shown], fontsize=9)
-    left_out = f" (the weakest {len(shown)} of {len(known)} classes)" if len(shown) < len(known) else ""
+    left_out = f" (the lowest {len(shown)} of {len(known)} classes)" if len(shown) < len(known) else ""
     axes.set(xlim=(0, 1.2), ylim=(len(shown) - 0.4, -0.6), xlabel=f"F1{left_out}")
     axes.set_xticks([0, 0.2, 0.4, 0.6, 0.8, 1])
     return figure
 
 
 def calibration(report: Report) -> Figure | None:
-    """Reliability diagram: accuracy against confidence, a dot a bin of the calibration error, sized by its texts."""
-    found = report.get("calibration") or {}
-    before, after = _dots(found.get("bins_before")), _dots(found.get("bins_after"))
+    """Draw the reliability diagram: accuracy by confidence in each bin, with a dot sized by the texts of the bin."""
+    figures = report.get("calibration") or {}
+    before, after = _dots(figures.get("bins_before")), _dots(figures.get("bins_after"))
     if not len(before) and not len(after):
         return None
     figure, axes = _figure(5.2, 5.6)
-    axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1.5, zorder=1, label="as sure as right")
+    axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1.5, zorder=1, label="perfect calibration")
     for points, colour, marker, name, ece in (
-        (before, ORANGE, "s", "before", found.get("ece_before")),
-        (after, BLUE, "o", "after", found.get("ece_after")),
+        (before, ORANGE, "s", "before", figures.get("ece_before")),
+        (after, BLUE, "o", "after", figures.get("ece_after")),
     ):
         if len(points):
-            told = f"{name} calibration" + (f" ({ece * 100:.1f} points off)" if ece is not None else "")
+            error = f" (calibration error {ece * 100:.1f} points)" if ece is not None else ""
             size = 15 + 220 * points[:, 2] / points[:, 2].sum()
             axes.plot(points[:, 0], points[:, 1], color=colour, linewidth=1, alpha=0.5)
             axes.scatter(points[:, 0], points[:, 1], s=size, color=colour, marker=marker, alpha=0.75, linewidths=0)
-            axes.plot([], [], color=colour, marker=marker, linewidth=1, label=told)
+            axes.plot([], [], color=colour, marker=marker, linewidth=1, label=f"{name} calibration{error}")
     axes.set(xlim=(0, 1.03), ylim=(-0.03, 1.03), aspect="equal", xlabel="confidence", ylabel="accuracy")
     axes.grid(color=FAINT, linewidth=0.5)
     figure.legend(frameon=False, loc="outside lower center", fontsize=9)
@@ -108,9 +112,9 @@ def calibration(report: Report) -> Figure | None:
 
 
 def learning_curve(report: Report) -> Figure | None:
-    """Accuracy by count of labels with its interval, and where more labels are thought to lead."""
-    found = report.get("learning_curve") or {}
-    points = [point for point in found.get("points") or [] if point["accuracy"] is not None]
+    """Draw the accuracy by number of labels with its intervals, and the accuracy to expect from more labels."""
+    curve = report.get("learning_curve") or {}
+    points = [point for point in curve.get("points") or [] if point["accuracy"] is not None]
     if not points:
         return None
     figure, axes = _figure(WIDTH_IN, 3.9)
@@ -118,19 +122,19 @@ def learning_curve(report: Report) -> Figure | None:
     axes.errorbar(
         labels,
         accuracy,
-        _arms(accuracy, low, high),
+        _error_bars(accuracy, low, high),
         color=BLUE,
         marker="o",
         capsize=3,
-        label="measured, with 95 % interval",
+        label="measured, with 95% interval",
     )
-    more, last = found.get("more"), accuracy[-1]
+    more, last = curve.get("more"), accuracy[-1]
     if more:
-        # The gain is that of labels added to all there are; held-out models saw fewer, and are given no credit for it.
+        # The gain is for labels beyond all that exist. The last point had fewer, so the line is flat up to all labels.
         now = max(labels[-1], (report.get("cross_validation") or {}).get("n") or 0)
         ahead = [labels[-1], now, now + more["labels"]]
         gain, least, most = ([last, last, min(1.0, last + more[key])] for key in ("gain", "low", "high"))
-        axes.plot(ahead, gain, color=ORANGE, linestyle="--", label=f"expected of {more['labels']} labels more")
+        axes.plot(ahead, gain, color=ORANGE, linestyle="--", label=f"expected from {more['labels']} more labels")
         axes.fill_between(ahead, least, most, color=ORANGE, alpha=0.2, linewidth=0)
     axes.set(xlabel="labels used", ylabel="accuracy")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -141,7 +145,7 @@ def learning_curve(report: Report) -> Figure | None:
 
 
 def baselines(report: Report) -> Figure | None:
-    """Accuracy of the model and of the simple models beside it, with intervals."""
+    """Draw the accuracy of the model and of the simpler models, with intervals."""
     own, others = report.get("cross_validation") or {}, report.get("baselines") or {}
     if not others or own.get("accuracy") is None:
         return None
@@ -151,33 +155,35 @@ def baselines(report: Report) -> Figure | None:
     for place, (_, one) in enumerate(rows):
         low, high = one["accuracy_interval"]
         colour = ORANGE if one.get("as_good") else BLUE if place == 0 else "#777777"
-        arms = _arms([one["accuracy"]], [low], [high])
-        axes.errorbar(one["accuracy"], place, xerr=arms, color=colour, marker="o", markersize=7, capsize=4)
+        reach = _error_bars([one["accuracy"]], [low], [high])
+        axes.errorbar(one["accuracy"], place, xerr=reach, color=colour, marker="o", markersize=7, capsize=4)
         axes.text(one["accuracy"], place - 0.2, f"{one['accuracy']:.1%}", ha="center", fontsize=9, color=colour)
     axes.axvline(own["accuracy"], color=FAINT, linewidth=1, zorder=0)
-    named = [plain(name) + (" (as good)" if one.get("as_good") else "") for name, one in rows]
-    axes.set_yticks(range(len(rows)), named)
-    axes.set(ylim=(len(rows) - 0.5, -0.65), xlabel="accuracy, with 95 % interval")
+    ticks = [short_name(name) + (" (as good)" if one.get("as_good") else "") for name, one in rows]
+    axes.set_yticks(range(len(rows)), ticks)
+    axes.set(ylim=(len(rows) - 0.5, -0.65), xlabel="accuracy, with 95% interval")
     _percent(axes, "x")
     return figure
 
 
 def rounds(report: Report) -> Figure | None:
-    """How many documents each teacher is expected to guess right, and how long it took."""
-    found = [one for one in report.get("rounds") or [] if one.get("expected") is not None]
-    if not found:
+    """Draw the expected accuracy on the documents in each round, and the duration of the round."""
+    shown = [one for one in report.get("rounds") or [] if one.get("expected") is not None]
+    if not shown:
         return None
-    figure = Figure(figsize=(WIDTH_IN, 1.1 + 0.5 * len(found)), layout="constrained")
+    figure = Figure(figsize=(WIDTH_IN, 1.1 + 0.5 * len(shown)), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=[3, 2])
-    places, values = range(len(found)), [one["expected"] for one in found]
+    places, values = range(len(shown)), [one["expected"] for one in shown]
     left.plot(values, places, color=BLUE, marker="o")
     for place, value in enumerate(values):
         left.annotate(f"{value:.1%}", (value, place), (0, 7), textcoords="offset points", ha="center", fontsize=8.5)
-    names = [textwrap.fill(f"{one.get('round', '')}. {plain(str(one.get('what') or ''), 60)}", 26) for one in found]
+    names = [
+        textwrap.fill(f"{one.get('round', '')}. {short_name(str(one.get('what') or ''), 60)}", 26) for one in shown
+    ]
     left.set_yticks(places, names, fontsize=9)
-    left.set(ylim=(len(found) - 0.5, -0.7), xlabel="documents expected right")
+    left.set(ylim=(len(shown) - 0.5, -0.7), xlabel="expected accuracy on documents")
     left.margins(x=0.15)
-    minutes = [(one.get("seconds") or 0) / 60 for one in found]
+    minutes = [(one.get("seconds") or 0) / 60 for one in shown]
     right.barh(places, minutes, height=0.5, color="#777777")
     right.set(xlabel="minutes")
     right.tick_params(axis="y", length=0)
@@ -197,21 +203,21 @@ PICTURES: dict[str, Callable[[Report], Figure | None]] = {
 }
 
 
-def plain(name: str, limit: int = MAX_NAME) -> str:
-    """A label as a tick can hold it: on one line, cut, and with no dollar sign that matplotlib would take for maths."""
+def short_name(name: str, limit: int = MAX_NAME) -> str:
+    """Shorten a label to one line of a tick, and escape dollar signs, which matplotlib would read as maths."""
     line = " ".join(name.split())
     cut = line if len(line) <= limit else line[: limit - 1] + "…"
     return cut.replace("$", r"\$")
 
 
 def tick_names(classes: Sequence[str]) -> list[str]:
-    """Names of classes as a picture writes them."""
-    other = aliases(classes)
-    return [other.get(name) or plain(name) for name in classes]
+    """Return the names of the classes in pictures, in the same order."""
+    replaced = aliases(classes)
+    return [replaced.get(name) or short_name(name) for name in classes]
 
 
 def aliases(classes: Sequence[str]) -> dict[str, str]:
-    """What pictures call the classes whose names their font cannot write: ``class 3``, counted from 1."""
+    """Return a name such as ``class 3``, counted from 1, for each class whose name the font of the pictures lacks."""
     known = get_font(findfont(FontProperties())).get_charmap()
     return {
         name: f"class {place}"
@@ -221,13 +227,13 @@ def aliases(classes: Sequence[str]) -> dict[str, str]:
 
 
 def _dots(bins: Sequence[Mapping[str, Any]] | None) -> NDArray[np.float64]:
-    """(bins, 3): confidence, accuracy, texts; a bin without one of these figures has no dot."""
+    """Return confidence, accuracy and number of texts of each bin (bins, 3), without incomplete bins."""
     rows = [[one["confidence"], one["accuracy"], one["n"]] for one in bins or []]
     return np.asarray([row for row in rows if None not in row], dtype=float).reshape(-1, 3)
 
 
-def _arms(middle: Sequence[float], low: Sequence[float], high: Sequence[float]) -> NDArray[np.float64]:
-    """(2, points): how far an interval reaches below and above a figure; what is rounded may lie a hair outside."""
+def _error_bars(middle: Sequence[float], low: Sequence[float], high: Sequence[float]) -> NDArray[np.float64]:
+    """Return how far each interval reaches below and above its value (2, points); at least 0, despite rounding."""
     return np.maximum(0, [np.subtract(middle, low), np.subtract(high, middle)])
 
 
@@ -238,7 +244,7 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _size(classes: int) -> float:
+def _font_size(classes: int) -> float:
     return 9.5 if classes <= NUMBERED_CLASSES else 7.0
 
 

@@ -1,4 +1,4 @@
-"""One self-contained page of a report: pictures inside it, figures in words, nothing fetched from anywhere."""
+"""Render a report as one self-contained HTML page: it embeds the pictures and loads nothing else."""
 
 from __future__ import annotations
 
@@ -20,11 +20,16 @@ TEMPLATE = "page.html.jinja"
 
 
 def write_report(report: Report, head: Report, folder: Path) -> list[Path]:
-    """Write the page and its pictures into ``folder``, which is made; returns the page's path, then the pictures'.
+    """Write the page and its pictures into a folder, and create the folder if it does not exist.
 
-    ``report`` is what ``tlnlp.evaluate.findings`` makes, to which ``rounds`` and ``pool`` may be added; parts may be
-    missing, and are then left out of the page. ``head`` says of what it is: ``model`` and ``version``, then anything
-    else that has a name and a short value.
+    Args:
+        report: the figures from ``tlnlp.evaluate.findings``, with ``rounds`` and ``pool`` where they exist. The page
+            leaves out what is missing.
+        head: the origin of the report: ``model``, ``version``, and any other short values by name.
+        folder: where the files are written.
+
+    Returns:
+        The path of the page, then the paths of the pictures.
 
     Raises:
         StorageError: the folder cannot be written.
@@ -35,17 +40,19 @@ def write_report(report: Report, head: Report, folder: Path) -> list[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name in charts.PICTURES.keys() - drawn.keys():
-            # Of an earlier report: beside this page it would pass for one of its pictures.
+            # A picture of an earlier report in this folder would seem to belong to the new page.
             (folder / name).unlink(missing_ok=True)
         for path, data in zip(written, [page.encode(), *drawn.values()], strict=True):
             path.write_bytes(data)
     except OSError as error:
-        raise StorageError(f"{folder}: cannot be written ({error.strerror}); name another folder with --out") from error
+        raise StorageError(
+            f"{folder}: the report cannot be written ({error.strerror}): name another folder with --out"
+        ) from error
     return written
 
 
 def render(report: Report, head: Report, drawn: Mapping[str, bytes]) -> str:
-    """The page as HTML; ``drawn`` holds PNG by file name. Whatever the report says is escaped."""
+    """Return the page as HTML, with all values of the report escaped. ``drawn``: PNG data by file name."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(files(__package__).joinpath(TEMPLATE).read_text(encoding="utf-8"))
     beside = report.get("baselines") or {}
@@ -57,39 +64,39 @@ def render(report: Report, head: Report, drawn: Mapping[str, bytes]) -> str:
         macro_f1=words.macro_f1(report),
         calibration=words.calibration(report),
         curve=words.learning_curve(report),
-        baselines=[told for name, one in beside.items() if (told := words.baseline(name, one))],
+        baselines=[sentence for name, one in beside.items() if (sentence := words.baseline(name, one))],
         confusions=words.confusions(report),
         classes=_classes(report),
         rounds=report.get("rounds") or [],
         pool=report.get("pool") or {},
         faults=report.get("suspected_faults") or [],
-        faults_in_words=words.faults(report),
+        faults_sentence=words.faults(report),
         sources={name.removesuffix(".png"): _data_uri(data) for name, data in drawn.items()},
     )
 
 
 def _figures(report: Report) -> list[tuple[str, str, str]]:
-    """Name, figure and interval of what stands large at the top."""
-    own, found = report.get("cross_validation") or {}, []
+    """Return name, value and range of the large figures at the top of the page."""
+    own, figures = report.get("cross_validation") or {}, []
     if own.get("accuracy") is not None:
         low, high = own["accuracy_interval"]
-        found.append(("accuracy", f"{own['accuracy']:.1%}", f"{low:.1%} to {high:.1%}"))
+        figures.append(("accuracy", f"{own['accuracy']:.1%}", f"{low:.1%} to {high:.1%}"))
     if own.get("macro_f1") is not None:
         low, high = own["macro_f1_interval"]
-        found.append(("macro-F1", f"{own['macro_f1']:.3f}", f"{low:.3f} to {high:.3f}"))
+        figures.append(("macro-F1", f"{own['macro_f1']:.3f}", f"{low:.3f} to {high:.3f}"))
     error = (report.get("calibration") or {}).get("ece_after")
     if error is not None:
-        found.append(("calibration error", f"{error * 100:.1f} points", "0 is best"))
+        figures.append(("calibration error", f"{error * 100:.1f} points", "0 is best"))
     if own.get("n") is not None:
-        found.append(("held-out labels", f"{own['n']:,}", f"{len(own.get('per_class') or {})} classes"))
-    return found
+        figures.append(("held-out labels", f"{own['n']:,}", f"{len(own.get('per_class') or {})} classes"))
+    return figures
 
 
 def _classes(report: Report) -> list[dict[str, Any]]:
-    """Rows of the table of classes; ``alias`` is what a picture calls a class whose name it cannot write."""
-    found = (report.get("cross_validation") or {}).get("per_class") or {}
-    aliases = charts.aliases(list(found))
-    return [{"label": label, "alias": aliases.get(label), **figures} for label, figures in found.items()]
+    """Return the rows of the table of classes. ``alias``: the name in pictures, if the label cannot be drawn there."""
+    per_class = (report.get("cross_validation") or {}).get("per_class") or {}
+    aliases = charts.aliases(list(per_class))
+    return [{"label": label, "alias": aliases.get(label), **figures} for label, figures in per_class.items()]
 
 
 def _data_uri(png: bytes) -> str:

@@ -1,4 +1,4 @@
-"""The report of one version in a registry: found, verified, written as a page with pictures."""
+"""Write the report of one version in a registry: a page with pictures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ from tlnlp.report.page import write_report
 
 @dataclass(frozen=True)
 class VersionReport:
-    """``report`` as the bundle keeps it; ``page`` and ``pictures`` as files of this machine."""
+    """The written report of a version.
+
+    Attributes:
+        version: the version.
+        report: the figures that its bundle holds.
+        page: the path of the page.
+        pictures: the paths of the pictures.
+    """
 
     version: ModelVersion
     report: Mapping[str, Any]
@@ -24,7 +31,7 @@ class VersionReport:
     pictures: tuple[Path, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """The whole report, and where its page is."""
+        """Return all figures, and the paths of the page and the pictures."""
         return {
             "model": self.version.name,
             "version": self.version.version,
@@ -34,7 +41,7 @@ class VersionReport:
         }
 
     def facts(self) -> dict[str, Any]:
-        """What a terminal shows."""
+        """Return the summary that a terminal shows."""
         own, error = self.report.get("cross_validation") or {}, (self.report.get("calibration") or {}).get("ece_after")
         beside = self.report.get("baselines") or {}
         facts: dict[str, Any] = {
@@ -44,28 +51,35 @@ class VersionReport:
             "accuracy": words.accuracy(self.report),
             "macro_f1": words.macro_f1(self.report),
             "calibration_error": error,
-            "as_good": [words.spoken(name) for name, one in beside.items() if one.get("as_good")] or None,
+            "as_good": [words.readable(name) for name, one in beside.items() if one.get("as_good")] or None,
             "suspected_faults": len(self.report.get("suspected_faults") or []),
             "page": str(self.page),
             "pictures": len(self.pictures),
         }
-        return facts | {f"warning_{i}": told for i, told in enumerate(words.warnings(self.report), 1)}
+        return facts | {f"warning_{i}": warning for i, warning in enumerate(words.warnings(self.report), 1)}
 
 
 def report_version(registry_uri: str, model: str, out: str | None) -> VersionReport:
-    """Write the report of ``model`` (name, name@champion, name@VERSION) into ``out``, or ``report-<name>-<version>``.
+    """Write the report of a version.
+
+    Args:
+        registry_uri: the registry.
+        model: the version, as name, name@champion or name@VERSION.
+        out: the folder of the report; None means ``report-<name>-<version>`` in the current folder.
 
     Raises:
-        BundleError: the version was made without a report, or is altered.
-        UsageError, NotFoundError, StorageError.
+        BundleError: the version was made without a report, or its files are altered.
+        UsageError: ``model`` is not a valid name.
+        NotFoundError: there is no such model or version.
+        StorageError: the registry cannot be reached, or the folder cannot be written.
     """
     version = Registry(registry_uri).resolve(model)
     training = read_training(version)
     report = training.get("report")
     if not isinstance(report, dict) or not report:
         raise BundleError(
-            f"{version} was made without a report: its labels were too few to hold some out, or an older tlnlp made "
-            "it. Fine-tune again (tlnlp finetune) and ask for the report of the new version"
+            f"{version} was made without a report: too few of its labels could be held out, or an older tlnlp made it: "
+            "fine-tune again (tlnlp finetune), then ask for the report of the new version"
         )
     counts = training.get("counts") or {}
     head = {

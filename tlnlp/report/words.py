@@ -1,4 +1,7 @@
-"""The figures of a report in plain sentences, and the warnings that a reader must not miss."""
+"""Describe the figures of a report in sentences, and list its warnings.
+
+A sentence is None where the report lacks its figures.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,14 @@ from typing import Any
 
 Report = Mapping[str, Any]
 
-# Below these, figures say little: texts in all, and texts of one class.
+# With fewer texts in all, or of one class, a warning says that the figures are uncertain.
 FEW_TEXTS, FEW_OF_A_CLASS = 100, 10
+# How many classes a warning lists by name.
 NAMED = 8
 
 
 def warnings(report: Report) -> list[str]:
-    """What lowers the worth of the model or of its figures, the weightiest first."""
+    """Return what limits the model or the reliability of its figures, the most serious first."""
     return [*_unvalidated(report), *_as_good(report), *_pool(report), *_small(report)]
 
 
@@ -21,110 +25,118 @@ def _unvalidated(report: Report) -> list[str]:
     if not report.get("unvalidated"):
         return []
     return [
-        "This model is unvalidated: it learned from class names and documents, and too few labels could be held out to "
-        "measure it. Its probabilities are guesses. Label some documents and run tlnlp evaluate before you rely on it."
+        "This model is unvalidated: it was trained on class names and documents, and too few labels could be held out "
+        "to measure its accuracy. Its probabilities are unverified. Label some documents and run tlnlp evaluate before "
+        "you rely on it."
     ]
 
 
 def accuracy(report: Report) -> str | None:
-    """How many held-out labels were met, and between what the true share lies."""
+    """Describe the accuracy on held-out labels, with its interval."""
     own = report.get("cross_validation") or {}
     if own.get("accuracy") is None:
         return None
     hits = round(own["accuracy"] * own["n"])
-    return f"{hits:,} of {own['n']:,} held-out labels were predicted right: {own['accuracy']:.1%}, {between(own)}."
+    share = f"{own['accuracy']:.1%}, {interval(own)}"
+    return f"{hits:,} of {own['n']:,} held-out labels were predicted correctly: {share}."
 
 
 def macro_f1(report: Report) -> str | None:
+    """Describe macro-F1 on held-out labels, with its interval."""
     own = report.get("cross_validation") or {}
     if own.get("macro_f1") is None:
         return None
-    return f"Macro-F1, in which every class counts alike, is {own['macro_f1']:.3f}, {between(own, 'macro_f1', '.3f')}."
+    return f"Macro-F1, the mean F1 over the classes, is {own['macro_f1']:.3f}, {interval(own, 'macro_f1', '.3f')}."
 
 
-def between(figures: Report, name: str = "accuracy", form: str = ".1%") -> str:
+def interval(figures: Report, name: str = "accuracy", form: str = ".1%") -> str:
+    """Describe the interval of a figure. ``form`` is the format of a number."""
     low, high = figures[f"{name}_interval"]
-    return f"with 95 % confidence between {low:{form}} and {high:{form}}"
+    return f"with 95% confidence between {low:{form}} and {high:{form}}"
 
 
 def calibration(report: Report) -> str | None:
-    """Whether a stated probability can be taken at its word."""
-    found = report.get("calibration") or {}
-    before, after = found.get("ece_before"), found.get("ece_after")
+    """Describe the expected calibration error, before and after calibration."""
+    errors = report.get("calibration") or {}
+    before, after = errors.get("ece_before"), errors.get("ece_after")
     if after is None:
         return None
-    told = f"Stated probabilities and the share that is right lie {points(after)} apart on average"
+    sentence = f"Confidence and accuracy differ by {points(after)} on average"
     if before is None:
-        return told + "."
+        return sentence + "."
     verdict = "calibration helped" if after < before else "calibration did not help"
-    return f"{told}; before calibration it was {points(before)}: {verdict}."
+    return f"{sentence}; before calibration they differed by {points(before)}: {verdict}."
 
 
 def learning_curve(report: Report) -> str | None:
-    """What more labels would bring."""
-    found = report.get("learning_curve") or {}
-    more = found.get("more")
+    """Describe the gain in accuracy to expect from more labels."""
+    curve = report.get("learning_curve") or {}
+    more = curve.get("more")
     if more:
-        told = (
-            f"{more['labels']} labels more would raise accuracy by {points(more['gain'])} if the trend holds, with "
-            f"95 % confidence by {more['low'] * 100:.1f} to {more['high'] * 100:.1f}."
+        sentence = (
+            f"{more['labels']} more labels would raise accuracy by {points(more['gain'])} if the trend holds, with "
+            f"95% confidence by {more['low'] * 100:.1f} to {more['high'] * 100:.1f} points."
         )
-        simpler = " The trend is that of a simpler model, a linear head on the encoder as it was pretrained."
-        return told + (simpler if found.get("of") == "as_pretrained" else "")
-    if found.get("points"):
-        return "Too few counts of labels were tried to say what more labels would bring."
+        simpler = " The trend was measured on a simpler model, a linear head on the pretrained encoder."
+        return sentence + (simpler if curve.get("of") == "as_pretrained" else "")
+    if curve.get("points"):
+        return "The learning curve has too few points to estimate the gain of more labels."
     return None
 
 
 def baseline(name: str, figures: Report) -> str | None:
-    """The model beside one simple model."""
+    """Compare the model with one simpler model."""
     difference = figures.get("difference")
     if difference is None:
         return None
     low, high = (end * 100 for end in figures["difference_interval"])
     ahead = f"{points(abs(difference))} {'better' if difference > 0 else 'worse'} than" if difference else "as good as"
     return (
-        f"The model is {ahead} the baseline {spoken(name)} ({figures['accuracy']:.1%}); the difference lies with 95 % "
-        f"confidence between {low:+.1f} and {high:+.1f} points."
+        f"The model is {ahead} the baseline {readable(name)} ({figures['accuracy']:.1%}); with 95% confidence, the "
+        f"difference lies between {low:+.1f} and {high:+.1f} points."
     )
 
 
 def faults(report: Report) -> str | None:
-    found = report.get("suspected_faults")
-    if found is None:
+    """Describe how many labels are suspected to be wrong."""
+    suspects = report.get("suspected_faults")
+    if suspects is None:
         return None
-    if not found:
-        return "No label was confidently contradicted."
+    if not suspects:
+        return "The model confidently disagrees with no label."
+    one = len(suspects) == 1
     return (
-        f"The model, which had not learned from {'it' if len(found) == 1 else 'them'}, confidently contradicts "
-        f"{counted(len(found), 'label')}. Look at {'this row' if len(found) == 1 else 'these rows'} first: the label "
-        "may be wrong, or the text hard."
+        f"The model, which was not trained on {'it' if one else 'them'}, confidently disagrees with "
+        f"{counted(len(suspects), 'label')}. Check {'this row' if one else 'these rows'} first: the label may be "
+        "wrong, or the text hard to classify."
     )
 
 
 def confusions(report: Report, limit: int = 10) -> list[tuple[str, str, int]]:
-    """True class, predicted class and texts of the most frequent mistakes."""
+    """Return the most frequent mistakes: true class, predicted class and number of texts."""
     table = (report.get("cross_validation") or {}).get("confusion") or {}
-    wrong = [(true, guess, n) for true, row in table.items() for guess, n in row.items() if n and guess != true]
-    return sorted(wrong, key=lambda one: -one[2])[:limit]
+    wrong = [(true, label, n) for true, row in table.items() for label, n in row.items() if n and label != true]
+    return sorted(wrong, key=lambda mistake: -mistake[2])[:limit]
 
 
 def points(share: float) -> str:
-    """A difference of shares, in percentage points."""
+    """Format a difference of shares in percentage points."""
     return f"{share * 100:.1f} points"
 
 
 def counted(n: int, thing: str) -> str:
+    """Format a number of things, with a plural ``s`` where the number is not 1."""
     return f"{n:,} {thing}" if n == 1 else f"{n:,} {thing}s"
 
 
-def spoken(name: str) -> str:
+def readable(name: str) -> str:
+    """Return a name of the report with spaces in place of underscores."""
     return name.replace("_", " ")
 
 
 def _as_good(report: Report) -> list[str]:
     return [
-        f"A simple model ({spoken(name)}) is {_rank(one)}. {baseline(name, one) or ''}".rstrip()
+        f"A simple model ({readable(name)}) is {_rank(one)}. {baseline(name, one) or ''}".rstrip()
         for name, one in (report.get("baselines") or {}).items()
         if one.get("as_good")
     ]
@@ -132,7 +144,7 @@ def _as_good(report: Report) -> list[str]:
 
 def _rank(figures: Report) -> str:
     better = figures.get("difference_interval") and figures["difference_interval"][1] < 0
-    return "better than this one" if better else "as good as this one, as far as these labels can tell"
+    return "better than this one" if better else "as good as this one, as far as these labels can show"
 
 
 def _pool(report: Report) -> list[str]:
@@ -142,23 +154,27 @@ def _pool(report: Report) -> list[str]:
         return []
     of = f" of the {pool['documents']:,} documents" if pool.get("documents") else ""
     return [
-        f"The unlabelled pool held labelled texts: {inside:,}{of}. If they were read there, texts that were held out "
-        "were not wholly unseen, and the figures here may flatter the model."
+        f"The unlabelled documents contain texts of the labels: {inside:,}{of}. If such a document was read in "
+        "training, its text was not wholly unseen when it was held out, and the figures here may be too high."
     ]
 
 
 def _small(report: Report) -> list[str]:
-    own, told = report.get("cross_validation") or {}, []
+    own, sentences = report.get("cross_validation") or {}, []
     n = own.get("n")
     if n is not None and n < FEW_TEXTS:
-        told.append(f"Only {counted(n, 'label')} could be held out: every figure here is rough. Mind the intervals.")
+        sentences.append(f"Only {counted(n, 'label')} could be held out: every figure is uncertain. Use the intervals.")
     few = {label: one["n"] for label, one in (own.get("per_class") or {}).items() if one["n"] < FEW_OF_A_CLASS}
     if few:
-        told.append(f"Fewer than {FEW_OF_A_CLASS} labels: {_some(few)}. Figures of such a class say little.")
-    return told
+        sentences.append(
+            f"Fewer than {FEW_OF_A_CLASS} labels: {_listed(few)}. The figures of such a class are uncertain."
+        )
+    return sentences
 
 
-def _some(counts: Mapping[str, int]) -> str:
+def _listed(counts: Mapping[str, int]) -> str:
+    """List the classes with the fewest labels, and how many more there are."""
     labels: Sequence[str] = sorted(counts, key=lambda label: counts[label])
     shown = ", ".join(f"{label} ({counts[label]})" for label in labels[:NAMED])
-    return shown if len(labels) <= NAMED else f"{shown} and {len(labels) - NAMED} classes more"
+    left = len(labels) - NAMED
+    return shown if left <= 0 else f"{shown} and {left} more {'class' if left == 1 else 'classes'}"

@@ -96,13 +96,20 @@ def load_bundle(bundle: Broadcast[dict[str, bytes]], digest: str, threads: int) 
     if key not in _loaded:
         folder = bundle_cache() / digest
         try:
-            classifier = Classifier.load(unpack_bundle(bundle, folder), threads, scoring_only=True)
+            classifier = _load(unpack_bundle(bundle, folder), digest, threads)
         except BundleError:  # The copy on this host may be damaged, so it is unpacked from the broadcast again.
             shutil.rmtree(folder, ignore_errors=True)
-            classifier = Classifier.load(unpack_bundle(bundle, folder), threads, scoring_only=True)
+            classifier = _load(unpack_bundle(bundle, folder), digest, threads)
         _loaded.clear()
         _loaded[key] = classifier
     return _loaded[key]
+
+
+def _load(folder: Path, digest: str, threads: int) -> Classifier:
+    classifier = Classifier.load(folder, threads, scoring_only=True)
+    if classifier.digest != digest:
+        raise BundleError(f"{folder} holds another bundle than the one of this night: run the night again")
+    return classifier
 
 
 def bundle_cache() -> Path:

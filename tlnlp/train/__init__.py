@@ -1,1 +1,1 @@
-"""From labels to a registered version: the recipe, the Ray Train job under it, evaluation and the promotion gate."""
+"""The few-shot recipe: from labels, and documents without labels, to a registered model version."""

@@ -1,4 +1,4 @@
-"""What a run has finished, kept in its storage under its name, so that a start after a kill goes on from there."""
+"""Artifacts: the finished pieces of work of a run, stored under its name, so that a restarted run resumes from them."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ Tensors = Mapping[str, torch.Tensor]
 
 
 class Artifacts:
-    """Pieces of work by key: safetensors with a JSON note. ``name`` must change with whatever shapes the pieces."""
+    """Pieces of work by key, as safetensors and JSON files."""
 
     def __init__(self, storage: Storage, name: str) -> None:
+        """Open the artifacts of a run; ``name`` must differ between runs whose results differ."""
         self._storage, self._name = storage, f"{name}-kept"
 
     def note(self, key: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """A small decision, made once."""
+        """Return a JSON object, made once and then read."""
         data = self._read(f"{key}.json")
         if data is None:
             made = make()
@@ -34,7 +35,7 @@ class Artifacts:
         return dict(json.loads(data))
 
     def array(self, key: str, make: Callable[[], Floats]) -> Floats:
-        """What was read of texts: an array (texts, ...)."""
+        """Return an array (texts, ...), made once and then read."""
         data = self._read(f"{key}.safetensors")
         if data is None:
             made = make()
@@ -43,7 +44,7 @@ class Artifacts:
         return load(data)["array"].numpy()
 
     def fits(self, key: str, make: Callable[[], list[FitResult]]) -> list[FitResult]:
-        """Fitted models, with what they predict of the texts held out from them."""
+        """Return the results of several fits, made once and then read."""
         notes = self._read(f"{key}.json")
         if notes is None:
             made = make()
@@ -51,13 +52,14 @@ class Artifacts:
                 tensors = {f"model.{name}": tensor.contiguous() for name, tensor in fit.weights.items()}
                 tensors["held_out"] = torch.tensor(fit.held_out)
                 self._storage.write(f"{self._name}/{key}-{number}.safetensors", save(tensors))
-            told = [{"steps": fit.steps, "seconds": fit.seconds, "rate": fit.rate} for fit in made]
-            self._storage.write(f"{self._name}/{key}.json", json.dumps(told).encode())
+            made_notes = [{"steps": fit.steps, "seconds": fit.seconds, "rate": fit.rate} for fit in made]
+            self._storage.write(f"{self._name}/{key}.json", json.dumps(made_notes).encode())
             return made
-        say(f"{key}: taken up, finished by an earlier start of this run")
+        say(f"{key}: resumed from an earlier start of this run, which finished it")
         return [self._fit(f"{key}-{number}", note) for number, note in enumerate(json.loads(notes))]
 
     def forget(self) -> None:
+        """Delete all artifacts of the run."""
         self._storage.delete_folder(self._name)
 
     def _fit(self, key: str, note: dict[str, Any]) -> FitResult:

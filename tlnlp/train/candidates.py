@@ -1,8 +1,8 @@
-"""What is learned from labels alone: a linear head on the encoder as it was pretrained, or an encoder that moves.
+"""The two candidates for the labels-only model: a linear head on the pretrained encoder, or a tuned encoder.
 
-A strong encoder may know all that a few labels can say, and moving it then loses some of that; another has to move far
-(the kinds of questions in TREC: 57 % of texts as pretrained, 87 % after 40 steps, 8 labels a class). Both are
-cross-validated on the same parts of the labels, and the better one goes on.
+A strong encoder may already separate the classes, and tuning it on few labels makes it worse. Another must be tuned
+(TREC, 8 labels a class: 57 % of texts right as pretrained, 87 % after 40 steps). Both candidates are cross-validated on
+the same folds, and the better one is used.
 """
 
 from __future__ import annotations
@@ -30,78 +30,82 @@ from tlnlp.train.fit.linear_head import LinearHead, with_head
 from tlnlp.train.folds import FOLDS, measured_folds
 from tlnlp.train.frozen_encoder import PretrainedEmbeddings, ProbeRecipe, fit_probe
 
-# With documents to learn from, fits that move the encoder may take so much of the time that is left: the more, the more
-# labels the encoder gets wrong as it was pretrained, and at most this.
+# Share of the remaining time that tuning on labels may take where documents need time too: in proportion to the error
+# rate of the pretrained encoder, and at most MOVING_SHARE.
 MOVING_SHARE_AN_ERROR, MOVING_SHARE = 1.5, 0.4
-# An encoder that moves nearly always gains (AG News, 8 labels a class: 79 to 86 % of texts), and 32 labels rarely show
-# it: that it loses must be shown by so many standard errors.
+# Tuning nearly always helps (AG News, 8 labels a class: 79 to 86 % of texts right), but 32 labels rarely show that. So
+# the tuned encoder is rejected only if it is worse by this many standard errors.
 DOUBT = 1.0
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """``fit``: of all labels; ``found``: its cross-validation, None where too few labels could be held out."""
+    """A labels-only model: the fit to all labels, and its cross-validation (None with too few labels for it)."""
 
     fit: FitResult
-    found: CrossValidation | None
+    cross_validation: CrossValidation | None
 
 
 def best_candidate(run: Run, frozen: PretrainedEmbeddings, *, with_documents: bool) -> Candidate:
-    """Fit both kinds of model where there is time for it, and return the better one.
+    """Fit both candidates where time allows, and return the better one.
 
     Raises:
-        EngineError.
-        BudgetError: the rest would cost more than the budget has left.
+        EngineError: a fit failed.
+        BudgetError: the next fit would cost more than the budget has left.
     """
     parts = fold_count(len(run.examples.texts), with_documents=with_documents)
-    still, moves = cross_validate_pretrained(run.examples, run.settings.seed, frozen), run.settings.training.moves
-    if still is not None and moves == "never":
-        return _pretrained_candidate(run, frozen, still)
-    if still is not None and with_documents and moves == "auto":
+    pretrained, moves = cross_validate_pretrained(run.examples, run.settings.seed, frozen), run.settings.training.moves
+    if pretrained is not None and moves == "never":
+        return _pretrained_candidate(run, frozen, pretrained)
+    if pretrained is not None and with_documents and moves == "auto":
         seconds, left_s = _tuning_s(run, parts), run.time_budget.left_s
-        wrong = 1.0 - float(still.hits(run.examples.targets).mean())
+        wrong = 1.0 - float(pretrained.hits(run.examples.targets).mean())
         allowed_s = min(MOVING_SHARE, MOVING_SHARE_AN_ERROR * wrong) * left_s
         note = run.artifacts.note("moving", lambda: {"in_time": seconds <= allowed_s})
         if not note["in_time"]:
             say(
-                f"the encoder stays as pretrained at first: moving it on labels would take about {seconds:.0f} s of "
-                f"the {left_s:.0f} s that are left"
+                f"the encoder is not tuned on labels: tuning would take about {seconds:.0f} s of the {left_s:.0f} s "
+                "left: co-training starts from the pretrained encoder"
             )
-            return _pretrained_candidate(run, frozen, still)
-    moved = _tuned_candidate(run, parts)
-    if still is None or moved.found is None or moves == "always":
-        return moved
-    beside = still if parts == FOLDS else cross_validate_pretrained(run.examples, run.settings.seed, frozen, parts)
-    if beside is None or _tuned_is_better(run, moved.found, beside):
-        return moved
-    return _pretrained_candidate(run, frozen, still)
+            return _pretrained_candidate(run, frozen, pretrained)
+    tuned = _tuned_candidate(run, parts)
+    if pretrained is None or tuned.cross_validation is None or moves == "always":
+        return tuned
+    # Both candidates must be compared on the same folds.
+    same_folds = (
+        pretrained if parts == FOLDS else cross_validate_pretrained(run.examples, run.settings.seed, frozen, parts)
+    )
+    if same_folds is None or _tuned_is_better(run, tuned.cross_validation, same_folds):
+        return tuned
+    return _pretrained_candidate(run, frozen, pretrained)
 
 
-def _tuned_is_better(run: Run, moved: CrossValidation, still: CrossValidation) -> bool:
-    """Whether the encoder that moved is right about as many of the held-out labels, or about so few less as chance is.
+def _tuned_is_better(run: Run, tuned: CrossValidation, pretrained: CrossValidation) -> bool:
+    """Return whether the tuned encoder is as accurate on held-out labels, or less accurate by no more than chance.
 
-    Fits of the folds see half of the labels, which tells an encoder that moves least of where to go.
+    The tuned encoder gets the benefit of the doubt, because fits of the folds see only a part of the labels, and tuning
+    needs labels most.
     """
-    hits, hits_before = moved.hits(run.examples.targets), still.hits(run.examples.targets)
+    hits, hits_before = tuned.hits(run.examples.targets), pretrained.hits(run.examples.targets)
     right, before = float(hits.mean()), float(hits_before.mean())
     better = right + DOUBT * paired_standard_error(hits, hits_before) >= before
     run.ledger.results["candidates"] = {"moved": round(right, 4), "as_pretrained": round(before, 4)}
     say(
-        f"held-out labels right: {right:.1%} by an encoder that moved, {before:.1%} as it was pretrained; "
-        f"{'the former' if better else 'the latter'} goes on"
+        f"accuracy on held-out labels: {right:.1%} by the tuned encoder, {before:.1%} by the pretrained encoder: the "
+        f"{'tuned' if better else 'pretrained'} encoder is used"
     )
     return better
 
 
-def _pretrained_candidate(run: Run, frozen: PretrainedEmbeddings, found: CrossValidation) -> Candidate:
-    """The pretrained encoder under the head that cross-validation prefers."""
-    fit = as_pretrained(run.examples, fit_probe(frozen, run.examples, found.recipe or ProbeRecipe()))
+def _pretrained_candidate(run: Run, frozen: PretrainedEmbeddings, validation: CrossValidation) -> Candidate:
+    """Return the pretrained encoder with the head that cross-validation prefers."""
+    fit = as_pretrained(run.examples, fit_probe(frozen, run.examples, validation.recipe or ProbeRecipe()))
     run.ledger.results["fit"] = fit.to_json()
-    return Candidate(fit, found)
+    return Candidate(fit, validation)
 
 
 def as_pretrained(examples: Examples, head: LinearHead | None) -> FitResult:
-    """The encoder as it was pretrained under a head, as a fit of no steps."""
+    """Return the pretrained encoder with this head, as a fit of 0 steps."""
     source = examples.reader.encoder
     how = source.conventions
     model = load_encoder(source.name, len(examples.classes), how.pooling, 0.0, seed=0, normalise=how.normalise)
@@ -110,40 +114,40 @@ def as_pretrained(examples: Examples, head: LinearHead | None) -> FitResult:
 
 
 def _tuned_candidate(run: Run, parts: int) -> Candidate:
-    """Encoders that learn from labels: of each fold, and of all labels."""
+    """Tune the encoder on labels: once for each fold, and once on all labels."""
     run.budget.refuse(0.0, "before the first fit")
     settings, examples = run.settings, run.examples
     whole = examples.fit(settings, np.arange(len(examples.texts)), np.zeros(0, dtype=np.int64), settings.seed)
     small = not run.executor.needs_job(whole)
     with run.ledger.stage("cross_validation"):
-        found, others = cross_validate(run, parts, [whole] if small else [])
-    if found is not None:
-        _record_throughput(run, found, whole.learned_tokens / whole.steps)
+        validation, others = cross_validate(run, parts, [whole] if small else [])
+    if validation is not None:
+        _record_throughput(run, validation, whole.learned_tokens / whole.steps)
     with run.ledger.stage("fit"):
-        expected = sum(one.seconds for one in found.fits) / len(found.fits) if found is not None else 0.0
+        expected = sum(one.seconds for one in validation.fits) / len(validation.fits) if validation is not None else 0.0
         run.budget.refuse(expected, "before the fit on all labels")
         result = others[0] if others else run.fit(FIT, whole, "training")
     run.ledger.results["fit"] = result.to_json()
     if result.rate > 0 and not others:
         run.time_budget.record_job_overhead(result.seconds - result.steps / result.rate)
-        # A job like those that learn from documents says more of their pace than fits side by side.
+        # Fits on documents are jobs like this one, so it predicts their throughput better than fits side by side.
         run.time_budget.record_label_throughput(result.rate * whole.learned_tokens / whole.steps)
-    return Candidate(result, found)
+    return Candidate(result, validation)
 
 
 def _tuning_s(run: Run, parts: int) -> float:
-    """Seconds that fits of the folds and of all labels would take, by how fast the labels were read."""
+    """Return the seconds that tuning would take, fits of the folds included, at the estimated throughput."""
     examples, settings = run.examples, run.settings
     everything = np.arange(len(examples.texts))
     tokens = examples.fit(settings, everything, everything[:0], settings.seed).learned_tokens
-    return (len(measured_folds(len(everything), parts)) + 1) * tokens / run.time_budget.learning
+    return (len(measured_folds(len(everything), parts)) + 1) * tokens / run.time_budget.training_tokens_per_s
 
 
-def _record_throughput(run: Run, found: CrossValidation, tokens_a_step: float) -> None:
+def _record_throughput(run: Run, validation: CrossValidation, tokens_a_step: float) -> None:
+    """Record the throughput of the fits of the folds, and reserve time for the learning curve."""
     places = run.executor.places
-    rate = float(np.mean([fit.rate for fit in found.fits])) * min(len(found.fits), places)
+    rate = float(np.mean([fit.rate for fit in validation.fits])) * min(len(validation.fits), places)
     run.time_budget.record_label_throughput(rate * tokens_a_step)
     if len(run.examples.texts) > FEW_LABELS_HALVED:
-        # The learning curve of the report: so many fits more, each of so many of the steps.
-        seconds = float(np.mean([fit.seconds for fit in found.fits]))
+        seconds = float(np.mean([fit.seconds for fit in validation.fits]))
         run.time_budget.reserve(sum(CURVE_SHARES) * CURVE_FOLDS * seconds / places)

@@ -1,4 +1,4 @@
-"""The rounds of teaching in a time budget: planned by the pace of the machine, told one by one."""
+"""Co-training within a time budget: plan the rounds, run them one by one, and stop where documents do not help."""
 
 from __future__ import annotations
 
@@ -28,32 +28,38 @@ from tlnlp.train.context import Run
 from tlnlp.train.cross_validation import CrossValidation
 from tlnlp.train.fit.encoder_fit import FitResult
 from tlnlp.train.frozen_encoder import PretrainedEmbeddings
-from tlnlp.train.held_out_calibration import States, measure
+from tlnlp.train.held_out_calibration import FoldEmbeddings, calibrate_on_held_out
 from tlnlp.train.learned import Learned
 from tlnlp.train.pseudo_label_calibration import PseudoLabelCalibration
 from tlnlp.train.pseudo_labels import Documents, PseudoLabels, tokenize_documents
 from tlnlp.train.time_budget import Plan, beside_reading_s
 
-# Fewer documents than this are not learned from.
+# Co-training needs at least this many documents.
 LEAST_DOCUMENTS = 50
-# Of the time that is left, so much goes into measuring on held-out labels what documents tell.
+# Share of the remaining time that the calibration on held-out labels may take.
 HELD_OUT_SHARE = 0.08
-# Documents of the same source nearly always teach: that they do not must be shown by so many standard errors. Two of
-# them refused good documents in a draw of 200 IMDb labels (87.0 and 82.0 % of held-out labels right), and lost three
-# points by it.
+# Documents of the same source nearly always help, so they are refused only if pseudo-labels are worse than the labels
+# alone by this many standard errors. A limit of two standard errors refused good documents in a draw of 200 IMDb labels
+# (87.0 and 82.0 % of held-out labels right), which cost three points of accuracy.
 EVIDENCE = 3.3
-# Where the encoder stays as pretrained, n-grams of each fold learn from so many documents to be measured.
+# Documents for the calibration of the n-gram view, where the encoder stays as pretrained.
 MEASURED_DOCUMENTS = 2_000
-# Without labels to measure it by: the share of documents that class names tell wrong, where they tell anything (IMDb 10
-# percent, AG News 28).
+# Assumed error of pseudo-labels from class names, where no label can measure it (IMDb 10 %, AG News 28 %).
 UNMEASURED_ERROR = 0.2
-# Texts whose lengths stand for those of the pool.
+# Texts that the average length of the pool is estimated from.
 SAMPLED = 500
 
 
 @dataclass(frozen=True)
 class CoTrainedViews:
-    """The last encoder's tensors, the n-gram view that learned from its guesses, weights of the two."""
+    """The two views after the last round.
+
+    Fields:
+        weights: tensors of the encoder view.
+        ngram: the n-gram view, trained on the encoder's pseudo-labels.
+        combination: weights (encoder, ngram) of the log-linear pool.
+        steps: training steps of all encoders together.
+    """
 
     weights: dict[str, Any]
     ngram: NgramView
@@ -61,68 +67,88 @@ class CoTrainedViews:
     steps: int
 
 
-def teach(run: Run, candidate: Candidate, frozen: PretrainedEmbeddings, pool: Pool) -> Learned | None:
-    """What the rounds come to that begin with a candidate; None where documents are not to be learned from."""
-    rounds = CoTraining(run, candidate.found, candidate.fit, pool)
-    taught = rounds.teach()
-    if taught is None:
+def co_train(run: Run, candidate: Candidate, frozen: PretrainedEmbeddings, pool: Pool) -> Learned | None:
+    """Return the model that co-training makes of a candidate; None where the model must learn from labels alone.
+
+    Raises:
+        EngineError: a piece of work failed.
+        BudgetError: the next encoder would cost more than the budget has left.
+    """
+    rounds = CoTraining(run, candidate.cross_validation, candidate.fit, pool)
+    views = rounds.train()
+    if views is None:
         return None
-    read = sum(told["documents"] for told in rounds.told)
+    read = sum(report["documents"] for report in rounds.reports)
     # Rounds take documents from the beginning of the pool, one after another.
     documents = pool.texts[:read]
-    told = tuple(rounds.told)
     return Learned(
-        taught.weights, taught.ngram, taught.combination, taught.steps, candidate.found, frozen, told, documents, read
+        views.weights,
+        views.ngram,
+        views.combination,
+        views.steps,
+        candidate.cross_validation,
+        frozen,
+        tuple(rounds.reports),
+        documents,
+        read,
     )
 
 
 @dataclass
 class CoTraining:
-    """``found``: the cross-validation that documents are held against, None where there are too few labels for one;
-    ``alone``: the fit on all labels, the first teacher; ``told``: what the report keeps of each stage."""
+    """The rounds of one run.
+
+    Fields:
+        cross_validation: the labels-only model that documents must not make worse; None with too few labels for it.
+        labels_fit: the encoder fitted to all labels, the teacher of the first round.
+        reports: the summary of each round, for the ledger and the report.
+    """
 
     run: Run
-    found: CrossValidation | None
-    alone: FitResult
+    cross_validation: CrossValidation | None
+    labels_fit: FitResult
     pool: Pool
-    told: list[dict[str, Any]] = field(default_factory=list)
+    reports: list[dict[str, Any]] = field(default_factory=list)
 
-    def teach(self) -> CoTrainedViews | None:
-        """None where the labels alone are to be learned from: no time, too few documents, or nothing gained by them.
+    def train(self) -> CoTrainedViews | None:
+        """Run all rounds; None where time or documents are too few, or where documents do not improve the model.
 
         Raises:
-            EngineError.
+            EngineError: a piece of work failed.
             BudgetError: the next encoder would cost more than the budget has left.
         """
         plan = self._plan()
         if not plan.documents:
             return None
-        run, weights, steps = self.run, self.alone.weights, self.alone.steps
+        run, weights, steps = self.run, self.labels_fit.weights, self.labels_fit.steps
         documents = self._documents(0, plan.documents)
         with run.ledger.stage("held_out"):
             calibration = self._calibrate(documents)
         if calibration is None:
             return None
-        told: PseudoLabels | None = None
+        pseudo_labels: PseudoLabels | None = None
         for number in range(1, plan.rounds + 1):
             with run.ledger.stage(f"round_{number}"):
-                guesses = predict_round(run, number, weights, documents, told, calibration)
-                self._report_round(number, guesses)
-                if number == 1 and not self._documents_help(guesses):
+                predictions = predict_round(run, number, weights, documents, pseudo_labels, calibration)
+                self._report_round(number, predictions)
+                if number == 1 and not self._documents_help(predictions):
                     return None
-                calibration = calibration.after(guesses.near, guesses.ngram)
-                taught = self._fit_student(number, weights, guesses, plan.rounds)
-                weights, steps, told = taught.weights, steps + taught.steps, guesses.told
+                calibration = calibration.after(predictions.propagated, predictions.ngram)
+                student = self._fit_student(number, weights, predictions, plan.rounds)
+                weights, steps, pseudo_labels = student.weights, steps + student.steps, predictions.pseudo_labels
                 documents = self._documents(number * plan.documents, plan.documents)
         with run.ledger.stage("last_guesses"):
-            guesses = predict_round(run, plan.rounds + 1, weights, documents, told, calibration)
-            self._report_round(plan.rounds + 1, guesses)
-            return self._finish(weights, guesses, steps)
+            predictions = predict_round(run, plan.rounds + 1, weights, documents, pseudo_labels, calibration)
+            self._report_round(plan.rounds + 1, predictions)
+            return self._finish(weights, predictions, steps)
 
     def _plan(self) -> Plan:
         settings, texts = self.run.settings.teaching, self.pool.texts
         if len(texts) < LEAST_DOCUMENTS:
-            say(f"{len(texts)} unlabelled documents are too few; the labels alone are learned from")
+            say(
+                f"too few unlabelled documents ({len(texts)} of at least {LEAST_DOCUMENTS}): the model learns from the "
+                "labels alone"
+            )
             return Plan(0, 0)
         read_tokens = self._mean_tokens(min(settings.read_tokens, self.run.examples.reader.max_length))
         crop_tokens = self._mean_tokens(settings.crop_tokens)
@@ -131,124 +157,143 @@ class CoTraining:
         def planned() -> dict[str, Any]:
             time_budget = self.run.time_budget
             plan = time_budget.plan(len(texts), read_tokens, crop_tokens, *limits)
-            return vars(plan) | {"tokens_per_s": round(time_budget.learning, 1)}
+            return vars(plan) | {"tokens_per_s": round(time_budget.training_tokens_per_s, 1)}
 
         note = self.run.ledger.results["plan"] = self.run.artifacts.note("plan", planned)
         plan = Plan(int(note["rounds"]), int(note["documents"]))
-        if plan.documents:
-            say(f"teaching: {plan.rounds} round(s), {plan.documents} of {len(texts)} documents a round")
-        else:
-            say("time_budget_s leaves no time to learn from unlabelled documents; the labels alone are learned from")
+        say(_describe(plan, len(texts)))
         return plan
 
-    def _fit_student(self, number: int, teacher: dict[str, Any], guesses: RoundPredictions, rounds: int) -> FitResult:
-        settings = self.run.settings.teaching
+    def _fit_student(
+        self, number: int, teacher: dict[str, Any], predictions: RoundPredictions, rounds: int
+    ) -> FitResult:
+        settings, time_budget = self.run.settings.teaching, self.run.time_budget
         crop_tokens = self._mean_tokens(settings.crop_tokens)
-        # What stands between this encoder and the next, or the end: reading as many documents again, and n-grams.
-        documents = len(guesses.documents)
-        again_s = float(guesses.documents.cut.lengths.sum()) / self.run.time_budget.reading
-        again_s += beside_reading_s((number + 1) * documents)
-        crops = self.run.time_budget.crops(rounds - number + 1, again_s, crop_tokens, documents)
+        # After this encoder, as many documents must be embedded again, and n-gram views fitted to them.
+        documents = len(predictions.documents)
+        afterwards_s = float(predictions.documents.cut.lengths.sum()) / time_budget.reading_tokens_per_s
+        afterwards_s += beside_reading_s((number + 1) * documents)
+        crops = time_budget.crops(rounds - number + 1, afterwards_s, crop_tokens, documents)
         self.run.budget.refuse(
-            crops * crop_tokens / self.run.time_budget.learning, f"before the encoder of round {number}"
+            crops * crop_tokens / time_budget.training_tokens_per_s, f"before the encoder of round {number}"
         )
-        result = fit_student(self.run, number, teacher, guesses, crops)
-        self.run.ledger.results[f"pupil_{number}"] = result.to_json()
-        self.run.time_budget.record_throughput(result.rate * settings.batch_size * crop_tokens)
+        result = fit_student(self.run, number, teacher, predictions, crops)
+        self.run.ledger.results[f"student_{number}"] = result.to_json()
+        time_budget.record_throughput(result.rate * settings.batch_size * crop_tokens)
         return result
 
     def _calibrate(self, documents: Documents) -> PseudoLabelCalibration | None:
-        """How far to believe what documents say; None where they clearly tell held-out labels worse than labels alone.
+        """Calibrate pseudo-labels on held-out labels; None where they are clearly worse than the labels-only model.
 
-        Where the encoder moved, every fit of the cross-validation reads the documents, so only some are read; where it
-        stayed, they are read once, for this and for the first round.
+        A tuned encoder has a fit per fold, and each must embed the documents, so only some of them are used. A
+        pretrained encoder embeds all documents once, for this step and for the first round.
         """
-        run, found = self.run, self.found
-        if found is None:
+        run, validation = self.run, self.cross_validation
+        if validation is None:
             return PseudoLabelCalibration(UNMEASURED_ERROR, 1.0)
-        if found.tuned:
-            share_s = HELD_OUT_SHARE * run.time_budget.left_s / len(found.fits)
-            count = int(share_s * run.time_budget.reading / max(1.0, float(documents.cut.lengths.mean())))
+        if validation.tuned:
+            share_s = HELD_OUT_SHARE * run.time_budget.left_s / len(validation.fits)
+            tokens_a_document = max(1.0, float(documents.cut.lengths.mean()))
+            count = int(share_s * run.time_budget.reading_tokens_per_s / tokens_a_document)
         else:
             count = MEASURED_DOCUMENTS
         note = run.artifacts.note("held-out", lambda: {"documents": min(max(count, LEAST_DOCUMENTS), len(documents))})
         some = documents.first(int(note["documents"]))
-        said = measure(run, found, some, self._states_of_folds(found, documents, len(some)))
-        hits, hits_before = self._held_hits(found, said.near), self._held_hits(found, found.encoder)
+        embeddings = self._fold_embeddings(validation, documents, len(some))
+        measured = calibrate_on_held_out(run, validation, some, embeddings)
+        hits, hits_before = self._hits(validation, measured.propagated), self._hits(validation, validation.encoder)
         right, before = float(hits.mean()), float(hits_before.mean())
-        say(f"held-out labels right: {before:.1%} by labels alone, {right:.1%} among {len(some)} documents")
-        calibration = said.calibration.among(len(documents) / len(some))
+        say(
+            f"accuracy on held-out labels: {before:.1%} from labels alone, {right:.1%} by label spreading over "
+            f"{len(some)} documents"
+        )
+        calibration = measured.calibration.among(len(documents) / len(some))
         expected, share = 1 - calibration.error, calibration.share
         figures = {"labels_alone": before, "among_documents": right, "expected": expected, "ngram_share": share}
         run.ledger.results["held_out"] = {name: round(figure, 4) for name, figure in figures.items()}
         if right + EVIDENCE * paired_standard_error(hits, hits_before) < before:
-            say("among the unlabelled documents labels are clearly told worse: the labels alone are learned from")
+            say("label spreading over the documents is clearly less accurate: the model learns from the labels alone")
             return None
-        say(f"n-grams taught by documents count {share:.2f} times (1: as naive Bayes has it)")
+        say(f"weight of n-grams trained on pseudo-labels: {share:.2f} of the naive Bayes weight")
         return calibration
 
-    def _states_of_folds(self, found: CrossValidation, documents: Documents, count: int) -> States:
-        """How the first documents and the labelled texts are read in the space of a fold's fit."""
+    def _fold_embeddings(self, validation: CrossValidation, documents: Documents, count: int) -> FoldEmbeddings:
+        """Return a function that embeds the first documents and the labelled texts with the encoder of a fold."""
         run, labels = self.run, self.run.examples.cut
-        if found.tuned:
+        if validation.tuned:
             texts = documents.first(count).cut + labels
-            what = "held-out labels among documents"
-            return lambda fold: embed_once(run, f"fold-{fold}", found.fits[fold].weights, texts, what)
+            what = "calibration on held-out labels"
+            return lambda fold: embed_once(run, f"fold-{fold}", validation.fits[fold].weights, texts, what)
         states = embed_once(run, "states-1", None, documents.cut + labels, "reading documents")
         some = np.vstack([states[:count], states[len(documents) :]])
         return lambda fold: some
 
-    def _report_round(self, number: int, guesses: RoundPredictions) -> None:
-        what = "labels alone" if number == 1 else f"taught in round {number - 1}"
-        seconds = self.run.time_budget.spent_s - sum(told["seconds"] for told in self.told)
-        told = round_summary(number, guesses, measured=self.found is not None) | {
+    def _report_round(self, number: int, predictions: RoundPredictions) -> None:
+        what = "labels alone" if number == 1 else f"student of round {number - 1}"
+        seconds = self.run.time_budget.spent_s - sum(report["seconds"] for report in self.reports)
+        report = round_summary(number, predictions, measured=self.cross_validation is not None) | {
             "what": what,
             "seconds": round(seconds, 1),
         }
-        self.told.append(told)
-        self.run.ledger.results[f"guesses_{number}"] = told
+        self.reports.append(report)
+        self.run.ledger.results[f"guesses_{number}"] = report
 
-    def _documents_help(self, guesses: RoundPredictions) -> bool:
-        """Whether documents taught the n-gram view as much about the labels as other labels did."""
-        if self.found is None:
+    def _documents_help(self, predictions: RoundPredictions) -> bool:
+        """Return whether n-grams trained on documents know the labels about as well as n-grams trained on labels."""
+        if self.cross_validation is None:
             return True
-        by_labels = float(self._held_hits(self.found, self.found.ngram).mean())
-        by_documents = float(self._held_hits(self.found, guesses.ngram_of_labels).mean())
-        say(f"n-grams right about labels: {by_labels:.1%} taught by labels, {by_documents:.1%} taught by documents")
-        if by_documents + self._evidence(self.found) >= by_labels:
+        by_labels = float(self._hits(self.cross_validation, self.cross_validation.ngram).mean())
+        by_documents = float(self._hits(self.cross_validation, predictions.ngram_of_labels).mean())
+        say(f"accuracy of n-grams: {by_labels:.1%} trained on labels, {by_documents:.1%} trained on documents")
+        if by_documents + self._tolerance(self.cross_validation) >= by_labels:
             return True
-        say("the unlabelled documents teach nothing about these labels: the labels alone are learned from")
+        say(
+            "n-grams trained on the unlabelled documents are clearly less accurate: the model learns from the labels "
+            "alone"
+        )
         return False
 
-    def _finish(self, weights: dict[str, Any], guesses: RoundPredictions, steps: int) -> CoTrainedViews | None:
-        """None where the last encoder forgot what held-out labels told the first."""
-        both = combine(guesses.encoder_of_labels, guesses.ngram_of_labels, *guesses.weights)
-        if self.found is not None:
-            right = float((both.argmax(axis=1) == self.run.examples.targets).mean())
-            before = float(self._held_hits(self.found, self.found.encoder).mean())
-            if right + self._evidence(self.found) < before:
-                say("teaching made the model worse: the labels alone are learned from")
+    def _finish(self, weights: dict[str, Any], predictions: RoundPredictions, steps: int) -> CoTrainedViews | None:
+        """Return the views of the last round; None where they are clearly worse on labels than the first encoder."""
+        combined = combine(predictions.encoder_of_labels, predictions.ngram_of_labels, *predictions.weights)
+        if self.cross_validation is not None:
+            right = float((combined.argmax(axis=1) == self.run.examples.targets).mean())
+            before = float(self._hits(self.cross_validation, self.cross_validation.encoder).mean())
+            if right + self._tolerance(self.cross_validation) < before:
+                say("co-training made the model clearly less accurate: the model learns from the labels alone")
                 return None
-        return CoTrainedViews(guesses.headed(weights), final_ngram_view(self.run, guesses), guesses.weights, steps)
+        ngram = final_ngram_view(self.run, predictions)
+        return CoTrainedViews(predictions.with_head(weights), ngram, predictions.weights, steps)
 
-    def _held_hits(self, found: CrossValidation, probabilities: Floats) -> NDArray[np.bool_]:
-        """Which of the held-out labels probabilities of all labels (labels, classes) get right."""
-        return np.asarray(probabilities[found.held].argmax(axis=1) == self.run.examples.targets[found.held])
+    def _hits(self, validation: CrossValidation, probabilities: Floats) -> NDArray[np.bool_]:
+        """Return which held-out labels are right, given probabilities (labels, classes) of all labels."""
+        targets = self.run.examples.targets[validation.held]
+        return np.asarray(probabilities[validation.held].argmax(axis=1) == targets)
 
-    def _evidence(self, found: CrossValidation) -> float:
-        """By how much a share of the held-out labels must fall before that is more than chance."""
-        return most_standard_error(len(found.held))
+    def _tolerance(self, validation: CrossValidation) -> float:
+        """Return how far an accuracy on the held-out labels may fall by chance."""
+        return most_standard_error(len(validation.held))
 
     def _documents(self, start: int, count: int) -> Documents:
-        """The next documents of the pool, from its beginning again once it is at its end."""
+        """Return ``count`` documents of the pool; after its end, go on at its beginning."""
         texts = [self.pool.texts[i % len(self.pool.texts)] for i in range(start, start + count)]
         return tokenize_documents(texts, self.run.examples, self.run.settings)
 
     def _mean_tokens(self, limit: int) -> float:
-        """Of the pool's documents, as long as they are up to a limit."""
+        """Return the mean length of the pool's documents, each cut to ``limit`` tokens."""
         return float(np.minimum(self._lengths, limit).mean())
 
     @cached_property
     def _lengths(self) -> NDArray[np.int64]:
         reader = self.run.examples.reader
         return TokenIds.of(reader.whole.encode(reader.prepare(self.pool.texts[:SAMPLED]))).lengths
+
+
+def _describe(plan: Plan, pool: int) -> str:
+    """Return the log line of a plan for a pool of so many documents."""
+    if not plan.documents:
+        return "time_budget_s leaves no time for unlabelled documents: the model learns from the labels alone"
+    if not plan.rounds:
+        return f"co-training: no time to fine-tune on documents: {plan.documents} of {pool} documents are read once"
+    rounds = "1 round" if plan.rounds == 1 else f"{plan.rounds} rounds"
+    return f"co-training: {rounds}, with {plan.documents} of {pool} documents in each"

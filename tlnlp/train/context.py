@@ -1,4 +1,4 @@
-"""One run of ``finetune``: what each of its parts works with."""
+"""The context of one run of ``finetune``: settings, examples, ledger, budgets, executor and artifacts."""
 
 from __future__ import annotations
 
@@ -14,18 +14,26 @@ from tlnlp.train.executor import Executor
 from tlnlp.train.fit.encoder_fit import EncoderFit, FitResult
 from tlnlp.train.time_budget import TimeBudget
 
-# The keys of the fits on the whole cluster: on all labels, and of the encoder of each round.
+# Artifact key of the fit on all labels.
 FIT = "fit"
 
 
-def pupil(round_number: int) -> str:
-    return f"pupil-{round_number}"
+def student_key(round_number: int) -> str:
+    """Return the artifact key of the encoder that a round trains."""
+    return f"student-{round_number}"
 
 
 @dataclass(frozen=True)
 class Run:
-    """``storage`` and ``name``: where it keeps what it has finished; ``budget`` and ``pace``: how much money and time
-    are left; ``executor``: where its fits and readings run."""
+    """Everything that the steps of a run share.
+
+    Fields:
+        storage, name: where the run stores its artifacts and checkpoints, and under which name.
+        ledger: the record of the run.
+        budget: the money left.
+        time_budget: the time left.
+        executor: where fits and embeddings are computed.
+    """
 
     settings: FinetuneSettings
     examples: Examples
@@ -38,21 +46,27 @@ class Run:
 
     @property
     def artifacts(self) -> Artifacts:
+        """Return the finished pieces of work of this run."""
         return Artifacts(self.storage, self.name)
 
     def fit(self, key: str, fit: EncoderFit, what: str) -> FitResult:
-        """A fit with nothing beside it, under a key of its own; done by an earlier start of the run, it is taken up.
+        """Run one fit on all machines, or return its result if an earlier start of this run finished it.
 
-        Raises EngineError.
+        Args:
+            key: the artifact key of the fit.
+            what: the name of the fit in progress lines.
+
+        Raises:
+            EngineError: the fit failed.
         """
         (result,) = self.artifacts.fits(key, lambda: [self.executor.fit_alone(fit, self.storage, self._job(key), what)])
         return result
 
     def forget(self) -> None:
-        """Of a registered run nothing need be resumed; left in place, its like would return it untrained."""
+        """Delete artifacts and checkpoints of a registered run, so that the same command trains anew."""
         self.artifacts.forget()
         rounds = range(1, self.settings.teaching.max_rounds + 1)
-        for key in (FIT, *(pupil(number) for number in rounds)):
+        for key in (FIT, *(student_key(number) for number in rounds)):
             self.storage.delete_folder(self._job(key))
 
     def _job(self, key: str) -> str:

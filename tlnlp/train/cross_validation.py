@@ -1,6 +1,7 @@
-"""Learning from the labels alone, cross-validated: what each fit says of the labels that it has not seen.
+"""Cross-validation of the labels-only model: each fit predicts the labels that were held out from it.
 
-Their guesses weigh, calibrate and measure the two views of a model that learns from all labels.
+These predictions choose the weights of the two views, calibrate the combination, and measure the model that is then
+trained on all labels.
 """
 
 from __future__ import annotations
@@ -20,27 +21,33 @@ from tlnlp.train.fit.ngram_fit import NgramFit
 from tlnlp.train.folds import FOLDS, ONE_FOLD_FROM, measured_folds, stratified_folds
 from tlnlp.train.frozen_encoder import PretrainedEmbeddings, ProbeRecipe, cross_validate_probe
 
-# Fewer held-out labels than this measure nothing.
+# Fewest held-out labels for a cross-validation.
 MIN_HELD_OUT = 8
+# Inverse strength of the ridge penalty of n-gram views that learn from labels.
 LABELS_C = 10.0
-# Up to so many labels, fits that move the encoder leave out a half of them in turn, not a quarter: half as many fits.
+# Up to this many labels, two folds are used for fits that tune the encoder, not four: half as many fits.
 FEW_LABELS_HALVED = 250
-# The learning curve: from so many labels on, on these shares of them, over so many folds.
+# The learning curve: fewest labels for it, the shares of the labels it is measured at, and folds per share.
 LEAST_OF_A_CURVE = 40
 CURVE_SHARES = (0.25, 0.5)
 CURVE_FOLDS = 2
-# A curve of frozen states costs next to nothing, so it is drawn several times.
+# Draws per share and fold where the encoder stays as pretrained; a point then costs next to nothing.
 CURVE_DRAWS = 5
 
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """``folds`` (labels,): the fold of each label; ``measured``: the folds that were held out, one fit each.
+    """Fits that each hold out one fold, and what they predict of it.
 
-    ``encoder`` and ``ngram`` (labels, classes): probabilities of each held-out label by the fit that did not see it,
-    rows of other labels are nothing; ``held`` (held-out,): positions of the held-out labels; ``heads``: the linear head
-    of each fold. ``fits``: of the folds in which the encoder moved, none where it stayed as it was pretrained;
-    ``recipe``: of the head, where it stayed.
+    Fields:
+        folds: the fold of each label, (labels,).
+        measured: the folds that were held out, one fit each.
+        held: positions of the held-out labels, (held-out,).
+        fits: the encoder fit of each measured fold; empty where the encoder stayed as pretrained.
+        heads: the linear head of each measured fold.
+        encoder: probabilities (labels, classes) by the encoder view that did not see the label; other rows are 0.
+        ngram: the same by the n-gram view.
+        recipe: how the head was fitted, where the encoder stayed as pretrained.
     """
 
     folds: NDArray[np.int64]
@@ -54,20 +61,21 @@ class CrossValidation:
 
     @property
     def tuned(self) -> bool:
-        """Whether the encoder moved."""
+        """Return whether the encoder was fine-tuned."""
         return bool(self.fits)
 
     def hits(self, targets: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which of the held-out labels the encoder view gets right, (held-out,)."""
+        """Return which held-out labels the encoder view predicts correctly, (held-out,)."""
         return np.asarray(self.encoder[self.held].argmax(axis=1) == targets[self.held])
 
 
 def cross_validate_pretrained(
     examples: Examples, seed: int, frozen: PretrainedEmbeddings, parts: int = FOLDS
 ) -> CrossValidation | None:
-    """Fit linear heads to the frozen states and n-grams to the texts, a part left out in turn; nothing is moved.
+    """Cross-validate linear heads on the pretrained encoder, and n-gram views.
 
-    None where too few labels could be held out, or where not all labels were read.
+    Returns:
+        None where too few labels can be held out, or where not all labels were embedded.
     """
     folds = stratified_folds(examples.targets.tolist(), seed, parts)
     measured = measured_folds(len(folds), parts)
@@ -87,10 +95,10 @@ def cross_validate_pretrained(
 
 
 def fold_count(labels: int, *, with_documents: bool) -> int:
-    """How many parts labels are left out in, where each costs a fit of the encoder.
+    """Return the number of folds for fits that tune the encoder.
 
-    Few labels must not take minutes; and where documents are to be learned from, these deserve the time. Of many labels
-    one part alone is held out, at one fit: it need not be a half.
+    Few labels must not take minutes, and documents need the time too: both get two folds. Many labels hold out a single
+    fold, with one fit, so that fold need not be a half.
     """
     halved = labels <= FEW_LABELS_HALVED or (with_documents and labels < ONE_FOLD_FROM)
     return 2 if halved else FOLDS
@@ -99,12 +107,17 @@ def fold_count(labels: int, *, with_documents: bool) -> int:
 def cross_validate(
     run: Run, parts: int, beside: Sequence[EncoderFit] = ()
 ) -> tuple[CrossValidation | None, list[FitResult]]:
-    """One fit of each view a part, on the labels outside it; None where too few labels could be held out.
+    """Cross-validate a tuned encoder and an n-gram view.
 
-    ``beside``: small fits that run side by side with these on the same workers; their results come second.
+    Args:
+        parts: the number of folds.
+        beside: small fits that run side by side with those of the folds, on the same workers.
+
+    Returns:
+        The cross-validation, None where too few labels can be held out; and the results of ``beside``.
 
     Raises:
-        EngineError.
+        EngineError: a fit failed.
     """
     examples, settings, executor = run.examples, run.settings, run.executor
     folds = stratified_folds(examples.targets.tolist(), settings.seed, parts)
@@ -122,48 +135,52 @@ def cross_validate(
     ngram_fits = [ngram_fit_of(examples, train, settings.seed, held_out) for train, held_out in splits]
     predicted = executor.predict_each(ngram_fits, "cross-validation of n-grams")
     encoder, ngram = np.zeros((2, len(folds), len(examples.classes)))
-    for (_, held_out), fit, guesses in zip(splits, results, predicted, strict=False):
-        encoder[held_out], ngram[held_out] = fit.held_out, guesses
+    for (_, held_out), fit, by_ngrams in zip(splits, results, predicted, strict=False):
+        encoder[held_out], ngram[held_out] = fit.held_out, by_ngrams
     of_folds, others = results[: len(splits)], results[len(splits) :]
     heads = [LinearHead.of(fit.weights) for fit in of_folds]
     return CrossValidation(folds, measured, held, of_folds, heads, encoder, ngram), others
 
 
 def learning_curve(
-    run: Run, found: CrossValidation, frozen: PretrainedEmbeddings
+    run: Run, validation: CrossValidation, frozen: PretrainedEmbeddings
 ) -> tuple[list[tuple[int, NDArray[np.int64]]], str]:
-    """Labels learned from, and hits among held-out labels, (texts,): of fits on a quarter and a half of the labels
-    outside a fold, and of the cross-validation itself; and of which model: ``model`` or ``as_pretrained``.
+    """Measure accuracy with a quarter, a half, and all of the labels outside a fold.
 
-    Where the encoder moves, each point is a fit of it, in fewer steps. Of few labels those would cost more than the
-    model itself, so the curve is that of a head on the encoder as it was pretrained, which costs next to nothing.
+    A tuned encoder is fitted anew for each point, in fewer steps. With few labels those fits would cost more than the
+    model, so the curve is that of a linear head on the pretrained encoder.
+
+    Returns:
+        Points (number of labels, hits among the held-out labels (texts,)), and whose curve it is: ``model`` or
+        ``as_pretrained``. No points where labels are too few.
 
     Raises:
-        EngineError.
+        EngineError: a fit failed.
     """
     examples, of = run.examples, "model"
     count = len(examples.texts)
     if count < LEAST_OF_A_CURVE:
         return [], of
-    if found.tuned and count <= FEW_LABELS_HALVED:
-        still, of = cross_validate_pretrained(examples, run.settings.seed, frozen), "as_pretrained"
-        if still is None:
+    if validation.tuned and count <= FEW_LABELS_HALVED:
+        pretrained, of = cross_validate_pretrained(examples, run.settings.seed, frozen), "as_pretrained"
+        if pretrained is None:
             return [], of
-        found = still
-    curve = _tuned_curve(run, found) if found.tuned else _frozen_curve(examples, found, frozen)
-    whole = found.hits(examples.targets).astype(np.int64)
-    return [*curve, (int(np.mean([(found.folds != fold).sum() for fold in found.measured])), whole)], of
+        validation = pretrained
+    curve = _tuned_curve(run, validation) if validation.tuned else _frozen_curve(examples, validation, frozen)
+    hits = validation.hits(examples.targets).astype(np.int64)
+    labels = int(np.mean([(validation.folds != fold).sum() for fold in validation.measured]))
+    return [*curve, (labels, hits)], of
 
 
 def _frozen_curve(
-    examples: Examples, found: CrossValidation, frozen: PretrainedEmbeddings
+    examples: Examples, validation: CrossValidation, frozen: PretrainedEmbeddings
 ) -> list[tuple[int, NDArray[np.int64]]]:
-    curve, place = [], np.argsort(frozen.chosen)
-    states = frozen.labels[place]
+    curve, order = [], np.argsort(frozen.chosen)
+    states = frozen.labels[order]
     for share in CURVE_SHARES:
-        for fold in found.measured:
+        for fold in validation.measured:
             for seed in range(CURVE_DRAWS):
-                train, held_out = _fewer(examples, found, share, fold, seed), found.folds == fold
+                train, held_out = _subset(examples, validation, share, fold, seed), validation.folds == fold
                 head = linear_head(states[train], examples.targets[train], len(examples.classes))
                 if head is None or not held_out.any():
                     continue
@@ -172,25 +189,25 @@ def _frozen_curve(
     return curve
 
 
-def _tuned_curve(run: Run, found: CrossValidation) -> list[tuple[int, NDArray[np.int64]]]:
+def _tuned_curve(run: Run, validation: CrossValidation) -> list[tuple[int, NDArray[np.int64]]]:
     examples, settings = run.examples, run.settings
     parts = [
-        (share, fold, _fewer(examples, found, share, fold, settings.seed))
+        (share, fold, _subset(examples, validation, share, fold, settings.seed))
         for share in CURVE_SHARES
-        for fold in list(found.measured)[:CURVE_FOLDS]
+        for fold in list(validation.measured)[:CURVE_FOLDS]
     ]
-    fits = [_smaller(run, found, *part) for part in parts]
+    fits = [_smaller_fit(run, validation, *part) for part in parts]
     results = run.artifacts.fits("learning-curve", lambda: run.executor.fit_each(fits, "learning curve"))
     curve = []
     for (_, fold, train), result in zip(parts, results, strict=True):
-        targets = examples.targets[found.folds == fold]
+        targets = examples.targets[validation.folds == fold]
         curve.append((len(train), (result.held_out.argmax(axis=1) == targets).astype(np.int64)))
     return curve
 
 
-def _fewer(examples: Examples, found: CrossValidation, share: float, fold: int, seed: int) -> NDArray[np.int64]:
-    """Positions of a share of the labels outside a fold, two or more of each class."""
-    outside = np.flatnonzero(found.folds != fold)
+def _subset(examples: Examples, validation: CrossValidation, share: float, fold: int, seed: int) -> NDArray[np.int64]:
+    """Return positions of a share of the labels outside a fold, at least two of each class."""
+    outside = np.flatnonzero(validation.folds != fold)
     generator = np.random.default_rng((seed, 7, fold))
     chosen = []
     for k in np.unique(examples.targets[outside]):
@@ -199,9 +216,11 @@ def _fewer(examples: Examples, found: CrossValidation, share: float, fold: int, 
     return np.sort(np.concatenate(chosen))
 
 
-def _smaller(run: Run, found: CrossValidation, share: float, fold: int, train: NDArray[np.int64]) -> EncoderFit:
+def _smaller_fit(
+    run: Run, validation: CrossValidation, share: float, fold: int, train: NDArray[np.int64]
+) -> EncoderFit:
     settings = run.settings
-    fit = run.examples.fit(settings, train, np.flatnonzero(found.folds == fold), settings.seed * 1000 + 50 + fold)
+    fit = run.examples.fit(settings, train, np.flatnonzero(validation.folds == fold), settings.seed * 1000 + 50 + fold)
     return replace(fit, steps=max(10, round(share * fit.steps)))
 
 

@@ -1,4 +1,4 @@
-"""The labelled examples as both views read them, and the fits made of them."""
+"""The labelled examples, tokenised for both views, and the encoder fits that learn from them."""
 
 from __future__ import annotations
 
@@ -24,20 +24,27 @@ from tlnlp.train.fit.encoder_fit import EmbeddingSpec, EncoderFit, Objective
 
 Positions = NDArray[np.int64]
 NO_TEXTS = TokenIds.of([])
-# What training reads of a text at most: windows of a longer one come from its head and its tail.
+# Tokens of a text that training reads at most; of a longer text, windows come from its head and its tail.
 WHOLE_TOKENS = 8192
-# A text is told by so many tokens of it.
+# Fewest tokens of a window; fewer would not show the class of a text.
 LEAST_WINDOW = 28
-# Up to so many labels pairs of texts teach more than texts alone.
+# Up to this many labels, contrastive training on pairs of texts is better than cross-entropy.
 FEW_LABELS = 1000
-# What a class is called says what its texts are about, to an encoder that was pretrained on pairs of texts: of few
-# labels, these count as many more. More ways of saying it outweigh labels (tests/bench/RESULTS.md).
+# Class names as extra training texts. An encoder pretrained on pairs of texts knows what a name means, so they help
+# where labels are few. More templates would outweigh the labels (tests/bench/RESULTS.md).
 CLASS_NAME_TEMPLATES = ("{}", "It is about {}.", "The text is {}.")
 
 
 @dataclass(frozen=True)
 class Reader:
-    """How texts become tokens: ``whole`` for windows of training, ``cut`` as scoring reads them."""
+    """The tokenizers of an encoder.
+
+    Fields:
+        whole: tokenises whole texts, which training takes windows from.
+        cut: cuts texts to ``max_length`` tokens, as scoring does.
+        encoder: the pretrained encoder, with its conventions.
+        max_chars: characters of a text at most.
+    """
 
     whole: Encoder
     cut: Encoder
@@ -46,11 +53,11 @@ class Reader:
 
     @staticmethod
     def make(settings: FinetuneSettings, folder: Path) -> Reader:
-        """Writes the encoder's tokenizer into the folder.
+        """Return the reader of the settings' encoder, and write its tokenizer into the folder.
 
         Raises:
             InputDataError: the encoder cannot be opened, or is not supported.
-            UsageError: prompt and special tokens leave no room for a text.
+            UsageError: prompt and special tokens fill a window, so that no token of the text fits.
         """
         how = conventions_of(settings)
         source = EncoderSource(settings.encoder, how, save_tokenizer(settings.encoder, folder))
@@ -62,14 +69,20 @@ class Reader:
 
     @property
     def max_length(self) -> int:
+        """Return how many tokens of a text scoring reads, prompt and special tokens included."""
         return self.cut.max_length
 
     def prepare(self, texts: Sequence[str]) -> list[str]:
+        """Normalise texts and cut them to ``max_chars`` characters."""
         return [prepare(text, self.max_chars) for text in texts]
 
 
 def conventions_of(settings: FinetuneSettings) -> Conventions:
-    """How the encoder is used: as its own files say, but for what the settings say. Raises InputDataError."""
+    """Return how the encoder is used: the settings override the encoder's own files.
+
+    Raises:
+        InputDataError: the encoder cannot be opened, or is not supported.
+    """
     return read_conventions(
         encoder_folder(settings.encoder),
         pooling=None if settings.pooling == "auto" else settings.pooling,
@@ -81,7 +94,7 @@ def conventions_of(settings: FinetuneSettings) -> Conventions:
 
 
 def _require_room(settings: FinetuneSettings, max_length: int, edges: int) -> None:
-    """Raises UsageError: prompt and special tokens, of so many tokens, fill what is read of a text."""
+    """Check that prompt and special tokens, ``edges`` in all, leave room for a text in every window."""
     limits = {
         "max_length": max_length,
         "training.crop_tokens": settings.training.crop_tokens,
@@ -92,23 +105,32 @@ def _require_room(settings: FinetuneSettings, max_length: int, edges: int) -> No
         if tokens <= edges:
             raise UsageError(
                 f"{key}: {tokens} tokens leave no room for a text beside the prompt and the special tokens, which are "
-                f"{edges} tokens; raise it, or shorten `prompt`"
+                f"{edges} tokens: raise {key}, or shorten `prompt`"
             )
 
 
-def said_of(classes: Sequence[str], descriptions: Mapping[str, str]) -> list[str]:
-    """What all classes are called, said in one way after another; nothing where some have no name but a number."""
+def class_name_texts(classes: Sequence[str], descriptions: Mapping[str, str]) -> list[str]:
+    """Return the names of all classes in each template; an empty list where a name holds no letter.
+
+    Args:
+        descriptions: words that stand for the names of some classes.
+    """
     words = [re.sub(r"[\W_]+", " ", descriptions.get(name, name)).strip() for name in classes]
     if not all(re.search(r"[^\W\d]", word) for word in words):
         return []
-    return [saying.format(word) for saying in CLASS_NAME_TEMPLATES for word in words]
+    return [template.format(word) for template in CLASS_NAME_TEMPLATES for word in words]
 
 
 @dataclass(frozen=True)
 class Examples:
-    """``texts`` prepared; ``whole`` and ``cut`` token ids of each; ``targets`` (texts,): class indices.
+    """The labelled examples of a run.
 
-    ``named``: token ids of what all classes are called, said in one way after another; empty where that is not known.
+    Fields:
+        texts: the prepared texts.
+        whole: token ids of whole texts.
+        cut: token ids of texts cut as in scoring.
+        targets: class indices, (texts,).
+        class_name_examples: token ids of ``class_name_texts``; empty where classes have no names in words.
     """
 
     reader: Reader
@@ -117,13 +139,13 @@ class Examples:
     cut: TokenIds
     targets: NDArray[np.int64]
     classes: tuple[str, ...]
-    named: TokenIds = NO_TEXTS
+    class_name_examples: TokenIds = NO_TEXTS
 
     @staticmethod
     def make(labelled: LabelledSet, reader: Reader, descriptions: Mapping[str, str] | None = None) -> Examples:
-        """``descriptions``: what classes are in words, where their names do not say it."""
+        """Tokenise a labelled set; ``descriptions``: words that stand for the names of some classes."""
         texts = reader.prepare(labelled.texts)
-        named = reader.whole.encode(said_of(labelled.classes, descriptions or {}))
+        name_texts = class_name_texts(labelled.classes, descriptions or {})
         return Examples(
             reader,
             texts,
@@ -131,32 +153,36 @@ class Examples:
             TokenIds.of(reader.cut.encode(texts)),
             np.asarray(labelled.targets, dtype=np.int64),
             labelled.classes,
-            TokenIds.of(named),
+            TokenIds.of(reader.whole.encode(name_texts)),
         )
 
     @property
     def one_hot(self) -> NDArray[np.float32]:
+        """Return the targets one-hot, (texts, classes)."""
         return np.eye(len(self.classes), dtype=np.float32)[self.targets]
 
     def known(self, documents: int, given: NDArray[np.bool_] | None = None) -> Floats:
-        """What is known of so many documents, nothing, and of the labels after them: their classes, where ``given``.
+        """Return the input of label spreading, (documents + labels, classes): 0 for documents, one-hot for labels.
 
-        Nothing is known of any text where a class has no label: spreading would take no document for that class.
+        All rows are 0 where a class has no label, because label spreading would give that class no document.
+
+        Args:
+            given: the labels that are used, (labels,); None: all.
         """
         labels = self.one_hot.astype(np.float64) if given is None else self.one_hot * given[:, None].astype(np.float64)
         labels = labels * float(labels.any(axis=0).all())
         return np.vstack([np.zeros((documents, len(self.classes))), labels])
 
     def fit(self, settings: FinetuneSettings, train: Positions, held_out: Positions, seed: int) -> EncoderFit:
-        """A fit on some of the labels alone, and, if they are few, on what the classes are called."""
-        named = self.named if self.learns_names(settings) else NO_TEXTS
-        names = np.resize(np.eye(len(self.classes), dtype=np.float32), (len(named), len(self.classes)))
-        tokens = self.whole.take(train) + named
+        """Return an encoder fit to the labels at the positions ``train``, and to class names if labels are few."""
+        names = self.class_name_examples if self.learns_names(settings) else NO_TEXTS
+        name_targets = np.resize(np.eye(len(self.classes), dtype=np.float32), (len(names), len(self.classes)))
+        tokens = self.whole.take(train) + names
         return EncoderFit(
             encoder=self.reader.encoder,
             edges=self.reader.cut.edges,
             tokens=tokens,
-            targets=np.vstack([self.one_hot[train], names]),
+            targets=np.vstack([self.one_hot[train], name_targets]),
             weights=np.ones(len(tokens), dtype=np.float32),
             held_out=self.cut.take(held_out),
             steps=steps_of(len(tokens), settings.training),
@@ -168,25 +194,28 @@ class Examples:
         )
 
     def window(self, most: int) -> int:
-        """Tokens of each text that a step learns from: half a text of average length, but 28 and the edges at least.
+        """Return the tokens of a training window: half an average text, at least 28 plus prompt and special tokens.
 
-        News of some 50 tokens lose nothing by it and are learned from in two thirds of the time; reviews of 230 lose a
-        point between windows of 64 and of 32 (tests/bench/RESULTS.md).
+        News of some 50 tokens train in two thirds of the time without loss of accuracy; reviews of 230 tokens lose a
+        point between windows of 64 and of 32 tokens (tests/bench/RESULTS.md).
+
+        Args:
+            most: the longest window.
         """
-        around = sum(self.reader.cut.edges)
-        half = round((float(self.whole.lengths.mean()) - around) / 2)
-        return min(most, around + max(LEAST_WINDOW, half))
+        edges = sum(self.reader.cut.edges)
+        half = round((float(self.whole.lengths.mean()) - edges) / 2)
+        return min(most, edges + max(LEAST_WINDOW, half))
 
     def learns_names(self, settings: FinetuneSettings) -> bool:
-        """Whether labels are so few that what their classes are called counts."""
-        return bool(self.named) and self.objective(settings) == "contrast"
+        """Return whether labels are so few that fits learn from class names too."""
+        return bool(self.class_name_examples) and self.objective(settings) == "contrast"
 
     def objective(self, settings: FinetuneSettings) -> Objective:
-        """How labels are learned from."""
+        """Return the objective of fits: the configured one, or for ``auto`` the one for this number of labels."""
         if settings.training.objective != "auto":
             return settings.training.objective
         return "contrast" if len(self.texts) <= FEW_LABELS else "classify"
 
     def embedding(self, settings: FinetuneSettings) -> EmbeddingSpec:
-        """How texts are embedded with the encoder of these examples."""
+        """Return how the encoder of these examples embeds texts."""
         return EmbeddingSpec(self.reader.encoder, len(self.classes), settings.training.precision)

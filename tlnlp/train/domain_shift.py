@@ -1,9 +1,9 @@
-"""Whether unlabelled documents come from where the labelled texts come from; those of another subject teach nothing.
+"""Domain shift: a test of whether unlabelled documents come from the same source as the labelled texts.
 
 A two-sample test by nearest neighbours (Schilling 1986) in the space of the pretrained encoder, made one-sided:
-documents may be of more kinds than the few labelled texts show, but most of them should have a labelled text about as
-near as the labelled texts have one another. How well labels are predicted is not asked: a few hundred of them cannot
-tell whether documents help, and a test of that refuses good documents by chance.
+documents may be more varied than the few labelled texts, but most documents should have a labelled text about as close
+as labelled texts have one another. The test does not use accuracy: a few hundred labels cannot show whether documents
+help, and a test of accuracy would refuse good documents by chance.
 """
 
 from __future__ import annotations
@@ -15,29 +15,35 @@ import numpy as np
 from tlnlp.model.combine import Floats
 from tlnlp.train.fit.linear_head import unit_length
 
-# Documents that are looked at; of documents from the same source, a share between 0.4 and 0.65 is further away than
-# labelled texts are (IMDb, AG News, TREC, 16 to 200 labels), of those from another 0.96 and more.
-LOOKED_AT = 256
+# Documents that the test uses.
+SAMPLED_DOCUMENTS = 256
+# From this figure on, documents count as foreign. It was 0.4 to 0.65 for documents of the same source (IMDb, AG News,
+# TREC, 16 to 200 labels), and at least 0.96 for those of another.
 FOREIGN = 0.9
 
 
 @dataclass(frozen=True)
 class Relevance:
-    """``further``: how often a document is further from its nearest labelled text than a labelled text is from its
-    own, over all such pairs (0.5: alike; 1: every document is an outsider)."""
+    """The result of the test.
+
+    Fields:
+        further: the share of pairs (document, labelled text) in which the document is further from its nearest labelled
+            text than the labelled text is from its own; 0.5: same distribution, 1: every document is an outlier.
+    """
 
     further: float
 
     @property
     def same_source(self) -> bool:
+        """Return whether the documents count as being of the same source."""
         return self.further < FOREIGN
 
 
 def relevance(labelled: Floats, documents: Floats) -> Relevance:
-    """Compare pooled states of labelled texts (labels, hidden) and of documents (documents, hidden).
+    """Compare embeddings of labelled texts (labels, hidden) with those of documents (documents, hidden).
 
-    The figure is the area under the ROC curve that tells the two by the cosine to the nearest labelled text
-    (Mann and Whitney 1947), which neither the number of texts nor the width of the space shifts.
+    The figure is the area under the ROC curve of the cosine to the nearest labelled text (Mann and Whitney 1947). It
+    depends neither on the number of texts nor on the width of the space.
 
     Raises:
         ValueError: fewer than two labelled texts, or no document.

@@ -1,5 +1,7 @@
-"""The encoders that a model can be trained from, as the command line shows and fetches them. Nothing heavy is loaded
-unless an encoder is measured or fetched."""
+"""List and fetch the encoders of the catalogue, for the command line.
+
+Heavy libraries are imported only when an encoder is measured or fetched.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +19,11 @@ COLUMNS = ["name", "at_hand", "s_per_million_tokens", "licence", "parameters", "
 
 
 def encoder_rows(file: str | None, overrides: Sequence[str], *, measure: bool) -> list[dict[str, Any]]:
-    """Describe every encoder of a catalogue; ``measure``: time those at hand, a few seconds each.
+    """Return one row for each encoder of a catalogue.
 
-    ``file`` and ``overrides`` are as for ``known``; ``s_per_million_tokens`` is None where nothing was measured.
+    Args:
+        file, overrides: the catalogue, as for ``known``.
+        measure: whether to time the encoders at hand, a few seconds each; ``s_per_million_tokens`` is None otherwise.
 
     Raises:
         UsageError: the catalogue cannot be read.
@@ -40,7 +44,7 @@ def encoder_rows(file: str | None, overrides: Sequence[str], *, measure: bool) -
 
 
 def table_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The same for people."""
+    """Return a row of ``encoder_rows`` as a table shows it."""
     cost = row["s_per_million_tokens"]
     return {
         **row,
@@ -54,13 +58,24 @@ def table_row(row: Mapping[str, Any]) -> dict[str, Any]:
 def fetch_named(
     name: str, file: str | None, overrides: Sequence[str], jar: str | None, revision: str | None
 ) -> dict[str, Any]:
-    """Fetch an encoder by name; what came of it. Raises as ``fetch``, and UsageError if no encoder has this name."""
+    """Fetch an encoder by name.
+
+    Args:
+        file, overrides: the catalogue, as for ``known``.
+        jar, revision: as for ``fetch``.
+
+    Returns:
+        The encoder's name, its folder, and whether it was fetched now.
+
+    Raises:
+        UsageError: no encoder has this name; else as ``fetch``.
+    """
     encoders = known(file, overrides)
     entry = encoders.get(name.lower())
     if entry is None:
-        near = difflib.get_close_matches(name.lower(), encoders, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(encoders)}"
-        raise UsageError(f"no encoder {name!r} in the catalogue; {hint}")
+        similar = difflib.get_close_matches(name.lower(), encoders, n=1)
+        hint = f"did you mean {similar[0]}?" if similar else f"choose one of {', '.join(encoders)}"
+        raise UsageError(f"the catalogue has no encoder {name!r}: {hint}")
     before = at_hand(entry.name, encoders)
     if before is None:
         say(f"fetching {entry.name} ({entry.source})")
@@ -69,17 +84,18 @@ def fetch_named(
 
 
 def _cost(name: str, folder: Path) -> float | None:
+    """Return the seconds that a million tokens take here; None, with a log line, where that cannot be measured."""
     try:
         import torch
 
         from tlnlp.model.encoder_cost import seconds_per_million_tokens
         from tlnlp.train.fit.precision import in_bfloat16
     except ModuleNotFoundError:
-        say(f"{name}: not measured, since torch and transformers are not installed here; install tlnlp[train]")
+        say(f"{name}: not measured: torch and transformers are not installed here: install tlnlp[train]")
         return None
     try:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         return round(seconds_per_million_tokens(str(folder), device, in_bfloat16(device, "auto")), 1)
     except (OSError, ValueError) as error:
-        say(f"{name}: {folder} cannot be opened ({type(error).__name__}); remove the folder and fetch it again")
+        say(f"{name}: not measured: {folder} cannot be opened ({type(error).__name__}): remove it and fetch again")
         return None

@@ -1,7 +1,7 @@
-"""``encoder: auto``: which of the encoders at hand teaches, decided on the user's own labels.
+"""Encoder selection for ``encoder: auto``: the encoders at hand compete on the user's own labels.
 
-Each reads the labels as it was pretrained, and a linear head on its states is cross-validated: seconds each, and enough
-to tell encoders apart, since an encoder that knows the classes before it learns also learns them best.
+Each encoder embeds the labelled texts as pretrained, and a linear head on its embeddings is cross-validated. This takes
+seconds for each, and predicts well which encoder is best after fine-tuning.
 """
 
 from __future__ import annotations
@@ -23,20 +23,28 @@ from tlnlp.train.cross_validation import cross_validate_pretrained
 from tlnlp.train.frozen_encoder import accuracy_by_names, embed_labels
 
 AUTO = "auto"
-# The most accurate encoder that this project has measured, for the line that a user without it is told.
+# The most accurate encoder that this project has measured; a log line recommends it to users who lack it.
 STRONGEST = "e5-small-v2"
-GAINED = "on this project's benchmark it is right about 4 to 20 more texts in a hundred from the same labels"
-# A smaller encoder costs less every night: it is taken where the labels show that it loses less than this.
+GAIN = "on this project's benchmark its accuracy is about 4 to 20 points higher from the same labels"
+# A smaller encoder scores faster, so it is preferred where the labels show that it loses less accuracy than this.
 WORTH_A_LARGER = 0.01
-# The share of letters that are not Latin, from which on an encoder that knows English alone is left out.
+# From this share of non-Latin letters on, encoders made for English are left out.
 OTHER_SCRIPT = 0.5
-LOOKED_AT = 1000
+# Texts, and characters of each, that the share of non-Latin letters is measured on.
+SAMPLED = 1000
 
 
 @dataclass(frozen=True)
 class EncoderTrial:
-    """One encoder on the labels: ``accuracy`` of the cross-validated head on its frozen states, with its 95 % interval;
-    ``by_names``: how often a label is nearest to the name of its class; None where they could not be measured."""
+    """The result of one encoder.
+
+    Fields:
+        accuracy: of the cross-validated head on its embeddings; None where it could not be measured.
+        interval: the 95 % interval of ``accuracy``.
+        by_names: balanced accuracy by the nearest class name; None where it could not be measured.
+        tokens_per_s: throughput of embedding.
+        n: the number of held-out labels.
+    """
 
     encoder: str
     parameters: int | None
@@ -47,13 +55,14 @@ class EncoderTrial:
     n: int
 
     def to_json(self) -> dict[str, Any]:
+        """Return the fields, rounded, for ledger and report."""
         return {key: round(value, 4) if isinstance(value, float) else value for key, value in asdict(self).items()}
 
 
 def candidates(settings: FinetuneSettings, texts: Sequence[str]) -> list[str]:
-    """Names of the encoders to try, the largest first; of a fixed ``encoder``, itself.
+    """Return the names of the encoders to try, the largest first; with a fixed ``encoder``, only that one.
 
-    An encoder whose languages do not fit the script of the texts is left out, unless none is left then.
+    An encoder whose languages do not fit the script of the texts is left out, unless that leaves none.
     """
     if settings.encoder != AUTO:
         return [settings.encoder]
@@ -62,84 +71,91 @@ def candidates(settings: FinetuneSettings, texts: Sequence[str]) -> list[str]:
         (name for name in encoders if at_hand(name, encoders) is not None), key=lambda name: -encoders[name].parameters
     )
     if STRONGEST not in here:
-        say(f"{STRONGEST} is not at hand: {GAINED}; `tlnlp encoders fetch {STRONGEST}` brings it (25 MB)")
+        say(f"{STRONGEST} is not at hand: {GAIN}: fetch it by `tlnlp encoders fetch {STRONGEST}` (25 MB)")
     fitting = [name for name in here if fits_script(encoders[name], texts)]
     if len(fitting) < len(here):
-        left_out = ", ".join(name for name in here if name not in fitting)
-        then = "left out" if fitting else "used all the same, as none at hand knows another: name one by `encoder`"
-        say(f"most letters of the texts are not Latin; made for English: {left_out}, {then}")
+        english = ", ".join(name for name in here if name not in fitting)
+        then = "left out" if fitting else "used because no other encoder is at hand: set `encoder` to another one"
+        say(f"most letters of the texts are not Latin: encoders made for English: {english}: {then}")
     return fitting or here
 
 
 def fits_script(encoder: KnownEncoder, texts: Sequence[str]) -> bool:
-    """Whether the encoder's languages can be written in the script of most of the texts."""
+    """Return whether the encoder's languages are written in the script of most of the texts."""
     return encoder.languages.lower() != "english" or other_script(texts) < OTHER_SCRIPT
 
 
 def other_script(texts: Sequence[str]) -> float:
-    """The share of letters that are not Latin, by the names that Unicode gives them."""
-    letters = [letter for text in texts[:LOOKED_AT] for letter in text[:LOOKED_AT] if letter.isalpha()]
+    """Return the share of letters whose Unicode names are not Latin."""
+    letters = [letter for text in texts[:SAMPLED] for letter in text[:SAMPLED] if letter.isalpha()]
     return sum("LATIN" not in unicodedata.name(letter, "") for letter in letters) / max(1, len(letters))
 
 
 def choose(runs: Mapping[str, Run]) -> tuple[Run, list[EncoderTrial]]:
-    """Try the encoders of the runs, the largest first, and return the run of the one that teaches.
+    """Try the encoder of each run, and return the run of the best one.
 
-    A smaller one is taken where it is right about more of the labels by more than chance explains, or where they are
-    enough to show that it loses less than a point. Where too few labels could be held out, the largest is taken.
+    A smaller encoder wins where it is significantly more accurate, or where the labels show that it loses less than a
+    point. With too few labels to hold out, the largest wins.
+
+    Args:
+        runs: runs by the name of their encoder, the largest first.
+
+    Returns:
+        The chosen run, and the results of all encoders, the chosen one first; none where there is a single encoder.
 
     Raises:
-        EngineError: the labels could not be read.
+        EngineError: the labels could not be embedded.
     """
     if len(runs) == 1:
         return next(iter(runs.values())), []
     tried, hits = list[EncoderTrial](), dict[str, NDArray[np.bool_] | None]()
     for name, run in runs.items():
-        one, hits[name] = _try(name, run)
-        tried.append(one)
+        trial, hits[name] = _try(name, run)
+        tried.append(trial)
     first = next(iter(runs))
-    chosen, why = first, "the largest; too few labels could be held out to compare"
+    chosen, why = first, "it is the largest, and there are too few labels to compare encoders"
     for name in list(runs)[1:]:
         chosen, why = _better(chosen, name, hits, why)
-    for one in tried:
-        say(f"encoder {one.encoder}: {_told(one)}")
-    say(f"encoder {chosen} teaches: {why}")
-    return runs[chosen], sorted(tried, key=lambda one: one.encoder != chosen)
+    for trial in tried:
+        say(f"encoder {trial.encoder}: {_describe(trial)}")
+    say(f"encoder {chosen} is chosen: {why}")
+    return runs[chosen], sorted(tried, key=lambda trial: trial.encoder != chosen)
 
 
 def _better(chosen: str, other: str, hits: Mapping[str, NDArray[np.bool_] | None], why: str) -> tuple[str, str]:
-    """Which of two encoders goes on, the ``other`` one being smaller, and why."""
+    """Return the better of two encoders, and why; ``other`` is the smaller one."""
     ours, theirs = hits[chosen], hits[other]
     if ours is None or theirs is None:
         return chosen, why
     lead, low, high = paired_interval(ours, theirs)
     between = f"95 % interval {low:+.1%} to {high:+.1%}"
     if high < 0:
-        return other, f"it is right about {-lead:.1%} more of the labels than {chosen} ({between})"
+        return other, f"it predicts {-lead:.1%} more of the labels correctly than {chosen} ({between})"
     if high < WORTH_A_LARGER:
-        return other, f"it is smaller than {chosen}, which is ahead by less than a point ({lead:+.1%}, {between})"
+        return other, f"it is smaller than {chosen}, which is less than a point more accurate ({lead:+.1%}, {between})"
     if low > 0:
-        return chosen, f"it is right about {lead:.1%} more of the labels than {other} ({between})"
-    return chosen, f"it is the larger, and the labels do not show that {other} is as good ({lead:+.1%}, {between})"
+        return chosen, f"it predicts {lead:.1%} more of the labels correctly than {other} ({between})"
+    return chosen, f"it is larger, and the labels do not show that {other} is as accurate ({lead:+.1%}, {between})"
 
 
 def _try(name: str, run: Run) -> tuple[EncoderTrial, NDArray[np.bool_] | None]:
     examples = run.examples
     frozen = embed_labels(run)
-    found = cross_validate_pretrained(examples, run.settings.seed, frozen)
+    validation = cross_validate_pretrained(examples, run.settings.seed, frozen)
     names = accuracy_by_names(frozen, examples) if len(frozen.names) and len(frozen.labels) else None
     entry = known().get(name)
     parameters = entry.parameters if entry is not None else None
-    if found is None:
+    if validation is None:
         return EncoderTrial(name, parameters, None, None, names, frozen.tokens_per_s, 0), None
-    hits = found.hits(examples.targets)
+    hits = validation.hits(examples.targets)
     interval = wilson(int(hits.sum()), len(hits))
     return EncoderTrial(name, parameters, float(hits.mean()), interval, names, frozen.tokens_per_s, len(hits)), hits
 
 
-def _told(one: EncoderTrial) -> str:
-    if one.accuracy is None or one.interval is None:
-        return "not measured, too few labels could be held out"
-    names = f"; {one.by_names:.1%} by class names alone" if one.by_names is not None else ""
-    low, high = one.interval
-    return f"{one.accuracy:.1%} of {one.n} held-out labels right as pretrained ({low:.0%} to {high:.0%}){names}"
+def _describe(trial: EncoderTrial) -> str:
+    """Return the log line of a trial, without the encoder's name."""
+    if trial.accuracy is None or trial.interval is None:
+        return "not measured: too few labels can be held out"
+    names = f"; {trial.by_names:.1%} by class names alone" if trial.by_names is not None else ""
+    low, high = trial.interval
+    return f"{trial.accuracy:.1%} of {trial.n} held-out labels right as pretrained ({low:.0%} to {high:.0%}){names}"

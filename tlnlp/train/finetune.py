@@ -1,8 +1,7 @@
-"""The fine-tuning stage: labels in, an immutable version in the registry out.
+"""The fine-tuning stage: labels become an immutable version in the registry.
 
-First the labels are cross-validated: fits that each leave a part of them out weigh and calibrate the two views, and
-measure them. Then the version that is registered learns from all labels, and from documents without labels if there are
-any.
+First the labels are cross-validated, which weighs, calibrates and measures the two views. Then the registered model is
+trained on all labels, and on unlabelled documents if there are any.
 """
 
 from __future__ import annotations
@@ -45,8 +44,18 @@ from tlnlp.train.zero_shot import learn_without_labels
 
 @dataclass(frozen=True)
 class FinetuneResult:
-    """``held_out``: cross-validated figures; None where too few labels could be held out. ``encoder``: the one that
-    taught; ``validated``: whether there were labels to measure the model by."""
+    """The result of a run.
+
+    Fields:
+        version: the registered version.
+        labels: the number of labelled texts.
+        steps: training steps of all encoders together.
+        seconds: of the whole run.
+        held_out: cross-validated figures; None with too few labels for them.
+        encoder: the name of the chosen encoder.
+        validated: whether there were enough labels to measure the model.
+        cost: what the run cost; None without a price.
+    """
 
     version: ModelVersion
     run_id: str
@@ -60,6 +69,7 @@ class FinetuneResult:
     cost: dict[str, object] | None = None
 
     def to_json(self) -> dict[str, Any]:
+        """Return the result as the command line prints it."""
         return {
             "model": self.version.name,
             "version": self.version.version,
@@ -77,14 +87,14 @@ class FinetuneResult:
 
 
 def finetune(settings: FinetuneSettings, executor: Executor | None = None) -> FinetuneResult:
-    """Train, bundle and register one version. A ledger is kept in the registry, also of a run that failed.
+    """Train, bundle and register one version; write the run's ledger to the registry, even if the run fails.
 
-    The work runs on ``executor``; without one, on the Ray cluster of ``settings.ray``, where it is not so small that
-    this process suffices.
+    Args:
+        executor: where the work runs; None: on the Ray cluster of ``settings.ray``, or in this process if it is small.
 
     Raises:
         UsageError, InputDataError, LabelFaultsError, BundleError, EngineError, StorageError.
-        BudgetError: the run would cost more than its budget; fits that are done need not be done again.
+        BudgetError: the run would cost more than its budget; a later start resumes from the finished fits.
     """
     check_name(settings.model)
     _check_batches(settings)
@@ -115,19 +125,19 @@ def finetune(settings: FinetuneSettings, executor: Executor | None = None) -> Fi
                     figures = held_out_figures(run.examples, learned)
                     report = make_report(run, labelled, learned, pool)
                     report |= {} if validated else {"unvalidated": True}
-                    report["encoders"] = ledger.results["encoders"] = [one.to_json() for one in tried]
+                    report["encoders"] = ledger.results["encoders"] = [trial.to_json() for trial in tried]
             folder = _folder(Path(scratch), run.settings.encoder)
             with ledger.stage("bundle"):
                 _assemble(run.settings, labelled, run.examples, learned, figures, report, folder, ledger)
             with ledger.stage("register"):
                 version = registry.publish(settings.model, folder)
-        for one in runs.values():
-            one.forget()
+        for tried_run in runs.values():
+            tried_run.forget()
         ledger.counts |= {"version": version.version, "steps": learned.steps}
     seconds = time.monotonic() - started
     say(f"registered {version.name}@{version.version}")
     if not validated:
-        say("this version is UNVALIDATED: no label says how good it is; label some documents and evaluate it")
+        say("this version is UNVALIDATED: its accuracy is unknown: label some documents, and run `tlnlp evaluate`")
     counts = len(labelled.examples), labelled.classes, learned.steps
     encoder = run.settings.encoder
     return FinetuneResult(version, ledger.run_id, *counts, seconds, figures, encoder, validated, ledger.cost)
@@ -139,15 +149,15 @@ def _run_of(
     labelled: LabelledSet,
     pool: Pool | None,
     scratch: Path,
-    beside: tuple[Ledger, Budget, TimeBudget, Executor],
+    services: tuple[Ledger, Budget, TimeBudget, Executor],
 ) -> Run:
-    """The run with this encoder; its tokenizer lies in a folder of the encoder's name, where the bundle is made."""
-    named = settings.model_copy(update={"encoder": encoder})
+    """Return the run with this encoder, and save the encoder's tokenizer in the folder where its bundle is made."""
+    own = settings.model_copy(update={"encoder": encoder})
     folder = _folder(scratch, encoder)
     folder.mkdir()
-    examples = Examples.make(labelled, Reader.make(named, folder), named.class_descriptions)
+    examples = Examples.make(labelled, Reader.make(own, folder), own.class_descriptions)
     storage = Storage(settings.ray.storage or Registry(settings.registry).storage.at(settings.model).url("training"))
-    return Run(named, examples, storage, _run_name(named, examples, labelled, pool), *beside)
+    return Run(own, examples, storage, _run_name(own, examples, labelled, pool), *services)
 
 
 def _folder(scratch: Path, encoder: str) -> Path:
@@ -157,7 +167,10 @@ def _folder(scratch: Path, encoder: str) -> Path:
 def _check_batches(settings: FinetuneSettings) -> None:
     for key, size in (("training", settings.training.batch_size), ("teaching", settings.teaching.batch_size)):
         if size % settings.ray.workers:
-            raise UsageError(f"{key}.batch_size must be a multiple of ray.workers: workers train on equal shares")
+            raise UsageError(
+                f"{key}.batch_size={size} is not a multiple of ray.workers={settings.ray.workers}: workers train on "
+                "equal shares of a batch: change one of the two"
+            )
 
 
 def _assemble(
@@ -201,13 +214,13 @@ def _assemble(
         "unlabelled_sha256": sorted(text_sha256(text)[:32] for text in learned.documents),
     }
     parity = bundle_writer.write_bundle(
-        folder, spec, learned.weights, learned.ngram, training, examples.cut or examples.named
+        folder, spec, learned.weights, learned.ngram, training, examples.cut or examples.class_name_examples
     )
-    say(f"bundle: exported graph within {parity:.1e} of torch")
+    say(f"bundle: the exported graph differs from torch by at most {parity:.1e} in probability")
 
 
 def _run_name(settings: FinetuneSettings, examples: Examples, labelled: LabelledSet, pool: Pool | None) -> str:
-    """A name that changes with the texts and every key that changes the result, so that only its like is resumed."""
+    """Return a name that depends on all texts and settings that shape the result: only the same run is resumed."""
     shaping = settings.model_dump(mode="json", exclude={"ray", "registry", "labels", "unlabelled", "run_name", "cost"})
     shaping |= {"workers": settings.ray.workers, "conventions": asdict(examples.reader.encoder.conventions)}
     text = json.dumps([labelled.digest, pool.digest if pool is not None else None, shaping], sort_keys=True)

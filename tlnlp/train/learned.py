@@ -1,4 +1,4 @@
-"""What a run has learned, whichever way it went: the two views, how they are combined, and what the report tells."""
+"""The result of training: two views, the weights that combine them, and the data of the report."""
 
 from __future__ import annotations
 
@@ -12,18 +12,25 @@ from tlnlp.train.frozen_encoder import PretrainedEmbeddings
 
 @dataclass(frozen=True)
 class Learned:
-    """``weights``: the encoder view's tensors; ``combination``: weights of encoder and n-gram view.
+    """A trained model, before it is written into a bundle.
 
-    ``found``: the cross-validation, None where too few labels could be held out; ``frozen``: states of the labels by
-    the encoder as pretrained; ``rounds``: what each step of learning came to, for the report; ``documents``: the texts
-    read in them; ``documents_read``: how many in all, some again.
+    Fields:
+        weights: tensors of the encoder view.
+        ngram: the n-gram view.
+        combination: weights (encoder, ngram) of the log-linear pool.
+        steps: training steps of all encoders together.
+        cross_validation: predictions of held-out labels; None with too few labels for it.
+        frozen: embeddings of the labelled texts by the pretrained encoder.
+        rounds: summaries of the rounds of co-training, for the report.
+        documents: unlabelled texts that training read.
+        documents_read: how many documents were read, repetitions included.
     """
 
     weights: dict[str, Any]
     ngram: NgramView
     combination: tuple[float, float]
     steps: int
-    found: CrossValidation | None
+    cross_validation: CrossValidation | None
     frozen: PretrainedEmbeddings
     rounds: tuple[dict[str, Any], ...] = ()
     documents: tuple[str, ...] = ()

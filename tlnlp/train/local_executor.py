@@ -1,6 +1,6 @@
-"""Work that is too small for a cluster, in this process: one piece after another, each on all of its cores.
+"""Run the work of a recipe in this process: one task after another, each on all cores.
 
-Starting Ray, and having its workers import torch, takes longer than a fit of a few dozen labels does.
+A fit on a few dozen labels takes less time than the start of Ray and the import of torch in its workers.
 """
 
 from __future__ import annotations
@@ -23,53 +23,53 @@ T = TypeVar("T")
 
 
 class LocalExecutor:
-    """Runs the work of a recipe in this process, on its CPUs. Implements ``Executor``."""
+    """Run the work of a recipe in this process, on its CPUs. Implements ``Executor``."""
 
     places = 1
 
     def start(self) -> None:
-        """Do nothing: this process is there."""
+        """Do nothing: there is no other process to start."""
 
     def needs_job(self, fit: EncoderFit) -> bool:
-        """Return False: nothing here is a job of its own."""
+        """Return False: this executor has no jobs."""
         return False
 
     def fit_each(self, fits: Sequence[EncoderFit], what: str) -> list[FitResult]:
-        """Run several fits, one after another."""
-        return [result_of(fit, *fit_encoder(fit, CPU, cores())) for fit in _shown(fits, what)]
+        """Run several fits, one after another, and return their results in order."""
+        return [to_fit_result(fit, *fit_encoder(fit, CPU, cores())) for fit in _with_progress(fits, what)]
 
     def fit_alone(self, fit: EncoderFit, storage: Storage, name: str, what: str) -> FitResult:
-        """Run one fit from its beginning; nothing of it is stored half-way."""
+        """Run one fit from its first step. Nothing is written to ``storage``, so an interrupted fit starts again."""
         (result,) = self.fit_each([fit], what)
         return result
 
     def predict_each(self, fits: Sequence[NgramFit], what: str) -> list[Floats]:
-        """Fit several n-gram views, one after another; return what each predicts, (texts, classes)."""
-        return [fit.predict() for fit in _shown(fits, what)]
+        """Fit several n-gram views, one after another; return their probabilities (texts, classes) in order."""
+        return [fit.predict() for fit in _with_progress(fits, what)]
 
     def embed(
         self, tokens: TokenIds, weights: dict[str, Any] | None, spec: EmbeddingSpec, what: str
     ) -> tuple[Floats, float]:
-        """Embed texts; return embeddings (texts, hidden), and how many tokens a second were read."""
-        for _ in _shown([spec], what):
-            found, seconds = embed(tokens, weights, spec, CPU, cores())
-        return found, float(tokens.lengths.sum()) / max(seconds, 1e-3)
+        """Embed texts; return embeddings (texts, hidden) and the throughput in tokens per second."""
+        for _ in _with_progress([spec], what):
+            embeddings, seconds = embed(tokens, weights, spec, CPU, cores())
+        return embeddings, float(tokens.lengths.sum()) / max(seconds, 1e-3)
 
 
 def cores() -> int:
-    """Return how many cores this process may use; limits of a container are heeded."""
+    """Return how many cores this process may use, within the limits of its container."""
     return int(joblib.cpu_count())
 
 
-def result_of(fit: EncoderFit, weights: dict[str, Any], held_out: Floats, seconds: float, rate: float) -> FitResult:
-    """Return what ``fit_encoder`` found, as the result of a fit."""
+def to_fit_result(fit: EncoderFit, weights: dict[str, Any], held_out: Floats, seconds: float, rate: float) -> FitResult:
+    """Convert what ``fit_encoder`` returns to a FitResult."""
     tensors = {name: torch.tensor(array) for name, array in weights.items()}
     return FitResult(tensors, held_out, fit.steps, seconds, rate)
 
 
-def _shown(work: Sequence[T], what: str) -> Iterator[T]:
-    """Yield each piece of work, and show how many are done."""
+def _with_progress(work: Sequence[T], what: str) -> Iterator[T]:
+    """Yield each item, and show how many items are done."""
     with meter(what, len(work)) as shown:
-        for number, piece in enumerate(work, start=1):
-            yield piece
+        for number, item in enumerate(work, start=1):
+            yield item
             shown.update(number)

@@ -1,4 +1,4 @@
-"""How far to believe what documents say: told by labels that were held out, and by how often the views disagree."""
+"""Calibrated pseudo-labels: their error comes from held-out labels, later from how often the two views disagree."""
 
 from __future__ import annotations
 
@@ -15,65 +15,76 @@ from tlnlp.model.combine import (
     softmax,
 )
 
-# What spreading says by itself of how often it is wrong counts as so many held-out labels do.
+# The error that label spreading itself expects counts as much as this number of held-out labels.
 PRIOR_LABELS = 8
-# The better the texts of a class are drawn together, the surer spreading is, and no longer with reason: a taught
-# encoder is taken to be wrong so many times as often as spreading was before the first round.
-TAUGHT_ERROR = 0.8
-# Both views of a taught model, in which error falls as disagreement does (the two figures: tests/bench/RESULTS.md).
-BOTH_ERROR = 0.9
-# N-grams learn from more documents in a round than where their share was measured, and are the better for it: the share
-# grows by this power of how many times as many (figures: tests/bench/RESULTS.md).
+# Error of label spreading in a student's space, as a multiple of its error before the first round. A student draws the
+# texts of a class together, which makes label spreading overconfident, so its own expectation is not used there.
+STUDENT_ERROR = 0.8
+# Error of both views together, as a multiple of the error before the first round at unchanged disagreement; error falls
+# in proportion to disagreement (figures: tests/bench/RESULTS.md).
+COMBINED_ERROR = 0.9
+# In a round n-grams learn from more documents than in the calibration, and become more accurate. Their share grows by
+# this power of the ratio of documents (figures: tests/bench/RESULTS.md).
 SHARE_POWER = 1 / 3
-# An encoder that has learned from n-grams knows much of what they know.
-TAUGHT_SHARE = 0.6
+# Factor on the share of n-grams after the first round: a student has learned much of what the n-grams know.
+STUDENT_SHARE = 0.6
 
 
 @dataclass(frozen=True)
 class PseudoLabelCalibration:
-    """``error``: the share of documents that spreading is expected to get wrong before the first round; ``share``: of
-    n-grams beside it (``pool_taught``). ``first``: of the first round, once it was, the share of documents expected
-    wrong, and that on which the views disagree."""
+    """How sharp pseudo-labels are, and how much n-grams count beside them.
+
+    Fields:
+        error: the expected error rate of label spreading before the first round.
+        share: weight of n-grams as a share of the naive Bayes weight (``pool_taught``).
+        first: expected error rate and disagreement of the views in the first round; None before that round.
+    """
 
     error: float
     share: float
     first: tuple[float, float] | None = None
 
-    def near(self, said: Floats) -> Floats:
-        """Calibrated probabilities (documents, classes) from what spreading ``said``."""
-        return sharpened(said, self.error if self.first is None else TAUGHT_ERROR * self.first[0])
+    def calibrated(self, propagated: Floats) -> Floats:
+        """Return calibrated probabilities from those of label spreading, both (documents, classes)."""
+        return sharpened(propagated, self.error if self.first is None else STUDENT_ERROR * self.first[0])
 
-    def weights(self, near: Floats, ngram: Floats) -> tuple[float, float]:
-        """Of the two views in one calibrated guess."""
+    def weights(self, propagated: Floats, ngram: Floats) -> tuple[float, float]:
+        """Return the weights (encoder, ngram) of the log-linear pool of two (documents, classes) views."""
         if self.first is None:
-            return pool_taught(near, ngram, self.share)
+            return pool_taught(propagated, ngram, self.share)
         error, disagreed = self.first
-        less = min(1.0, disagreement(near, ngram) / max(disagreed, 1e-6))
-        return pool_taught(near, ngram, TAUGHT_SHARE * self.share, BOTH_ERROR * less * error)
+        less = min(1.0, disagreement(propagated, ngram) / max(disagreed, 1e-6))
+        return pool_taught(propagated, ngram, STUDENT_SHARE * self.share, COMBINED_ERROR * less * error)
 
     def among(self, times: float) -> PseudoLabelCalibration:
-        """Where n-grams learn from so many times as many documents as when ``share`` was measured."""
+        """Return the calibration for ``times`` as many documents as ``share`` was measured with."""
         return replace(self, share=self.share * times**SHARE_POWER)
 
-    def after(self, near: Floats, ngram: Floats) -> PseudoLabelCalibration:
-        """Of what is said after a round that began with these guesses."""
-        return self if self.first else replace(self, first=(expected_error(near), disagreement(near, ngram)))
+    def after(self, propagated: Floats, ngram: Floats) -> PseudoLabelCalibration:
+        """Return the calibration after a round with these probabilities; only the first round changes it."""
+        if self.first:
+            return self
+        return replace(self, first=(expected_error(propagated), disagreement(propagated, ngram)))
 
 
-def sharpened(said: Floats, error: float, of: Floats | None = None) -> Floats:
-    """What is ``said`` (texts, classes), at the power at which so many of those texts, or of others, are wrong."""
-    return softmax(sharpness_for(said if of is None else of, error) * np.log(said))
+def sharpened(probabilities: Floats, error: float, of: Floats | None = None) -> Floats:
+    """Return probabilities (texts, classes) raised to the power at which their expected error rate is ``error``.
 
-
-def disagreement(near: Floats, ngram: Floats) -> float:
-    """The share of documents of which two views (documents, classes) say different things.
-
-    As error, so disagreement: how often two models differ on unlabelled texts follows how often they are wrong (Jiang
-    et al. 2022). Views that teach each other are wrong together, so it is the change that is read here, not the level.
+    Args:
+        of: the probabilities whose error rate counts; None: those that are sharpened.
     """
-    return float((near.argmax(axis=1) != ngram.argmax(axis=1)).mean())
+    return softmax(sharpness_for(probabilities if of is None else of, error) * np.log(probabilities))
 
 
-def drawn_error(wrong: NDArray[np.bool_], own: float) -> float:
-    """The share of held-out labels (labels,) that are wrong, drawn towards what spreading says of ``own`` errors."""
-    return float((wrong.sum() + PRIOR_LABELS * own) / (len(wrong) + PRIOR_LABELS))
+def disagreement(propagated: Floats, ngram: Floats) -> float:
+    """Return the share of documents for which two views (documents, classes) predict different classes.
+
+    Disagreement of two models on unlabelled texts follows their error rate (Jiang et al. 2022). Views that learn from
+    each other make the same errors, so this project uses changes of disagreement, not its level.
+    """
+    return float((propagated.argmax(axis=1) != ngram.argmax(axis=1)).mean())
+
+
+def shrunken_error(wrong: NDArray[np.bool_], expected: float) -> float:
+    """Return the error rate on held-out labels, ``wrong`` (labels,), shrunk towards the ``expected`` rate."""
+    return float((wrong.sum() + PRIOR_LABELS * expected) / (len(wrong) + PRIOR_LABELS))

@@ -1,4 +1,4 @@
-"""Unlabelled documents, what they were told to be, and how an n-gram view learns from it."""
+"""Unlabelled documents, their pseudo-labels, and the n-gram fit that learns from these."""
 
 from __future__ import annotations
 
@@ -15,13 +15,20 @@ from tlnlp.model.tokenize import TokenIds
 from tlnlp.train.dataset import Examples
 from tlnlp.train.fit.ngram_fit import NgramFit
 
-# Features scaled by log-count ratios are small, and guesses many: held tighter, the view learns too little of them.
+# Inverse strength of the ridge penalty. Features scaled by log-count ratios are small and pseudo-labels are many, so a
+# stronger penalty would underfit.
 PSEUDO_LABELS_C = 100.0
 
 
 @dataclass(frozen=True)
 class Documents:
-    """Unlabelled documents: ``texts`` prepared; ``whole`` and ``cut`` token ids of each."""
+    """Tokenised unlabelled documents.
+
+    Fields:
+        texts: the prepared texts.
+        whole: token ids of whole texts, which training takes windows from.
+        cut: token ids of texts cut to the length at which they are embedded.
+    """
 
     texts: list[str]
     whole: TokenIds
@@ -31,11 +38,12 @@ class Documents:
         return len(self.texts)
 
     def first(self, count: int) -> Documents:
+        """Return the first documents."""
         return Documents(self.texts[:count], self.whole[:count], self.cut[:count])
 
 
 def tokenize_documents(texts: Sequence[str], examples: Examples, settings: FinetuneSettings) -> Documents:
-    """Tokenise documents: whole for learning, cut to ``teaching.read_tokens`` for reading."""
+    """Tokenise documents: whole for training, and cut to ``teaching.read_tokens`` for embedding."""
     reader = examples.reader
     prepared = reader.prepare(texts)
     cut = replace(reader.cut, max_length=min(settings.teaching.read_tokens, reader.max_length))
@@ -44,36 +52,39 @@ def tokenize_documents(texts: Sequence[str], examples: Examples, settings: Finet
 
 @dataclass(frozen=True)
 class PseudoLabels:
-    """What labels near them say of documents: ``texts`` prepared, ``near`` (documents, classes)."""
+    """Pseudo-labels of documents: prepared ``texts``, and their ``probabilities`` (documents, classes)."""
 
     texts: list[str]
-    near: Floats
+    probabilities: Floats
 
     def __add__(self, other: PseudoLabels) -> PseudoLabels:
-        return PseudoLabels(self.texts + other.texts, np.vstack([self.near, other.near]))
+        return PseudoLabels(self.texts + other.texts, np.vstack([self.probabilities, other.probabilities]))
 
     def take(self, chosen: NDArray[np.bool_]) -> PseudoLabels:
-        return PseudoLabels([self.texts[i] for i in np.flatnonzero(chosen)], self.near[chosen])
+        """Return the documents where ``chosen`` (documents,) is true."""
+        return PseudoLabels([self.texts[i] for i in np.flatnonzero(chosen)], self.probabilities[chosen])
 
-    def besides(self, texts: Collection[str]) -> PseudoLabels:
-        """What is told of other documents than these."""
-        others = set(texts)
-        return self.take(np.array([text not in others for text in self.texts], dtype=bool))
+    def without(self, texts: Collection[str]) -> PseudoLabels:
+        """Return all documents except those with these texts."""
+        removed = set(texts)
+        return self.take(np.array([text not in removed for text in self.texts], dtype=bool))
 
 
 def confidence(probabilities: Floats) -> NDArray[np.float64]:
-    """From 0 (even odds among the classes) to 1 (certainty), (texts,)."""
+    """Return the confidence of each text (texts,): 0 at equal probabilities of all classes, 1 at certainty."""
     even = 1.0 / probabilities.shape[1]
     return np.asarray((probabilities.max(axis=1) - even) / (1.0 - even))
 
 
-def ngram_fit_on(told: PseudoLabels, guessed: list[str], examples: Examples, settings: FinetuneSettings) -> NgramFit:
-    """To learn from what was told, and to guess the labels and more documents."""
+def ngram_fit_on(
+    pseudo_labels: PseudoLabels, predicted: list[str], examples: Examples, settings: FinetuneSettings
+) -> NgramFit:
+    """Return the fit of an n-gram view to pseudo-labels, which predicts the labelled texts and then ``predicted``."""
     return NgramFit(
-        told.texts,
-        told.near.argmax(axis=1),
-        np.maximum(confidence(told.near), 1e-3),
-        [*examples.texts, *guessed],
+        pseudo_labels.texts,
+        pseudo_labels.probabilities.argmax(axis=1),
+        np.maximum(confidence(pseudo_labels.probabilities), 1e-3),
+        [*examples.texts, *predicted],
         len(examples.classes),
         settings.seed,
         PSEUDO_LABELS_C,

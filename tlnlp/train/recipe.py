@@ -1,4 +1,4 @@
-"""From labels, and documents without labels where there are any, to two views and one calibrated combination."""
+"""The recipe: labels, and unlabelled documents if there are any, become two views and their calibrated combination."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from tlnlp.model.combine import fit_weights
 from tlnlp.model.ngram import fit_ngram
 from tlnlp.runs.progress import say
 from tlnlp.train.candidates import Candidate, best_candidate
-from tlnlp.train.co_training import LEAST_DOCUMENTS, teach
+from tlnlp.train.co_training import LEAST_DOCUMENTS, co_train
 from tlnlp.train.context import Run
 from tlnlp.train.cross_validation import LABELS_C
 from tlnlp.train.dataset import NO_TEXTS
-from tlnlp.train.domain_shift import LOOKED_AT, relevance
+from tlnlp.train.domain_shift import FOREIGN, SAMPLED_DOCUMENTS, relevance
 from tlnlp.train.frozen_encoder import (
     PretrainedEmbeddings,
     accuracy_by_names,
@@ -25,13 +25,14 @@ from tlnlp.train.learned import Learned
 
 
 def learn(run: Run, pool: Pool | None) -> tuple[Run, Learned]:
-    """Learn from the labels, then from the documents if they are of the same source.
+    """Train on the labels, and then on the documents if these come from the same source as the labelled texts.
 
-    Returns the run as it went on: its fits do without class names where the labels contradict them.
+    Returns:
+        The run, without class names where the labels contradict them; and the trained model.
 
     Raises:
-        EngineError.
-        BudgetError: the rest would cost more than the budget has left.
+        EngineError: a piece of work failed.
+        BudgetError: the next fit would cost more than the budget has left.
     """
     with run.ledger.stage("frozen_encoder"):
         frozen = embed_labels(run)
@@ -40,44 +41,48 @@ def learn(run: Run, pool: Pool | None) -> tuple[Run, Learned]:
         if pool is not None and not _is_same_source(run, frozen, pool):
             pool = None
     candidate = best_candidate(run, frozen, with_documents=pool is not None)
-    taught = teach(run, candidate, frozen, pool) if candidate.found is not None and pool is not None else None
-    return run, taught if taught is not None else _labels_only(run, candidate, frozen)
+    co_trained = None
+    if candidate.cross_validation is not None and pool is not None:
+        co_trained = co_train(run, candidate, frozen, pool)
+    return run, co_trained if co_trained is not None else _labels_only(run, candidate, frozen)
 
 
 def _check_class_names(run: Run, frozen: PretrainedEmbeddings) -> tuple[Run, PretrainedEmbeddings]:
-    """The same run, its fits without what classes are called if the labels contradict that."""
+    """Return run and embeddings, without the class names if the labels contradict these."""
     examples = run.examples
     if not examples.learns_names(run.settings):
         return run, frozen
     right = accuracy_by_names(frozen, examples)
     run.ledger.results["class_names"] = {"right": round(right, 4)}
-    told = f"class names: as pretrained, the encoder tells {right:.1%} of labelled texts by them"
+    accuracy = f"class names: the nearest class name is right for {right:.1%} of the labelled texts"
     if names_contradicted(right, examples):
-        say(f"{told}, fewer than chance; names are left aside (class_descriptions says what a class is)")
-        return replace(run, examples=replace(examples, named=NO_TEXTS)), replace(frozen, names=frozen.names[:0])
-    say(told)
+        say(f"{accuracy}, less than chance: the names are ignored: describe the classes by class_descriptions")
+        without_names = replace(examples, class_name_examples=NO_TEXTS)
+        return replace(run, examples=without_names), replace(frozen, names=frozen.names[:0])
+    say(accuracy)
     return run, frozen
 
 
 def _is_same_source(run: Run, frozen: PretrainedEmbeddings, pool: Pool) -> bool:
-    """Whether the documents come from where the labelled texts come from."""
+    """Return whether the documents come from the same source as the labelled texts."""
     if len(pool.texts) < LEAST_DOCUMENTS or len(frozen.labels) < 2:
-        return True  # Too few are dealt with later.
-    states = embed_documents(run, "relevance", pool.texts[:LOOKED_AT])
-    found = relevance(frozen.labels, states)
-    run.ledger.results["relevance"] = {"further": round(found.further, 4), "same_source": found.same_source}
-    told = f"documents: {found.further:.0%} are further from the labelled texts than those are from one another"
-    if not found.same_source:
-        say(f"{told}; they are of another subject or language, so the labels alone are learned from")
+        return True  # Co-training itself refuses too few documents.
+    states = embed_documents(run, "relevance", pool.texts[:SAMPLED_DOCUMENTS])
+    measured = relevance(frozen.labels, states)
+    run.ledger.results["relevance"] = {"further": round(measured.further, 4), "same_source": measured.same_source}
+    figure = f"documents: {measured.further:.0%} are further from the labelled texts than those are from one another"
+    if not measured.same_source:
+        say(f"{figure}: their subject or language is another: the model learns from the labels alone")
         return False
-    say(f"{told} (50%: as labelled texts are; from 90% on they would not be learned from)")
+    say(f"{figure} (50% is expected of the same source; documents from {FOREIGN:.0%} on are not used)")
     return True
 
 
 def _labels_only(run: Run, candidate: Candidate, frozen: PretrainedEmbeddings) -> Learned:
-    settings, examples, fit, found = run.settings, run.examples, candidate.fit, candidate.found
+    settings, examples, fit, validation = run.settings, run.examples, candidate.fit, candidate.cross_validation
     ngram = fit_ngram(examples.texts, examples.targets.tolist(), len(examples.classes), settings.seed, c=LABELS_C)
-    if found is None:
+    if validation is None:
         return Learned(fit.weights, ngram, (1.0, 0.0), fit.steps, None, frozen)
-    combination = fit_weights(found.encoder[found.held], found.ngram[found.held], examples.targets[found.held])
-    return Learned(fit.weights, ngram, combination, fit.steps, found, frozen)
+    held = validation.held
+    combination = fit_weights(validation.encoder[held], validation.ngram[held], examples.targets[held])
+    return Learned(fit.weights, ngram, combination, fit.steps, validation, frozen)

@@ -1,4 +1,4 @@
-"""What a run of fine-tuning tells of its model: cross-validated figures, and the report that goes into the bundle."""
+"""The figures of a trained model: cross-validated accuracy, and the data of the report in its bundle."""
 
 from __future__ import annotations
 
@@ -17,38 +17,39 @@ from tlnlp.train.cross_validation import cross_validate_pretrained, learning_cur
 from tlnlp.train.dataset import Examples
 from tlnlp.train.learned import Learned
 
-# Parts that the calibration is cross-fitted over, so that no label is measured by weights that it helped to fit.
+# Parts for cross-fitting the combination, so that no label is measured with weights that it helped to fit.
 PARTS = 5
 
 
 def cross_fitted(encoder: Floats, ngram: Floats, targets: NDArray[np.int64], seed: int) -> Floats:
-    """Combined probabilities (texts, classes), each text by weights fitted on the others."""
+    """Return combined probabilities (texts, classes), those of each part with weights fitted on the other parts."""
     parts = np.random.default_rng((seed, 6)).permutation(len(targets)) % PARTS
-    found = np.zeros_like(encoder)
+    combined = np.zeros_like(encoder)
     for part in np.unique(parts):
         others = parts != part
         weights = fit_weights(encoder[others], ngram[others], targets[others]) if others.any() else (1.0, 0.0)
-        found[~others] = combine(encoder[~others], ngram[~others], *weights)
-    return found
+        combined[~others] = combine(encoder[~others], ngram[~others], *weights)
+    return combined
 
 
 def held_out_figures(examples: Examples, learned: Learned) -> Evaluation | None:
-    """None where no labels were held out."""
-    if learned.found is None:
+    """Return the cross-validated figures of a model; None where no labels were held out."""
+    validation = learned.cross_validation
+    if validation is None:
         return None
-    held = learned.found.held
+    held = validation.held
     targets = examples.targets[held]
-    after = cross_fitted(learned.found.encoder[held], learned.found.ngram[held], targets, 0)
+    after = cross_fitted(validation.encoder[held], validation.ngram[held], targets, 0)
     return evaluate(after, targets, examples.classes)
 
 
 def make_report(run: Run, labelled: LabelledSet, learned: Learned, pool: Pool | None) -> dict[str, Any]:
-    """The report of ``training.json``: cross-validated findings, rounds, what was read. Holds no text.
+    """Return the report of ``training.json``: cross-validated findings, rounds, and counts of what was read; no text.
 
     Raises:
         EngineError: the fits of the learning curve failed.
     """
-    examples, seed = run.examples, run.settings.seed
+    examples, seed, validation = run.examples, run.settings.seed, learned.cross_validation
     report: dict[str, Any] = {
         "labels": {"n": len(examples.texts), "classes": labelled.counts},
         "rounds": list(learned.rounds),
@@ -59,24 +60,25 @@ def make_report(run: Run, labelled: LabelledSet, learned: Learned, pool: Pool | 
             "read": learned.documents_read,
             "labelled_inside": pool.labelled_inside,
         }
-    if learned.found is None:
+    if validation is None:
         return report
-    held = learned.found.held
-    encoder, ngram, targets = learned.found.encoder[held], learned.found.ngram[held], examples.targets[held]
+    held = validation.held
+    encoder, ngram, targets = validation.encoder[held], validation.ngram[held], examples.targets[held]
     places = [(labelled.examples[i].file, labelled.examples[i].row, labelled.examples[i].label) for i in held]
     after = cross_fitted(encoder, ngram, targets, seed)
     baselines = {"ngram": ngram}
-    if learned.found.tuned and (still := _as_pretrained(examples, learned, seed)) is not None:
-        baselines["frozen_encoder"] = still[held]
-    curve, of = learning_curve(run, learned.found, learned.frozen)
+    if validation.tuned and (pretrained := _as_pretrained(examples, learned, seed)) is not None:
+        baselines["frozen_encoder"] = pretrained[held]
+    curve, of = learning_curve(run, validation, learned.frozen)
     report |= findings(encoder, after, targets, examples.classes, places, baselines, curve, seed)
     report["learning_curve"]["of"] = of
     return report
 
 
 def _as_pretrained(examples: Examples, learned: Learned, seed: int) -> Floats | None:
-    """Probabilities (labels, classes) of held-out labels by the encoder as it was pretrained, on the same folds."""
-    assert learned.found is not None
-    parts = len(set(learned.found.folds[learned.found.folds >= 0].tolist()))
-    beside = cross_validate_pretrained(examples, seed, learned.frozen, parts)
-    return None if beside is None else beside.encoder
+    """Return probabilities (labels, classes) of held-out labels by the pretrained encoder, on the same folds."""
+    assert learned.cross_validation is not None
+    folds = learned.cross_validation.folds
+    parts = len(set(folds[folds >= 0].tolist()))
+    pretrained = cross_validate_pretrained(examples, seed, learned.frozen, parts)
+    return None if pretrained is None else pretrained.encoder

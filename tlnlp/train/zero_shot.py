@@ -1,8 +1,8 @@
-"""From class names and documents alone: a first model, before anyone has labelled anything.
+"""Zero-shot training: a first model from class names and documents, before there are labels.
 
-The pretrained encoder places documents and class names in one space. A document is of the class whose name is nearest,
-against the middle of all documents (a name may be near to any text); from there on the two views teach each
-other as ever. Nothing measures such a model, so it is called unvalidated wherever it is shown.
+The pretrained encoder embeds documents and class names. A document first gets the class of the nearest name, relative
+to the mean of all documents, because some names are close to every text. Co-training then goes on as with labels.
+Nothing measures such a model, so every place that shows it calls it unvalidated.
 """
 
 from __future__ import annotations
@@ -14,53 +14,58 @@ from tlnlp.errors import InputDataError, UsageError
 from tlnlp.model.combine import Floats, sharpness_for, softmax
 from tlnlp.runs.progress import say
 from tlnlp.train.candidates import Candidate, as_pretrained
-from tlnlp.train.co_training import LEAST_DOCUMENTS, UNMEASURED_ERROR, teach
+from tlnlp.train.co_training import LEAST_DOCUMENTS, UNMEASURED_ERROR, co_train
 from tlnlp.train.context import Run
 from tlnlp.train.fit.linear_head import LinearHead
 from tlnlp.train.frozen_encoder import PretrainedEmbeddings, embed_documents, embed_labels
 from tlnlp.train.learned import Learned
 
-# Documents that say where the middle of all of them is.
-OF_MIDDLE = 512
+# Documents that estimate the mean of all documents.
+DOCUMENTS_OF_MEAN = 512
 
 
 def learn_without_labels(run: Run, pool: Pool | None) -> Learned:
-    """Learn from what the classes are called, from documents, and from the few labels that there may be.
+    """Train on class names and documents, and on the few labels that there may be.
 
-    Classes are taken to be about equally frequent, as nothing tells otherwise.
+    All classes are assumed to be about equally frequent.
 
     Raises:
-        UsageError: there are no documents to learn from, or a class has no name that says anything.
+        UsageError: there are no documents, or a class has no name in words.
         InputDataError: there are too few documents, or too little time to read them.
-        EngineError.
+        EngineError: a piece of work failed.
     """
     examples = run.examples
     if pool is None:
-        raise UsageError("too few labels of a class, and no documents: set unlabelled=URI, or label more")
-    if not examples.named:
+        raise UsageError("a class has too few labels, and there are no documents: set unlabelled=URI, or label more")
+    if not examples.class_name_examples:
         raise UsageError(
-            "class names of numbers alone say nothing: tell what each class is, as in "
+            "a class name is only a number: no model can be trained from such names: describe each class, as in "
             'class_descriptions={"0": negative, "1": positive}'
         )
     if len(pool.texts) < LEAST_DOCUMENTS:
-        raise InputDataError(f"{pool.uri}: {len(pool.texts)} documents are too few; at least {LEAST_DOCUMENTS}")
+        raise InputDataError(
+            f"{pool.uri}: too few documents ({len(pool.texts)} of at least {LEAST_DOCUMENTS}): add documents, or label "
+            "some texts"
+        )
     with run.ledger.stage("frozen_encoder"):
         frozen = embed_labels(run)
-        head = head_of_names(frozen, embed_documents(run, "middle", pool.texts[:OF_MIDDLE]), len(examples.classes))
-    say("no accuracy can be measured: documents are told by what their classes are called, at first")
-    learned = teach(run, Candidate(as_pretrained(examples, head), None), frozen, pool)
+        head = head_of_names(
+            frozen, embed_documents(run, "middle", pool.texts[:DOCUMENTS_OF_MEAN]), len(examples.classes)
+        )
+    say("there are too few labels to measure accuracy: the first pseudo-labels come from class names")
+    learned = co_train(run, Candidate(as_pretrained(examples, head), None), frozen, pool)
     if learned is None:
-        raise InputDataError("there was no time to read documents; give a larger time_budget_s")
+        raise InputDataError("there was no time to read documents: no model was trained: raise time_budget_s")
     return learned
 
 
 def head_of_names(frozen: PretrainedEmbeddings, states: Floats, classes: int) -> LinearHead:
-    """A linear head that tells texts by the class name that they are nearest to.
+    """Return a linear head that gives each text the class of the nearest name.
 
-    Nearness is against the middle of the documents' ``states`` (documents, hidden), and alike in its spread for every
-    class, so that no name takes most documents by lying near to all of them.
+    Similarity is relative to the mean of the documents' embeddings ``states`` (documents, hidden), and has the same
+    standard deviation for every class, so that no name attracts most documents.
     """
-    names, centre = frozen.named(classes), states.mean(axis=0)
+    names, centre = frozen.name_directions(classes), states.mean(axis=0)
     along = (states - centre) @ names.T
     weight = names / np.maximum(along.std(axis=0), 1e-12)[:, None]
     power = sharpness_for(softmax((states - centre) @ weight.T), UNMEASURED_ERROR)

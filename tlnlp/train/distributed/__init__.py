@@ -1,1 +1,1 @@
-"""Fits and readings on a Ray cluster: the Ray Train job and its workers, tasks side by side, or this process alone."""
+"""Run fits and embedding passes on a Ray cluster, as Ray Train jobs or as tasks. Only this package imports Ray."""

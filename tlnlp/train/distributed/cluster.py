@@ -1,4 +1,4 @@
-"""The Ray cluster of a run: joined or started when work first needs it, and what it has for the work."""
+"""Join or start the Ray cluster of a run, and divide its cores and GPUs among tasks."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ from tlnlp.config import RaySettings
 from tlnlp.errors import EngineError, UsageError
 from tlnlp.runs import environment
 
-# Train's controller takes one report a look. Left to look every 2 s, it holds up steps that are faster than that.
-LOOK_EVERY_S = "0.25"
+# The controller of Ray Train takes one report from the workers per poll. Its default, 2 s, delays fast steps.
+CONTROLLER_POLL_S = "0.25"
 MAX_CORES_A_TASK = 4
 
 
 def start(settings: RaySettings) -> tuple[ray.train.ScalingConfig, str]:
-    """Join the cluster at ``address``, or start one on this machine, unless that was done.
+    """Join the cluster at ``ray.address``, or start one on this machine; do neither if this process has one already.
 
-    Returns what ``scaling`` returns.
+    Returns:
+        The same values as ``scaling``.
 
     Raises:
         EngineError: the cluster cannot be reached or started.
-        UsageError: the cluster does not have what the config asks for.
+        UsageError: the cluster has fewer CPUs or GPUs than the settings require.
     """
-    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", LOOK_EVERY_S)
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", CONTROLLER_POLL_S)
     if not ray.is_initialized():
         _init(settings)
     return scaling(settings)
@@ -38,64 +39,70 @@ def _init(settings: RaySettings) -> None:
     address = settings.address or os.environ.get("RAY_ADDRESS")
     if address is None:
         options |= {"address": "local", "include_dashboard": False}
-        # One process fewer for each job: nobody reclaims a machine of our own.
+        # This saves one process per job: no cloud provider reclaims the machine we run on.
         os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     else:
         options |= {"address": address}
     try:
         ray.init(runtime_env={"env_vars": environment.inherited()}, **options)
     except (RayError, OSError, ConnectionError, RuntimeError, ValueError) as error:
-        where = f"the Ray cluster at {address}" if address else "Ray on this machine"
-        raise EngineError(f"cannot start or join {where} ({type(error).__name__}); check the address") from error
+        what = f"cannot join the Ray cluster at {address}" if address else "cannot start Ray on this machine"
+        step = (
+            "check ray.address and that the cluster runs" if address else "free memory and disk space, then try again"
+        )
+        raise EngineError(f"{what} ({type(error).__name__}): {step}, or add --debug for the traceback") from error
 
 
 def uses_gpu(settings: RaySettings) -> bool:
-    """Return whether fits go to GPUs: where asked for, or where the cluster has one for each worker."""
-    has = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    return settings.device == "gpu" or (settings.device == "auto" and int(has.get("GPU", 0)) >= settings.workers)
+    """Return whether fits run on GPUs: ``ray.device`` is gpu, or it is auto and each worker can have a GPU."""
+    resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return settings.device == "gpu" or (settings.device == "auto" and int(resources.get("GPU", 0)) >= settings.workers)
 
 
 def places(settings: RaySettings) -> int:
-    """Return how many tasks of one core, or of one GPU, the cluster runs at once."""
-    has = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    return max(1, int(has.get("GPU" if uses_gpu(settings) else "CPU", 1)))
+    """Return how many tasks of one GPU, or else of one core, the cluster runs at the same time."""
+    resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return max(1, int(resources.get("GPU" if uses_gpu(settings) else "CPU", 1)))
 
 
 def scaling(settings: RaySettings) -> tuple[ray.train.ScalingConfig, str]:
-    """Return the workers that the config asks for, checked against the cluster; and the device they train on.
+    """Return the scaling configuration of a Ray Train job, and the device of its workers (``gpu`` or ``cpu``).
 
     Raises:
-        UsageError: the cluster does not have the GPUs or CPUs asked for.
+        UsageError: the cluster has fewer CPUs or GPUs than the settings require.
     """
-    has = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    gpus, cpus = int(has.get("GPU", 0)), int(has.get("CPU", 0))
-    use_gpu = uses_gpu(settings)
-    if use_gpu and gpus < settings.workers:
-        raise UsageError(f"ray.device=gpu with {settings.workers} workers, but the cluster has {gpus} GPUs")
-    per_worker = settings.cpus_per_worker or max(1, cpus // settings.workers)
-    if per_worker * settings.workers > cpus:
+    resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 0))
+    use_gpu, workers = uses_gpu(settings), settings.workers
+    if use_gpu and gpus < workers:
         raise UsageError(
-            f"{settings.workers} workers of {per_worker} CPUs asked for, but the cluster has {cpus}; "
-            "lower ray.workers or ray.cpus_per_worker"
+            f"the cluster has too few GPUs: ray.workers={workers} with one GPU per worker, the cluster has {gpus}: "
+            "lower ray.workers or set ray.device=cpu"
+        )
+    per_worker = settings.cpus_per_worker or max(1, cpus // workers)
+    if per_worker * workers > cpus:
+        raise UsageError(
+            f"the cluster has too few CPUs: ray.workers={workers} times {per_worker} per worker needs "
+            f"{per_worker * workers}, the cluster has {cpus}: lower ray.workers or ray.cpus_per_worker"
         )
     config = ray.train.ScalingConfig(
-        num_workers=settings.workers,
+        num_workers=workers,
         use_gpu=use_gpu,
         resources_per_worker={"CPU": per_worker} | ({"GPU": 1} if use_gpu else {}),
     )
     return config, "gpu" if use_gpu else "cpu"
 
 
-def shares(settings: RaySettings, pieces: int) -> list[tuple[int, int]]:
-    """Return the cores and GPUs of each piece of work, so that the cluster is shared among them; any node can run each.
+def allocations(settings: RaySettings, tasks: int) -> list[tuple[int, int]]:
+    """Return the cores and GPUs of each task, so that the tasks use the whole cluster and each fits on any node.
 
-    Where there are more pieces than places, those that are left for the last turn share the cores among them.
+    A task gets one core. The tasks of an incomplete last turn divide all cores among them.
     """
-    has = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    cpus = max(1, int(has.get("CPU", 1)))
-    of_nodes = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-    most = min(min((cores for cores in of_nodes if cores), default=1), MAX_CORES_A_TASK)
+    resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    cpus = max(1, int(resources.get("CPU", 1)))
+    node_cores = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    max_cores = min(min((cores for cores in node_cores if cores), default=1), MAX_CORES_A_TASK)
     if uses_gpu(settings):
-        return [(min(most, max(1, cpus // max(1, int(has["GPU"])))), 1)] * pieces
-    last = pieces % cpus
-    return [(1, 0)] * (pieces - last) + [(min(most, cpus // last), 0)] * last if last else [(1, 0)] * pieces
+        return [(min(max_cores, max(1, cpus // max(1, int(resources["GPU"])))), 1)] * tasks
+    last = tasks % cpus
+    return [(1, 0)] * (tasks - last) + [(min(max_cores, cpus // last), 0)] * last if last else [(1, 0)] * tasks

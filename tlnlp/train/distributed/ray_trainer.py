@@ -1,4 +1,4 @@
-"""One fit as a Ray Train job: start or join a cluster, share the fit among its workers, resume what was cut short."""
+"""Run one fit as a Ray Train job: its workers share each batch, and an interrupted job resumes from a checkpoint."""
 
 from __future__ import annotations
 
@@ -32,10 +32,17 @@ POLL_S = 0.5
 
 
 def run_fit(fit: EncoderFit, settings: RaySettings, storage: Storage, run_name: str, what: str) -> FitResult:
-    """Train one model as a Ray Train job; a job of this name that was cut short goes on from its last checkpoint.
+    """Run one fit as a Ray Train job. An interrupted job of the same name resumes from its last checkpoint.
+
+    Args:
+        fit: the inputs of the fit.
+        settings: the workers, and how often they may fail.
+        storage: where the job writes its checkpoints.
+        run_name: the name of the job.
+        what: the name under which progress is shown.
 
     Raises:
-        EngineError: the workers failed more often than ``max_failures`` allows, or with a fault of the program.
+        EngineError: the workers failed more often than ``max_failures`` allows, or the code of a worker raised.
     """
     config, device = start(settings)
     began_s = time.monotonic()
@@ -57,13 +64,13 @@ def run_fit(fit: EncoderFit, settings: RaySettings, storage: Storage, run_name: 
         ),
     )
     say(
-        f"{what}: {len(fit.tokens)} examples, {fit.steps} steps on {settings.workers} {device} worker(s), "
-        f"run {run_name}"
+        f"{what}: {len(fit.tokens)} examples, {fit.steps} steps, {settings.workers} {device} "
+        f"{'worker' if settings.workers == 1 else 'workers'}, run {run_name}"
     )
     try:
-        with _watched(actor, what, fit.steps):
+        with _progress_shown(actor, what, fit.steps):
             result = trainer.fit()
-    except Exception as error:  # Train's own failures, and what a worker raised, arrive as many classes.
+    except Exception as error:  # Ray Train's own failures and those of workers have no common base class.
         raise EngineError(_failure(what, run_name, error)) from error
     losses, resumed = ray.get(actor.get.remote())
     seconds = time.monotonic() - began_s
@@ -71,7 +78,7 @@ def run_fit(fit: EncoderFit, settings: RaySettings, storage: Storage, run_name: 
 
 
 def _storage(storage: Storage) -> dict[str, Any]:
-    """Where checkpoints go, in the words of Ray Train."""
+    """Return the arguments of Ray Train that name the checkpoint folder."""
     if is_s3(storage.uri):
         filesystem = s3_of_environment(storage.uri).arrow_filesystem()
         return {"storage_path": storage.uri.removeprefix("s3://"), "storage_filesystem": filesystem}
@@ -80,34 +87,37 @@ def _storage(storage: Storage) -> dict[str, Any]:
 
 
 def _read_result(result: ray.train.Result) -> FitResult:
+    """Read the fitted model from the last checkpoint of a job."""
     if result.checkpoint is None:
-        raise EngineError("the training job ended without a checkpoint; run the command again")
+        raise EngineError(
+            "the Ray Train job ended without a checkpoint: the fitted model is lost: run the same command again"
+        )
     with result.checkpoint.as_directory() as folder:
-        told = json.loads((Path(folder) / STEP_FILE).read_text())
+        progress = json.loads((Path(folder) / STEP_FILE).read_text())
         tensors = load_file(Path(folder) / STATE_FILE)
         held_out = load_file(Path(folder) / PREDICTIONS_FILE)["probabilities"].numpy()
     weights = {name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")}
-    return FitResult(weights, held_out, int(told["step"]), rate=float(told["steps_per_s"]))
+    return FitResult(weights, held_out, int(progress["step"]), rate=float(progress["steps_per_s"]))
 
 
 @contextmanager
-def _watched(actor: Any, what: str, steps: int) -> Iterator[None]:
-    """Show what the workers tell the actor, from a thread of the driver."""
-    told = 0
+def _progress_shown(actor: Any, what: str, steps: int) -> Iterator[None]:
+    """Show the progress that workers report to the actor, from a thread of the driver."""
+    resumes_shown = 0
 
-    def look() -> None:
-        nonlocal told
+    def poll() -> None:
+        nonlocal resumes_shown
         try:
             losses, resumed = ray.get(actor.get.remote(), timeout=5)
         except RayError:
             return
-        for step in resumed[told:]:
+        for step in resumed[resumes_shown:]:
             say(f"{what}: resuming from step {step}")
-        told = len(resumed)
+        resumes_shown = len(resumed)
         if losses:
             shown.update(losses[-1][0], f"loss {losses[-1][1]:.3f}")
 
-    with meter(what, steps) as shown, repeated(look, POLL_S):
+    with meter(what, steps) as shown, repeated(poll, POLL_S):
         yield
 
 
@@ -116,6 +126,6 @@ def _failure(what: str, run_name: str, error: Exception) -> str:
     kinds = sorted({type(getattr(failure, "cause", None) or failure).__name__ for failure in failures.values()})
     cause = ", ".join(kinds) or type(error).__name__
     return (
-        f"{what}: the Ray Train job {run_name} failed ({cause}); run the same command again to go on from its last "
+        f"{what}: the Ray Train job {run_name} failed ({cause}): run the same command again to resume from its last "
         "checkpoint, or add --debug for the traceback"
     )

@@ -1,7 +1,8 @@
-"""An encoder that only the driver's machine has, sent to Ray's workers once through the object store.
+"""Send an encoder from the driver's machine to Ray's workers, once per cluster, through the object store.
 
-Names of packages, stores and hubs mean the same on every machine and stay names. A folder does not: each worker lays
-its files into a temporary folder that is named by their digest, unless it sees the very folder itself.
+The name of an encoder in a package, a store or a hub means the same on every machine, so only the name is sent. A local
+folder exists on the driver's machine alone, so its files are sent. A worker that can read the same folder uses it;
+other workers write the files to a temporary folder, which is named by the digest of the files.
 """
 
 from __future__ import annotations
@@ -20,14 +21,20 @@ import ray
 from tlnlp.model.encoder_catalogue import own_folder
 from tlnlp.model.encoder_conventions import EncoderSource
 
-# What opens an encoder: its shape, its weights, and how it wants to be used.
+# The files needed to load an encoder: its configuration, its weights and its pooling.
 _PATTERNS = ("*.json", "*.safetensors", "1_Pooling/config.json")
 
 
 @dataclass(frozen=True)
 class ShippedEncoder:
-    """``folder``: where it is on the driver's machine; ``stamps``: size and time of each file there, by relative path;
-    ``files``: references to their bytes, in the same order."""
+    """An encoder in Ray's object store.
+
+    Attributes:
+        folder: its folder on the driver's machine.
+        digest: the SHA-256 of its files.
+        stamps: relative path, size in bytes and modification time in ns of each file.
+        files: object references to the content of each file, in the order of ``stamps``.
+    """
 
     folder: str
     digest: str
@@ -36,21 +43,22 @@ class ShippedEncoder:
 
 
 def ship(encoder: str) -> ShippedEncoder | str:
-    """Put an encoder's files into the object store, if only this machine has them; else return the name as it is.
+    """Put the files of an encoder into the object store if they are in a local folder; else return the name.
 
-    Once for each cluster joined, however many fits ask for it.
+    The files are put once per cluster, whatever the number of fits that use them.
     """
     folder = own_folder(encoder)
     stamps = _stamps(folder) if folder is not None else ()
     if folder is None or not any(name.endswith(".safetensors") for name, _, _ in stamps):
         return encoder
-    return _put(str(folder.absolute()), stamps, _session())
+    return _put(str(folder.absolute()), stamps, _cluster_id())
 
 
 def lay(encoder: ShippedEncoder | str) -> str:
-    """The folder on this machine of what ``ship`` returned, or its name; called by workers.
+    """Return the folder of an encoder on this worker's machine, or the name that ``ship`` returned.
 
-    Files are fetched only where they are not there yet; laid in one rename, so that workers side by side are safe.
+    Files are fetched if the machine does not have them. A rename makes the complete folder visible at once, so workers
+    of one machine may do this at the same time.
     """
     if isinstance(encoder, str):
         return encoder
@@ -69,8 +77,8 @@ def lay(encoder: ShippedEncoder | str) -> str:
     return str(target)
 
 
-def laid(source: EncoderSource, encoder: ShippedEncoder | str) -> EncoderSource:
-    """The encoder of a fit or a reading, as this worker finds it."""
+def with_local_encoder(source: EncoderSource, encoder: ShippedEncoder | str) -> EncoderSource:
+    """Return the encoder source with the folder or name that this worker can load."""
     return replace(source, name=lay(encoder))
 
 
@@ -79,17 +87,18 @@ def _stamps(folder: Path) -> tuple[tuple[str, int, int], ...]:
     return tuple((str(path.relative_to(folder)), (s := path.stat()).st_size, s.st_mtime_ns) for path in paths)
 
 
-def _session() -> tuple[str, str]:
-    """What tells one cluster joined from another: references of the one mean nothing to the other."""
+def _cluster_id() -> tuple[str, str]:
+    """Return what identifies the cluster and the job: object references are valid in one job alone."""
     context = ray.get_runtime_context()
     return context.get_session_name(), context.get_job_id()
 
 
 @functools.lru_cache(maxsize=2)
-def _put(folder: str, stamps: tuple[tuple[str, int, int], ...], session: Any) -> ShippedEncoder:
+def _put(folder: str, stamps: tuple[tuple[str, int, int], ...], cluster_id: Any) -> ShippedEncoder:
+    """Put the files into the object store. ``cluster_id`` is only part of the cache key."""
     digest, files = hashlib.sha256(), []
     for name, _, _ in stamps:
-        # An array is handed to workers of this machine without a copy.
+        # Ray passes an array to workers of the same machine without a copy.
         content = np.fromfile(Path(folder) / name, dtype=np.uint8)
         digest.update(name.encode() + b"\0" + len(content).to_bytes(8) + hashlib.sha256(content.data).digest())
         files.append(ray.put(content))

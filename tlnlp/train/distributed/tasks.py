@@ -1,7 +1,7 @@
-"""Many small pieces of work side by side on a Ray cluster.
+"""Run many small fits and embedding passes at the same time, as tasks on a Ray cluster.
 
-They are tasks, not actors: Ray hands tasks to processes that have imported all they need, and importing takes longer
-than many a task.
+Ray runs tasks in processes that have already imported what they need. Actors would start a process each, and the
+imports take longer than many of the tasks.
 """
 
 from __future__ import annotations
@@ -20,91 +20,107 @@ from tlnlp.errors import EngineError
 from tlnlp.model.combine import Floats
 from tlnlp.model.tokenize import TokenIds
 from tlnlp.runs.progress import meter
-from tlnlp.train.distributed.cluster import MAX_CORES_A_TASK, places, shares
-from tlnlp.train.distributed.shipped_encoder import ShippedEncoder, laid, ship
+from tlnlp.train.distributed.cluster import MAX_CORES_A_TASK, allocations, places
+from tlnlp.train.distributed.shipped_encoder import ShippedEncoder, ship, with_local_encoder
 from tlnlp.train.fit import work
 from tlnlp.train.fit.encoder_fit import EmbeddingSpec, EncoderFit, FitResult
 from tlnlp.train.fit.ngram_fit import NgramFit
-from tlnlp.train.local_executor import result_of
+from tlnlp.train.local_executor import to_fit_result
 
-# Texts that a task reads; of like length, since neighbours are padded alike.
+# Texts per embedding task. The texts of a task have similar lengths, which keeps padding small.
 CHUNK = 128
 
 
 def warm_up(settings: RaySettings) -> None:
-    """Have a process of the cluster for each core import what tasks need, before the first task waits for it."""
+    """Make processes of the cluster import what tasks need, so that the first tasks do not wait for the imports."""
     remote: Any = ray.remote(num_cpus=1, max_calls=0)(_import)
     for _ in range(min(places(settings), MAX_CORES_A_TASK)):
         remote.remote()
 
 
 def _import() -> None:
-    """Do nothing: that this can run means that this module has been imported."""
+    """Do nothing. To run this function, a process imports this module, and that is the purpose."""
 
 
 def fit_each(fits: Sequence[EncoderFit], settings: RaySettings, what: str) -> list[FitResult]:
-    """Run fits side by side, each on a share of the cluster; a lost task is started again. Raises EngineError."""
-    given = shares(settings, len(fits))
-    jobs = [(ray.put(fit), ship(fit.encoder.name), cores) for fit, (cores, _) in zip(fits, given, strict=True)]
-    found = _side_by_side(_fit, jobs, settings, given, what)
-    return [result_of(fit, *one) for fit, one in zip(fits, found, strict=True)]
+    """Run several fits at the same time, each on a part of the cluster, and return their results in order.
+
+    Raises:
+        EngineError: a task failed more often than ``max_failures`` allows.
+    """
+    resources = allocations(settings, len(fits))
+    jobs = [(ray.put(fit), ship(fit.encoder.name), cores) for fit, (cores, _) in zip(fits, resources, strict=True)]
+    outputs = _run_tasks(_fit, jobs, settings, resources, what)
+    return [to_fit_result(fit, *output) for fit, output in zip(fits, outputs, strict=True)]
 
 
 def predict_each(fits: Sequence[NgramFit], settings: RaySettings, what: str) -> list[Floats]:
-    """Fit n-gram views side by side; return what each predicts, (texts, classes). Raises EngineError."""
+    """Fit several n-gram views at the same time, and return their probabilities (texts, classes) in order.
+
+    Raises:
+        EngineError: a task failed more often than ``max_failures`` allows.
+    """
     jobs = [(ray.put(fit),) for fit in fits]
-    return _side_by_side(NgramFit.predict, jobs, settings, [(1, 0)] * len(jobs), what)
+    return _run_tasks(NgramFit.predict, jobs, settings, [(1, 0)] * len(jobs), what)
 
 
 def embed(
     tokens: TokenIds, weights: dict[str, Any] | None, spec: EmbeddingSpec, settings: RaySettings, what: str
 ) -> tuple[Floats, float]:
-    """Embed texts, a chunk of them in each task; return embeddings (texts, hidden), and how many tokens a second the
-    cluster read. Raises EngineError."""
+    """Embed texts, one chunk of texts per task.
+
+    Returns:
+        Embeddings (texts, hidden); the throughput of the whole cluster in tokens per second.
+
+    Raises:
+        EngineError: a task failed more often than ``max_failures`` allows.
+    """
     order = np.argsort(-tokens.lengths, kind="stable")
     chunks = [order[start : start + CHUNK] for start in range(0, len(order), CHUNK)]
-    given = shares(settings, len(chunks))
+    resources = allocations(settings, len(chunks))
     arrays = None if weights is None else ray.put({name: tensor.numpy() for name, tensor in weights.items()})
     encoder = ship(spec.encoder.name)
     jobs = [
         (ray.put(tokens.take(chunk)), arrays, spec, encoder, cores)
-        for chunk, (cores, _) in zip(chunks, given, strict=True)
+        for chunk, (cores, _) in zip(chunks, resources, strict=True)
     ]
-    parts = _side_by_side(_embed, jobs, settings, given, what)
-    embeddings = np.concatenate([part for part, _ in parts])
-    found = np.empty_like(embeddings)
-    found[order] = embeddings
-    # Core or GPU seconds of all tasks, over all that the cluster has.
-    used = sum(seconds * (gpus or cores) for (_, seconds), (cores, gpus) in zip(parts, given, strict=True))
-    return found, float(tokens.lengths.sum()) / max(used / places(settings), 1e-3)
+    parts = _run_tasks(_embed, jobs, settings, resources, what)
+    sorted_embeddings = np.concatenate([part for part, _ in parts])
+    embeddings = np.empty_like(sorted_embeddings)
+    embeddings[order] = sorted_embeddings
+    # Core seconds or GPU seconds of all tasks; divided by the places, the time that a full cluster would take.
+    used = sum(seconds * (gpus or cores) for (_, seconds), (cores, gpus) in zip(parts, resources, strict=True))
+    return embeddings, float(tokens.lengths.sum()) / max(used / places(settings), 1e-3)
 
 
 def _fit(fit: EncoderFit, encoder: ShippedEncoder | str, cores: int) -> tuple[dict[str, Any], Floats, float, float]:
-    return work.fit_encoder(replace(fit, encoder=laid(fit.encoder, encoder)), _device(), cores)
+    return work.fit_encoder(replace(fit, encoder=with_local_encoder(fit.encoder, encoder)), _device(), cores)
 
 
 def _embed(
     tokens: TokenIds, weights: dict[str, Any] | None, spec: EmbeddingSpec, encoder: ShippedEncoder | str, cores: int
 ) -> tuple[Floats, float]:
-    return work.embed(tokens, weights, replace(spec, encoder=laid(spec.encoder, encoder)), _device(), cores)
+    spec = replace(spec, encoder=with_local_encoder(spec.encoder, encoder))
+    return work.embed(tokens, weights, spec, _device(), cores)
 
 
 def _device() -> torch.device:
     return torch.device("cuda" if ray.get_gpu_ids() else "cpu")
 
 
-def _side_by_side(
+def _run_tasks(
     task: Callable[..., Any],
     jobs: Sequence[tuple[Any, ...]],
     settings: RaySettings,
-    given: Sequence[tuple[int, int]],
+    resources: Sequence[tuple[int, int]],
     what: str,
 ) -> list[Any]:
-    # Else (max_calls) Ray ends a process after each task on a GPU, and the next imports all it needs again.
+    """Run a function on each tuple of arguments, with the cores and GPUs given for it; return the results in order."""
+    # By default Ray ends a process after each GPU task, and the next process repeats the imports; max_calls=0 does not.
     remote: Any = ray.remote(max_retries=settings.max_failures, max_calls=0)(task)
     tasks = [
         remote.options(num_cpus=cores, num_gpus=gpus).remote(*job)
-        for job, (cores, gpus) in zip(jobs, given, strict=True)
+        for job, (cores, gpus) in zip(jobs, resources, strict=True)
     ]
     waiting = list(tasks)
     try:
@@ -114,9 +130,12 @@ def _side_by_side(
                 shown.update(len(tasks) - len(waiting))
         return list(ray.get(tasks))
     except RayError as error:
-        raise EngineError(_lost(what, error)) from error
+        raise EngineError(_failure(what, error)) from error
 
 
-def _lost(what: str, error: Exception) -> str:
+def _failure(what: str, error: Exception) -> str:
     kind = type(getattr(error, "cause", None) or error).__name__
-    return f"{what}: a task on the Ray cluster failed ({kind}); run the same command again, or add --debug"
+    return (
+        f"{what}: a task on the Ray cluster failed ({kind}): run the same command again, or add --debug for the "
+        "traceback"
+    )

@@ -1,1 +1,1 @@
-"""One fit of an encoder: batches, losses, steps, and the linear head on it. Nothing of Ray."""
+"""Fit one encoder: its batches, losses, training steps and linear head. No module here imports Ray."""

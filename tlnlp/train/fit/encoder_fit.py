@@ -1,4 +1,4 @@
-"""What a fit of an encoder is given, and what it returns: values that cross processes, with no engine in them."""
+"""The inputs and the result of one fit of an encoder: plain values that can be sent to another process."""
 
 from __future__ import annotations
 
@@ -13,20 +13,29 @@ from tlnlp.model.combine import Floats
 from tlnlp.model.encoder_conventions import EncoderSource
 from tlnlp.model.tokenize import TokenIds
 
-# ``contrast``: texts of a class are drawn together and others apart, then a head is fitted; strong with few labels.
-# ``classify``: cross-entropy of a head that learns along; strong with many examples.
+# ``contrast``: pull texts of one class together and push other texts apart, then fit a head; better with few labels.
+# ``classify``: train encoder and head together on cross-entropy; better with many examples.
 Objective = Literal["contrast", "classify"]
 
 
 @dataclass(frozen=True)
 class EncoderFit:
-    """One fit, as a worker gets it.
+    """The inputs of one fit.
 
-    ``tokens``: of whole texts, prompt and special tokens at their ``edges``; ``targets`` (texts, classes):
-    probabilities; ``weights`` (texts,): how much each counts; ``held_out``: texts to predict at the end, cut as scoring
-    cuts them.
-    Steps read windows of ``crop_tokens``; the last head is fitted on windows of ``read_tokens``, as scoring reads.
-    ``initial``: tensors that cross-entropy begins from; None: the pretrained encoder.
+    Attributes:
+        encoder: the pretrained encoder.
+        edges: how many tokens of each text are prompt and special tokens, at its start and at its end.
+        tokens: token ids of the training texts, uncut.
+        targets: class probabilities of the training texts (texts, classes).
+        weights: the weight of each training text in the loss (texts,).
+        held_out: token ids of the texts to predict after the last step, cut as scoring cuts them.
+        steps: the number of training steps.
+        crop_tokens: the length of the window of a text that a step reads, in tokens.
+        read_tokens: the length of the windows on which the final head is fitted, in tokens; scoring reads as many.
+        objective: the loss.
+        seed: the seed of all randomness of the fit.
+        recipe: the settings of the optimisation.
+        initial: tensors of a model to start from, by name; None starts from the pretrained encoder.
     """
 
     encoder: EncoderSource
@@ -45,20 +54,28 @@ class EncoderFit:
 
     @property
     def classes(self) -> int:
+        """Return the number of classes."""
         return int(self.targets.shape[1])
 
     @property
     def learned_tokens(self) -> float:
-        """About how many tokens its steps read."""
+        """Estimate the number of tokens that all steps read together."""
         return self.steps * self.recipe.batch_size * float(np.minimum(self.tokens.lengths, self.crop_tokens).mean())
 
 
 @dataclass(frozen=True)
 class FitResult:
-    """``weights``: tensors of the fitted model by name; ``held_out``: probabilities (texts, classes).
+    """The result of one fit.
 
-    ``seconds``: of this start of the job; ``rate``: steps a second once it was under way; ``losses``: step and mean
-    training loss since the report before, of this start; ``resumed``: the steps at which workers took up a checkpoint.
+    Attributes:
+        weights: tensors of the fitted model, by name.
+        held_out: predicted probabilities of the held-out texts (texts, classes).
+        steps: the number of training steps.
+        seconds: the duration of the fit; of a resumed job, the duration since its last start.
+        rate: steps per second, without the slower first steps.
+        losses: pairs of a step and the mean training loss since the previous pair; of a resumed job, since its last
+            start.
+        resumed: the steps at which workers resumed from a checkpoint.
     """
 
     weights: dict[str, Any]
@@ -70,7 +87,7 @@ class FitResult:
     resumed: tuple[int, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """What a ledger keeps."""
+        """Return the figures that the ledger of a run stores."""
         losses = [[step, round(loss, 6)] for step, loss in self.losses]
         return {
             "steps": self.steps,
@@ -83,7 +100,13 @@ class FitResult:
 
 @dataclass(frozen=True)
 class EmbeddingSpec:
-    """How texts are embedded: the encoder, its number of classes, and the precision of its matrix products."""
+    """The settings of an embedding pass.
+
+    Attributes:
+        encoder: the encoder.
+        classes: the number of classes, which sets the size of the model's head.
+        precision: the precision of matrix products: ``auto``, ``fp32`` or ``bf16``.
+    """
 
     encoder: EncoderSource
     classes: int

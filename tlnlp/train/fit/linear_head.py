@@ -1,4 +1,4 @@
-"""The linear head over an encoder's pooled states, fitted to them as they are."""
+"""The linear head of an encoder, fitted to its pooled states."""
 
 from __future__ import annotations
 
@@ -11,14 +11,19 @@ from sklearn.linear_model import LogisticRegression
 
 from tlnlp.model.combine import Floats, softmax
 
-# The inverse strength of the ridge penalty on states that are a unit from their mean on average.
+# The inverse strength of the ridge penalty, for centred states with a mean squared length of 1.
 HEAD_C = 1.0
-# A class that no text has gets this many nats less than the least likely one that some text has.
+# A class without a labelled text gets this much less bias, in nats, than the class with the least bias.
 ABSENT = 3.0
 
 
 class LinearHead(NamedTuple):
-    """``weight`` (classes, hidden) and ``bias`` (classes,), both float32, for states as the encoder gives them."""
+    """A linear head on the pooled states of an encoder.
+
+    Attributes:
+        weight: (classes, hidden), float32.
+        bias: (classes,), float32.
+    """
 
     weight: NDArray[np.float32]
     bias: NDArray[np.float32]
@@ -29,7 +34,7 @@ class LinearHead(NamedTuple):
 
     @staticmethod
     def of(tensors: dict[str, Any]) -> LinearHead:
-        """Take the head out of a fitted model's tensors."""
+        """Return the head among the tensors of a fitted model."""
         return LinearHead(np.asarray(tensors["head.weight"]), np.asarray(tensors["head.bias"]))
 
 
@@ -39,7 +44,7 @@ def unit_length(states: Floats) -> Floats:
 
 
 def with_head(weights: dict[str, torch.Tensor], head: LinearHead | None) -> dict[str, torch.Tensor]:
-    """The tensors of an encoder, with this head."""
+    """Return the tensors of a model with their head replaced; unchanged where ``head`` is None."""
     if head is None:
         return weights
     return weights | {"head.weight": torch.from_numpy(head.weight), "head.bias": torch.from_numpy(head.bias)}
@@ -53,17 +58,23 @@ def linear_head(
     c: float = HEAD_C,
     directions: Floats | None = None,
 ) -> LinearHead | None:
-    """Fit logistic regression to pooled states (texts, hidden); None where all texts are of one class.
+    """Fit logistic regression to pooled states (texts, hidden).
 
-    States are centred and scaled to a mean squared length of 1 first, since the states of many pretrained encoders
-    (those of E5, for one) lie in a narrow cone far from the origin, where a penalty on the weights would hold all
-    texts alike.
+    States are centred, and scaled to a mean squared length of 1, before the fit. The states of many pretrained encoders
+    (E5, for one) lie in a narrow cone far from the origin; without this, the penalty on the weights would prevent any
+    separation of the texts. The returned head takes states without centring or scaling.
 
     Args:
-        weights: how much each text counts (texts,); None: alike.
+        states: (texts, hidden).
+        labels: class indices (texts,).
+        classes: the number of classes.
+        weights: the weight of each text (texts,); None weights all texts equally.
         c: the inverse strength of the penalty.
-        directions: where class names lie, (classes, hidden): along these the penalty is lighter, so that few labels
-            follow what the classes are called, and many labels need not.
+        directions: embeddings of the class names (classes, hidden). The penalty along them is lighter: with few labels
+            the head follows the class names, with many labels it follows the labels.
+
+    Returns:
+        The head; None where all texts have the same class.
     """
     present = np.unique(labels)
     if len(present) < 2:
@@ -80,15 +91,15 @@ def linear_head(
     if len(present) == 2:
         weight, bias = np.vstack([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
     bias = bias - weight @ centre / scale
-    whole = np.zeros((classes, hidden), dtype=np.float32)
-    offsets = np.full(classes, bias.min() - ABSENT, dtype=np.float32)
-    whole[present], offsets[present] = weight / scale, bias
-    return LinearHead(whole, offsets)
+    all_weights = np.zeros((classes, hidden), dtype=np.float32)
+    all_biases = np.full(classes, bias.min() - ABSENT, dtype=np.float32)
+    all_weights[present], all_biases[present] = weight / scale, bias
+    return LinearHead(all_weights, all_biases)
 
 
 def _standardised(centred: Floats, directions: Floats | None) -> Floats:
-    """Return the directions as columns (hidden, classes), scaled so that texts differ by 1 along each."""
+    """Return the directions as columns (hidden, classes), scaled to a standard deviation of 1 over the texts."""
     if directions is None:
         return np.zeros((centred.shape[1], 0))
-    spread = (centred @ directions.T).std(axis=0)
-    return np.asarray((directions / np.maximum(spread, 1e-12)[:, None]).T)
+    deviation = (centred @ directions.T).std(axis=0)
+    return np.asarray((directions / np.maximum(deviation, 1e-12)[:, None]).T)

@@ -1,4 +1,4 @@
-"""The loss of pairs in a batch, on one worker or on several."""
+"""The contrastive loss of a batch, on one worker or on several."""
 
 from __future__ import annotations
 
@@ -9,23 +9,32 @@ from torch.nn import functional
 
 
 def contrast(states: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """How far the cosines of all pairs in a batch are from 1 (of one class) and 0 (of two), squared.
+    """Return the squared error of the cosines of all pairs in a batch; the target is 1 in a class, 0 between classes.
 
-    The loss of sentence pairs in SetFit (Tunstall et al. 2022), over every pair that a batch holds, and with the
-    probability of being of one class where targets are guesses. ``states`` (batch, hidden), ``targets`` (batch,
-    classes), ``weights`` (batch,).
+    A pair counts as one class with the probability that its two targets give to one class, and as two classes with the
+    rest. The means over the two kinds of pairs are added.
+
+    Args:
+        states: pooled states (batch, hidden).
+        targets: class probabilities (batch, classes).
+        weights: the weight of each text (batch,).
+
+    Source: the loss of sentence pairs in SetFit (Tunstall et al. 2022), here over every pair of a batch.
     """
     directions = functional.normalize(states, dim=1)
-    cosines, like = directions @ directions.T, targets @ targets.T
+    cosines, same_class = directions @ directions.T, targets @ targets.T
     counts = (weights[:, None] * weights[None, :]).fill_diagonal_(0.0)
-    near, far = counts * like, counts * (1 - like)
-    together = ((cosines - 1) ** 2 * near).sum() / near.sum().clamp(min=1e-6)
-    apart = (cosines**2 * far).sum() / far.sum().clamp(min=1e-6)
-    return together + apart
+    same, different = counts * same_class, counts * (1 - same_class)
+    pull = ((cosines - 1) ** 2 * same).sum() / same.sum().clamp(min=1e-6)
+    push = (cosines**2 * different).sum() / different.sum().clamp(min=1e-6)
+    return pull + push
 
 
-def gathered(states: Tensor, rank: int, world: int) -> Tensor:
-    """The states of the whole batch, those of the other workers among them, in its order; gradients flow to all."""
+def gather_states(states: Tensor, rank: int, world: int) -> Tensor:
+    """Return the states of the whole batch, in its order, from the states of each worker.
+
+    Gradients flow back to every worker. Worker ``rank`` holds the texts rank, rank + world, ... of the batch.
+    """
     if world == 1:
         return states
     parts = all_gather(states)  # type: ignore[no-untyped-call]

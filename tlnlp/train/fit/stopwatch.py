@@ -1,4 +1,4 @@
-"""How fast the steps of a fit go."""
+"""Measure how many steps per second a fit makes."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import time
 
 
 class Stopwatch:
-    """How fast steps go once they are under way: the first quarter, slowed by what is done once, is left out."""
+    """Measure steps per second. The first quarter of the steps is left out, since one-time set-up slows it down."""
 
     def __init__(self) -> None:
         self._times = [time.monotonic()]
 
-    def ended(self) -> None:
-        """A step has."""
+    def record_step(self) -> None:
+        """Record the end of a step."""
         self._times.append(time.monotonic())
 
     @property
-    def rate(self) -> float:
-        """Steps a second; 0 where there was none."""
+    def steps_per_s(self) -> float:
+        """Return steps per second; 0 before the first step has ended."""
         steps = len(self._times) - 1
         first = steps // 4
         return (steps - first) / max(1e-6, self._times[-1] - self._times[first])

@@ -1,4 +1,4 @@
-"""The pieces of work of a recipe as one process does them, on the device and the cores that it is given."""
+"""Run one fit or one embedding pass in this process, on a given device and number of cores."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tlnlp.model.combine import Floats
 from tlnlp.model.tokenize import TokenIds
 from tlnlp.model.torch_encoder import load_encoder
 from tlnlp.train.fit.encoder_fit import EmbeddingSpec, EncoderFit
-from tlnlp.train.fit.inference import features
+from tlnlp.train.fit.inference import pooled_states
 from tlnlp.train.fit.precision import in_bfloat16
 from tlnlp.train.fit.stopwatch import Stopwatch
 from tlnlp.train.fit.trainer import Trainer
@@ -23,50 +23,59 @@ def fit_encoder(fit: EncoderFit, device: torch.device, cores: int) -> tuple[dict
     """Run a fit from its first step to its last.
 
     Returns:
-        The tensors of the model by name, as arrays; probabilities (texts, classes) of the texts held out; the seconds
-        that training took; steps a second.
+        The arrays of the fitted model, by name; probabilities of the held-out texts (texts, classes); the duration of
+        the training in seconds; steps per second.
     """
     began_s = time.monotonic()
     torch.set_num_threads(cores)
-    learner = Trainer(fit, device)
-    learner.begin()
+    trainer = Trainer(fit, device)
+    trainer.begin()
     watch = Stopwatch()
-    for step, batch in learner.batches(0):
-        learner.step(step, batch)
-        watch.ended()
-    learner.finish()
-    weights = {name: tensor.cpu().numpy() for name, tensor in learner.model.state_dict().items()}
+    for step, batch in trainer.batches(0):
+        trainer.step(step, batch)
+        watch.record_step()
+    trainer.finish()
+    weights = {name: tensor.cpu().numpy() for name, tensor in trainer.model.state_dict().items()}
     trained_s = time.monotonic() - began_s
-    held_out = learner.predict(fit.held_out)
-    del learner
+    held_out = trainer.predict(fit.held_out)
+    del trainer
     _release(device)
-    return weights, held_out, trained_s, watch.rate
+    return weights, held_out, trained_s, watch.steps_per_s
 
 
 def embed(
     tokens: TokenIds, weights: dict[str, Any] | None, spec: EmbeddingSpec, device: torch.device, cores: int
 ) -> tuple[Floats, float]:
-    """Embed texts with an encoder of these tensors, or with the pretrained one.
+    """Embed texts.
+
+    Args:
+        tokens: token ids of the texts.
+        weights: arrays of a fitted model, by name; None uses the pretrained encoder.
+        spec: the encoder and its precision.
+        device: where the encoder runs.
+        cores: how many CPU cores torch uses.
 
     Returns:
-        Embeddings (texts, hidden); and the seconds that reading took, once the encoder was loaded.
+        Embeddings (texts, hidden); the duration in seconds, without the time to load the encoder.
     """
     torch.set_num_threads(cores)
-    how = spec.encoder.conventions
-    model = load_encoder(spec.encoder.name, spec.classes, how.pooling, 0.0, seed=0, normalise=how.normalise)
+    conventions = spec.encoder.conventions
+    model = load_encoder(
+        spec.encoder.name, spec.classes, conventions.pooling, 0.0, seed=0, normalise=conventions.normalise
+    )
     if weights is not None:
         model.load_state_dict({name: torch.as_tensor(array) for name, array in weights.items()})
     bf16 = in_bfloat16(device, spec.precision)
     model = model.to(device)
     began_s = time.monotonic()
-    found = features(model, tokens, spec.encoder.pad_token_id, device, bf16)
+    embeddings = pooled_states(model, tokens, spec.encoder.pad_token_id, device, bf16)
     seconds = time.monotonic() - began_s
     del model
     _release(device)
-    return found, seconds
+    return embeddings, seconds
 
 
 def _release(device: torch.device) -> None:
-    """Give back the memory of a GPU, which this process would else keep from others while it waits for work."""
+    """Return cached GPU memory, so that other processes can use it while this one waits for work."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
