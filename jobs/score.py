@@ -1,4 +1,4 @@
-"""Score one day of documents and publish it; runs on a Spark cluster."""
+"""Score one day of documents and publish the scores as one snapshot. Runs on a Spark cluster."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from tlnlp.config import ScoreSettings
 
 
 def stage(settings: ScoreSettings) -> Result:
-    # Imported late: the process environment must be set before the engine is loaded.
+    """Score and publish one day."""
+    # Imported late: the environment of the process must be set before the engine is loaded.
     from tlnlp.score.job import score
 
     return score(settings)

@@ -1,7 +1,7 @@
 #!/bin/bash
-# Spark's own entrypoint, after one substitution: @today@ in an argument becomes this container's day (UTC). The Spark
-# operator's schedules, and CronJobs without a shell, have no way to write a date, and the job takes no day but a given
-# one. A schedule that uses it must be over, retries and all, before midnight: or a retry would be another day's night.
+# Replace @today@ in the arguments by the present day (UTC), then start Spark's own entrypoint.
+# Schedules of the Spark operator, and CronJobs without a shell, cannot compute a date, and the job needs a given day.
+# A schedule that uses @today@ must end before midnight, with all its retries: else a retry would score another day.
 set -euo pipefail
 today=$(date -u +%F)
 arguments=()

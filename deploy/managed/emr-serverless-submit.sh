@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# One night on EMR Serverless: puts the day into the request, and sends it. For any scheduler that can run a command.
+# Score one night on EMR Serverless: put the day into the request and send it. Any scheduler that can run a command can
+# run this script.
 #
 #   deploy/managed/emr-serverless-submit.sh                 today (UTC)
 #   SCORE_DATE=2026-01-31 deploy/managed/emr-serverless-submit.sh
 #
-# The service keeps the rest: one run at a time (a second waits in its queue), the deadline, the second attempt.
+# The service enforces the rest: one run at a time (a second one waits), the deadline, and the second attempt.
 set -euo pipefail
 cd "$(dirname "$0")"
 score_date=${SCORE_DATE:-$(date -u +%F)}

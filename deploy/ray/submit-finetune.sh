@@ -1,23 +1,23 @@
 #!/usr/bin/env bash
-# Train on a Ray cluster that is there already; its nodes run the train image. Ctrl-C, or the deadline, stops the job.
+# Train on a running Ray cluster whose nodes run the train image. Ctrl-C and the deadline stop the job.
 #
 #   RAY_API_SERVER_ADDRESS=http://ray-head.example.internal:8265 deploy/ray/submit-finetune.sh [--set KEY=VALUE ...]
 #
-# Sent again after a failure, the same labels and config go on from the last checkpoint. The new version is champion
-# only after the gate: `ray job submit --working-dir . -- python jobs/promote.py ...` the same way, or `tlnlp promote`.
+# After a failure, submit the same labels and config again: the job resumes at its last checkpoint. The new version
+# becomes champion by `ray job submit --working-dir . -- python jobs/promote.py ...` or `tlnlp promote`.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-: "${RAY_API_SERVER_ADDRESS:?say http://host:8265, the dashboard of the cluster}"
+: "${RAY_API_SERVER_ADDRESS:?set it to http://HOST:8265, the dashboard of the cluster}"
 ray=${RAY:-.venv/bin/ray}
 job=tlnlp-finetune-$(date -u +%Y%m%dT%H%M%SZ)
 
-# Two jobs on the same labels and config would write the same checkpoints: the second is refused (75: try again later).
+# Two jobs with the same labels and config would write the same checkpoints, so a second one is refused (exit code 75).
 exec 9>"${TMPDIR:-/tmp}/tlnlp-finetune.lock"
-flock --nonblock 9 || { echo "a training job is running; nothing was started" >&2; exit 75; }
+flock --nonblock 9 || { echo "another training job is running; nothing was started; try again later" >&2; exit 75; }
 
-# The job lives on the cluster: ending this command would leave it running.
+# The job runs on the cluster, and goes on when this command ends. So a signal must stop it.
 submitting=
-# shellcheck disable=SC2329  # the trap calls it
+# shellcheck disable=SC2329  # the trap calls stop
 stop() {
     kill "$submitting" 2>/dev/null || true
     "$ray" job stop "$job"
@@ -25,7 +25,7 @@ stop() {
 }
 trap stop INT TERM
 
-# The deadline: four hours. A lost worker is not a retry of the job: ray.max_failures resumes inside it.
+# The deadline is four hours. After a lost worker the job itself resumes, up to ray.max_failures times.
 timeout 4h "$ray" job submit --submission-id "$job" \
     --working-dir . --runtime-env deploy/ray/runtime-env.yaml \
     -- python jobs/finetune.py --config conf/finetune.yaml \
@@ -39,7 +39,7 @@ submitting=$!
 code=0
 wait "$submitting" || code=$?
 if [ "$code" -eq 124 ]; then
-    echo "past the deadline; stopping $job" >&2
+    echo "the deadline of 4 hours is over: stopping the job $job" >&2
     "$ray" job stop "$job"
 fi
 exit "$code"

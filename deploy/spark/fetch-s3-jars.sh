@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# Put what Spark 4.1.2 needs for s3a:// into a folder: run it once per image, or once per node into $SPARK_HOME/jars.
+# Fetch the jars that Spark 4.1.2 needs for s3a:// into a folder. Run it once for an image, or once on each node with
+# the folder $SPARK_HOME/jars.
 #
 #   deploy/spark/fetch-s3-jars.sh FOLDER
 #
-# Spark and hadoop-aws must agree to the patch version: 3.4.2 is the Hadoop inside Spark 4.1.2, and the AWS SDK is the
-# one that this hadoop-aws was built with. On the class path, rather than --packages: the SDK alone is 600 MB, which
-# every run would fetch, and copy to every executor, again.
+# The version of hadoop-aws must be that of the Hadoop inside Spark (3.4.2 in Spark 4.1.2), and the AWS SDK must be the
+# version that hadoop-aws was built with. The jars are on the class path and not in --packages, because every run would
+# fetch the SDK (600 MB) again and copy it to every executor.
 set -euo pipefail
-folder=${1:?give the folder to put the jars into}
+folder=${1:?give the folder for the jars as the argument}
 plugin=org.apache.maven.plugins:maven-dependency-plugin:3.9.0:copy
 jars=(
     org.apache.spark:spark-hadoop-cloud_2.13:4.1.2               # binds Hadoop's S3A committers to Parquet

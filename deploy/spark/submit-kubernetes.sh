@@ -1,21 +1,21 @@
 #!/usr/bin/env bash
-# One night on Kubernetes without an operator, from outside the cluster, in cluster mode.
+# Score one night on Kubernetes, without an operator: submit from outside the cluster, in cluster mode.
 #
 #   KUBERNETES_API=https://kubernetes.example.internal:6443 deploy/spark/submit-kubernetes.sh [--set KEY=VALUE ...]
-#   SCORE_DATE=2026-01-31 ... the same for another day
+#   SCORE_DATE=2026-01-31 ...   scores another day
 #
 # Needs deploy/k8s/namespace.yaml and rbac.yaml applied, the score image pushed, and a kubeconfig that may create pods
-# in the namespace. Code and Python are in the image. Every night: deploy/k8s/score-cronjob.yaml does this inside.
+# in the namespace. Code and Python are in the image. For every night, use deploy/k8s/score-cronjob.yaml instead.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-: "${SPARK_HOME:?say where Spark is}" "${KUBERNETES_API:?say https://host:port}"
+: "${SPARK_HOME:?set it to the folder of Spark}" "${KUBERNETES_API:?set it to https://HOST:PORT}"
 score_date=${SCORE_DATE:-$(date -u +%F)}
 
-# A night never overlaps itself: this command waits for its end, and the second is refused (75: try again later).
+# This command waits until the night ends. A second night at the same time is refused (exit code 75: try again later).
 exec 9>"${TMPDIR:-/tmp}/tlnlp-score.lock"
-flock --nonblock 9 || { echo "a night is running; nothing was started" >&2; exit 75; }
+flock --nonblock 9 || { echo "another night is running; nothing was started; try again later" >&2; exit 75; }
 
-# The deadline is in driver-pod.yaml: ending this command does not end the night, deleting the driver's pod does.
+# The deadline is in driver-pod.yaml. To end the night, delete the driver's pod: it goes on if only this command ends.
 exec "$SPARK_HOME/bin/spark-submit" \
     --master "k8s://$KUBERNETES_API" --deploy-mode cluster --name "tlnlp-score-$score_date" \
     --properties-file deploy/spark/spark-defaults.conf \

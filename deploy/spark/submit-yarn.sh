@@ -1,22 +1,22 @@
 #!/usr/bin/env bash
-# One night on YARN, in cluster mode: the driver runs there too, and nothing depends on this machine's disk.
+# Score one night on YARN, in cluster mode: the driver runs on the cluster too.
 #
 #   deploy/spark/submit-yarn.sh [--set KEY=VALUE ...]       with HADOOP_CONF_DIR and SPARK_HOME set
-#   SCORE_DATE=2026-01-31 ... the same for another day
+#   SCORE_DATE=2026-01-31 ...   scores another day
 #
-# Driver and executors get Python from the archive of `make pack`. Exit code 0 or 1: in cluster mode Spark keeps the
-# job's own, which is in the driver's log and in the run's ledger.
+# Driver and executors get Python from the archive of `make pack`. The exit code is 0 or 1: in cluster mode Spark does
+# not return the exit code of the job, which is in the driver's log and in the run's ledger.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-: "${SPARK_HOME:?say where Spark is}" "${HADOOP_CONF_DIR:?say where the configuration of the cluster is}"
+: "${SPARK_HOME:?set it to the folder of Spark}" "${HADOOP_CONF_DIR:?set it to the folder with the configuration}"
 score_date=${SCORE_DATE:-$(date -u +%F)}
 
-# A night never overlaps itself: this command waits for its end, and the second is refused (75: try again later).
+# This command waits until the night ends. A second night at the same time is refused (exit code 75: try again later).
 exec 9>"${TMPDIR:-/tmp}/tlnlp-score.lock"
-flock --nonblock 9 || { echo "a night is running; nothing was started" >&2; exit 75; }
+flock --nonblock 9 || { echo "another night is running; nothing was started; try again later" >&2; exit 75; }
 
-# Ending this command does not end the application (`yarn application -kill` does): no deadline is set here.
-# Two attempts: a night that starts again replaces its day, and the most likely failure is a lost driver's node.
+# No deadline is set here: the application goes on when this command ends (`yarn application -kill` ends it).
+# Two attempts, for a lost node of the driver. A night that starts again replaces its day, so a second attempt is safe.
 exec "$SPARK_HOME/bin/spark-submit" \
     --master yarn --deploy-mode cluster --name "tlnlp-score-$score_date" \
     --properties-file deploy/spark/spark-defaults.conf \

@@ -1,9 +1,10 @@
-"""A program for the environment in .cache/readers: run statements in Spark, ClickHouse or DuckDB, then read.
+"""Run SQL statements in Spark, ClickHouse or DuckDB, then print rows. A program for the environment in .cache/readers.
 
     python foreign_readers.py spark|clickhouse|duckdb < request > rows
 
-The request is JSON: ``statements`` to run, ``selects`` to read by, ``state`` (a folder that lasts from call to call),
-``s3`` (endpoint, or null). The rows of each select are JSON: dates and times as ISO text in UTC, a map as an object.
+The request is JSON: ``statements`` to run, ``selects`` whose rows are printed, ``state`` (a folder that the calls of
+one test share), ``s3`` (the endpoint, or null). The rows of each select are JSON: dates and times as ISO text in UTC, a
+map as an object.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ Rows = list[dict[str, Any]]
 
 
 def plain(value: Any) -> Any:
+    """Return a value of a row as JSON can hold it."""
     if isinstance(value, datetime):
         return value.replace(tzinfo=None).isoformat(timespec="microseconds")
     if isinstance(value, date):
@@ -30,6 +32,7 @@ def plain(value: Any) -> Any:
 
 
 def spark(request: dict[str, Any]) -> list[Rows]:
+    """Run the request in Spark, with a catalog of its own in ``state``."""
     from pyspark.sql import SparkSession
 
     state, s3 = Path(request["state"]), request["s3"]
@@ -67,16 +70,18 @@ def spark(request: dict[str, Any]) -> list[Rows]:
 
 
 def clickhouse(request: dict[str, Any]) -> list[Rows]:
+    """Run the request in an embedded ClickHouse."""
     from chdb.session import Session
 
     session = Session()
     for statement in request["statements"]:
         session.query(statement)
-    told = [session.query(select, "JSONEachRow").bytes().decode() for select in request["selects"]]
-    return [[json.loads(line) for line in text.splitlines()] for text in told]
+    outputs = [session.query(select, "JSONEachRow").bytes().decode() for select in request["selects"]]
+    return [[json.loads(line) for line in text.splitlines()] for text in outputs]
 
 
 def duckdb(request: dict[str, Any]) -> list[Rows]:
+    """Run the request in DuckDB, with a database in ``state``."""
     import duckdb as engine
 
     state = Path(request["state"])

@@ -1,4 +1,4 @@
-"""A real Airflow, in its own environment, runs two nights and the first one again."""
+"""A real Airflow, in its own environment, runs two nights, then the first night again."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ AIRFLOW = ROOT / ".cache" / "airflow" / "bin" / "airflow"
 
 
 class Airflow:
+    """An Airflow with its own home folder; a call runs one of its commands and returns the output."""
+
     def __init__(self, home: Path, commands: dict[str, str]) -> None:
         self.environment = os.environ | commands | {
             "AIRFLOW_HOME": str(home),
@@ -46,23 +48,24 @@ def night(tmp_path: Path, tiny_bundle: Path) -> Airflow:
     return Airflow(tmp_path / "airflow", {"TLNLP_SCORE": score, "TLNLP_FINETUNE": "true", "TLNLP_PROMOTE": "exit 5"})
 
 
-def write(tmp_path: Path, name: str, start: int, count: int) -> None:
+def write_documents(tmp_path: Path, name: str, start: int, count: int) -> None:
     rows = [{"id": f"d{start + n}", "text": text} for n, text in enumerate(kit.texts(count, seed=start))]
     kit.write_jsonl(tmp_path / "documents" / name, rows)
 
 
 def by_day(tmp_path: Path) -> dict[str, int]:
+    """Return the number of published rows of each day."""
     found = run_query(str(tmp_path / ".tlnlp/warehouse"), "select score_date::varchar, count(*) from scores group by 1")
     return {str(day): int(str(count)) for day, count in found.rows}
 
 
 def test_two_nights_and_the_first_again(night: Airflow, tmp_path: Path) -> None:
     assert "No data found" in night("dags", "list-import-errors")
-    # A run at the end of an interval is for that interval: the night of the 31st scores the 30th.
-    write(tmp_path, "a.jsonl", 0, 12)
+    # A run belongs to the interval that has just ended: the night of the 31st scores the 30th.
+    write_documents(tmp_path, "a.jsonl", 0, 12)
     night("dags", "test", "tlnlp_score", "2026-01-31T02:00:00+00:00")
     assert by_day(tmp_path) == {"2026-01-30": 12}
-    write(tmp_path, "b.jsonl", 100, 5)
+    write_documents(tmp_path, "b.jsonl", 100, 5)
     night("dags", "test", "tlnlp_score", "2026-02-01T02:00:00+00:00")
     assert by_day(tmp_path) == {"2026-01-30": 12, "2026-01-31": 17}
     night("dags", "test", "tlnlp_score", "2026-01-31T02:00:00+00:00")
@@ -71,5 +74,5 @@ def test_two_nights_and_the_first_again(night: Airflow, tmp_path: Path) -> None:
 
 
 def test_a_refused_promotion_is_skipped_and_not_failed(night: Airflow) -> None:
-    told = night("dags", "test", "tlnlp_learn", "2026-01-31T02:00:00+00:00")
-    assert "Skipping" in told or "skipped" in told
+    output = night("dags", "test", "tlnlp_learn", "2026-01-31T02:00:00+00:00")
+    assert "Skipping" in output or "skipped" in output

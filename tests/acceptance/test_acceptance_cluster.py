@@ -1,4 +1,4 @@
-"""Scoring on a real two-worker cluster, with the packed environment and nothing else on the workers."""
+"""The tests of scoring pass on a real cluster of two workers that have only the packed environment."""
 
 from __future__ import annotations
 

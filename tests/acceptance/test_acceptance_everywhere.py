@@ -1,7 +1,7 @@
-"""The whole path with every address on S3, training on a two-node Ray cluster, scoring on a two-worker Spark cluster.
+"""The whole path on S3: training on a Ray cluster of two nodes, scoring on a Spark cluster of two workers.
 
-Everything is submitted with the engines' own commands. Afterwards no log, ledger or Spark event of these runs, nor of
-the failures tried here, holds the secret key or a sentence of the documents.
+The engines' own commands submit the jobs. No log, ledger or Spark event of these runs, or of the failures that are
+provoked here, may hold the secret key or a sentence of the documents.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ DAY = "2026-01-31"
 
 @dataclass(frozen=True)
 class Platform:
-    """Where everything is; ``folder`` collects all logs."""
+    """The clusters and the bucket of the tests; ``folder`` collects all logs."""
 
     folder: Path
     bucket: str
@@ -42,7 +42,7 @@ class Platform:
     secret: str
 
     def run(self, name: str, command: list[str], code: int = 0, **environment: str) -> str:
-        """Run a command as a user would; its stderr is kept as a log, its stdout returned."""
+        """Run a command as a user would. Write its stderr to a log, and return its stdout."""
         log = self.folder / f"{name}.log"
         with log.open("wb") as stream:
             done = subprocess.run(
@@ -54,10 +54,12 @@ class Platform:
         return out
 
     def finetune(self, name: str, *overrides: str, code: int = 0) -> str:
+        """Submit a training job to the Ray cluster, and return its stdout."""
         job = ["python", "jobs/finetune.py", "--config", "conf/finetune.yaml", *_set(overrides)]
         return self.run(name, [str(BIN / "ray"), "job", "submit", "--working-dir", ".", "--", *job], code)
 
     def score(self, name: str, *overrides: str, code: int = 0, **environment: str) -> str:
+        """Submit a night to the Spark cluster, and return its stdout."""
         submit = [str(spark_cluster.SPARK_HOME / "bin" / "spark-submit"), "--master", self.master]
         archive = ["--archives", f"{PACKED}#environment", "--conf", "spark.executor.memory=1g"]
         events = ["--conf", "spark.eventLog.enabled=true", "--conf", f"spark.eventLog.dir=file://{self.folder}/events"]
@@ -82,7 +84,7 @@ def platform(s3_bucket: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture(scope="module")
 def inputs(platform: Platform, tiny_encoder: Path) -> Storage:
-    """Labels, encoder and documents on S3; the canary stands in documents good and bad."""
+    """Labels, encoder and documents on S3. One of the documents is the canary."""
     storage = Storage(platform.bucket)
     for file in tiny_encoder.iterdir():
         storage.write(f"encoder/{file.name}", file)
@@ -109,18 +111,20 @@ def by_id(text: str) -> dict[str, float]:
     return {row["document_id"]: row["p"] for row in json.loads(text)}
 
 
-def test_labels_to_a_table_and_the_same_as_at_home(platform: Platform, inputs: Storage, tmp_path: Path) -> None:
+def test_scores_on_clusters_and_s3_are_the_scores_of_local_folders(
+    platform: Platform, inputs: Storage, tmp_path: Path
+) -> None:
     assert '"version": 1' in platform.finetune("finetune", *overrides(inputs))
     registry = inputs.url("registry")
     promote = [sys.executable, "jobs/promote.py", *_set([f"registry={registry}", "model=moods"])]
     assert json.loads(platform.run("promote", promote))["decision"] == "promoted"
-    told = json.loads(platform.score("score", *scoring(inputs)).splitlines()[-1])
-    assert (told["rows_in"], told["rows_scored"], told["texts_scored"]) == (301, 301, 301)
+    counts = json.loads(platform.score("score", *scoring(inputs)).splitlines()[-1])
+    assert (counts["rows_in"], counts["rows_scored"], counts["texts_scored"]) == (301, 301, 301)
 
     sql = "select document_id, probabilities['positive'] as p from scores"
     query = [str(BIN / "tlnlp"), "query", sql, "--json"]
     there = by_id(platform.run("query", [*query, "--set", f"warehouse={inputs.url('warehouse')}"]))
-    # At home: the same bundle, local folders, local Spark.
+    # The same bundle with local folders and a local Spark.
     home = Registry(str(tmp_path / "registry"))
     bundle = Registry(registry).fetch(Registry(registry).resolve("moods@1"), tmp_path / "bundle")
     home.publish("moods", bundle)
@@ -135,8 +139,8 @@ def test_labels_to_a_table_and_the_same_as_at_home(platform: Platform, inputs: S
     assert worst < 1e-6
 
 
-def test_failures_say_what_is_wrong(platform: Platform, inputs: Storage) -> None:
-    """Each of these ends with its own code; their logs are read below."""
+def test_each_failure_has_its_exit_code(platform: Platform, inputs: Storage) -> None:
+    """The next test reads the logs of these failures."""
     wrong = "canary-wrong-secret-key"
     platform.score("wrong-key", *scoring(inputs), code=6, AWS_SECRET_ACCESS_KEY=wrong)
     platform.score("no-model", *scoring(inputs, "model=nobody"), code=6)
@@ -148,7 +152,7 @@ def test_failures_say_what_is_wrong(platform: Platform, inputs: Storage) -> None
     inputs.write("cut/a.parquet", b"PAR1" + CANARY.encode() * 9)
     platform.score("cut", *scoring(inputs, f"documents={inputs.url('cut')}", elsewhere), code=3)
     platform.score("other-source", *scoring(inputs, "source=another"), code=9)
-    # Tasks that die on the workers: there is no such Python there.
+    # The tasks fail on the workers, which have no such Python.
     platform.score("tasks-die", *scoring(inputs, elsewhere), code=7, PYSPARK_PYTHON="./environment/bin/nothing")
     faulty = f'{{"text": "{CANARY}", "label": "positive"}}\n{{"text": "{CANARY}", "label": "negative"}}\n'
     inputs.write("faulty/a.jsonl", faulty.encode())
@@ -175,7 +179,7 @@ def test_no_log_holds_a_secret_or_a_sentence(platform: Platform, inputs: Storage
 
 
 def _logs(folder: Path) -> Iterator[Path]:
-    """What the runs and the clusters wrote: outputs, logs, events; not the code and packages that they unpacked."""
+    """Yield the outputs, logs and events of the runs and clusters, without the code and packages that they unpacked."""
     inputs = {folder / "labels.jsonl", folder / "documents.jsonl"}
     for parent, folders, names in os.walk(folder, followlinks=True):
         folders[:] = [name for name in folders if name not in ("environment", "runtime_resources", "session_latest")]

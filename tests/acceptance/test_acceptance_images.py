@@ -1,4 +1,4 @@
-"""The install steps of the image recipes, run as they stand in a fresh environment; then what the image is for."""
+"""The install steps of the image recipes work in a fresh environment, and the jobs of the images start there."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PYTHON = "python3.11"
 
 
 def install_steps(recipe: str) -> list[list[str]]:
-    """The commands of a recipe's RUN lines that call pip, as the image's shell would split them."""
+    """Return the pip commands in the RUN lines of a recipe, as the image's shell would split them."""
     text = (ROOT / "deploy/images" / recipe).read_text().replace("\\\n", " ")
     steps = [shlex.split(line) for line in re.findall(r"^RUN (python -m pip .+)$", text, re.MULTILINE)]
     assert steps, f"{recipe}: no pip step found"
@@ -31,7 +31,7 @@ def install_steps(recipe: str) -> list[list[str]]:
 
 
 def installed(recipe: str, lock: str, folder: Path) -> Path:
-    """The python of a fresh environment on which the recipe's steps were run, with nothing beside what they copy."""
+    """Run the install steps of a recipe in a fresh environment, and return its Python."""
     python = shutil.which(PYTHON)
     if python is None:
         pytest.skip(f"no {PYTHON}, which the images have")
@@ -51,6 +51,7 @@ def _pip() -> dict[str, str]:
 
 
 def packages(python: Path) -> set[str]:
+    """Return the names of the packages that an environment has."""
     listed = subprocess.run(
         [python, "-m", "pip", "list", "--format=freeze"], capture_output=True, text=True, check=True
     )
@@ -60,7 +61,7 @@ def packages(python: Path) -> set[str]:
 def test_the_score_image_installs_and_scores(tmp_path: Path, tiny_bundle: Path) -> None:
     python = installed("score.Dockerfile", "requirements/score.lock", tmp_path)
     assert not packages(python) & {"torch", "ray", "transformers", "pyspark"}
-    # In the image Spark brings pyspark; here it is lent by this environment, alone.
+    # In the image, pyspark comes with Spark. Here it is the only package taken from this environment.
     (tmp_path / "spark").mkdir()
     (tmp_path / "spark" / "pyspark").symlink_to(Path(pyspark.__file__).parent)
     Registry(str(tmp_path / "registry")).publish("tickets", tiny_bundle)

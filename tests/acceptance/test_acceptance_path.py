@@ -1,4 +1,4 @@
-"""The whole path by the command line on real text: 200 labels to a published day. Figures are printed.
+"""The whole path on real text by the command line, from 200 labels to a published day. The figures are printed.
 
 Needs TLNLP_DATA: a folder with imdb, agnews and trec as Parquet (id, text, label), train and test.
 """
@@ -29,6 +29,7 @@ MAX_CHARS = 10_000
 
 
 def data(name: str) -> Path:
+    """Return a file of TLNLP_DATA; fail if it is missing."""
     folder = os.environ.get("TLNLP_DATA")
     if not folder or not Path(folder, name).exists():
         pytest.fail(f"set TLNLP_DATA to a folder that holds {name}")
@@ -36,7 +37,7 @@ def data(name: str) -> Path:
 
 
 def tlnlp(*arguments: str, cwd: Path) -> Any:
-    """Run a command with --json; its progress goes to our stderr."""
+    """Run a command with --json, and return its result. Its progress goes to the stderr of the tests."""
     command = [sys.executable, "-m", "tlnlp", *arguments, "--json"]
     done = subprocess.run(command, cwd=cwd, stdout=subprocess.PIPE, text=True)
     assert done.returncode == 0, f"{arguments[0]} ended with {done.returncode}"
@@ -44,7 +45,7 @@ def tlnlp(*arguments: str, cwd: Path) -> Any:
 
 
 def draw_labels(name: str, folder: Path, per_class: int | None) -> pd.DataFrame:
-    """200 labelled rows, drawn with the seed: ``per_class`` of each, or as they fall but at least 5 of each class."""
+    """Draw 200 labelled rows: ``per_class`` of each class; with None, at random but at least 5 of each class."""
     train = pq.read_table(data(f"{name}_train.parquet")).to_pandas().drop_duplicates("text")
     if per_class:
         drawn = train.groupby("label").sample(per_class, random_state=SEED)
@@ -56,7 +57,7 @@ def draw_labels(name: str, folder: Path, per_class: int | None) -> pd.DataFrame:
 
 
 def accuracy_by_join(scores: list[dict[str, Any]], test: pd.DataFrame, train_texts: set[str]) -> tuple[float, float]:
-    """Accuracy on every test row, and on those whose text stands nowhere else."""
+    """Return the accuracy on every test row, and on the rows whose text occurs nowhere else."""
     joined = test.merge(pd.DataFrame(scores), left_on=test["id"].astype(str), right_on="document_id")
     assert len(joined) == len(test)
     hits = joined["label_x"] == joined["label_y"]
@@ -109,7 +110,7 @@ def test_200_labels_to_a_table(name: str, per_class: int | None, max_length: int
 
 
 def ngram_accuracy(drawn: pd.DataFrame, test: pd.DataFrame) -> float:
-    """The linear n-gram model on the same labels."""
+    """Return the accuracy of the linear n-gram model trained on the same labels."""
     classes = sorted(drawn["label"].unique())
     targets = [classes.index(label) for label in drawn["label"]]
     view = fit_ngram([prepare(text, MAX_CHARS) for text in drawn["text"]], targets, len(classes), SEED)
@@ -117,8 +118,8 @@ def ngram_accuracy(drawn: pd.DataFrame, test: pd.DataFrame) -> float:
     return float((np.array(classes)[predicted] == test["label"]).mean())
 
 
-def test_500_scores_do_not_depend_on_company(tmp_path: Path) -> None:
-    """Alone in Python, in another order, in 1, 2 and 7 files: the same to 1e-3 in probability."""
+def test_500_scores_do_not_depend_on_the_other_documents(tmp_path: Path) -> None:
+    """Probabilities are equal to 1e-3: alone in Python, and in other orders in 1, 2 and 7 files."""
     draw_labels("trec", tmp_path, None)
     tlnlp(
         "finetune", "--set", "labels=labels.parquet", "--set", "model=m", "--set", "training.max_steps=10",

@@ -1,7 +1,7 @@
-"""The published table, read by engines that share no code with PyIceberg: Spark 4.1, ClickHouse and DuckDB 1.5.
+"""Engines that share no code with PyIceberg read the published table: Spark 4.1, ClickHouse and DuckDB 1.5.
 
-Spark and DuckDB run what ``tlnlp warehouse ddl`` prints, word for word; a later night comes by ``--refresh``. On a
-local disk and on a real S3 server.
+Spark and DuckDB run the statements that ``tlnlp warehouse ddl`` prints, unchanged, and those of ``--refresh`` for a
+later night. The table is on a local disk and on a real S3 server.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ READERS = Path(__file__).parents[2] / ".cache" / "readers"
 PROGRAM = Path(__file__).with_name("foreign_readers.py")
 DAYS = (date(2026, 1, 30), date(2026, 1, 31), date(2026, 2, 1))
 FIRST = (Column("item", "string"), Column("order", "long"))
-KEPT = (*FIRST, Column("Stars", "int"), Column("bought at", "timestamp"), Column("sure", "boolean"))
+KEPT_COLUMNS = (*FIRST, Column("Stars", "int"), Column("bought at", "timestamp"), Column("sure", "boolean"))
 LABELS = ("negative", "neutral", "très positif")
 AT = datetime(2026, 1, 31, 23, 0, 0, 123456, tzinfo=UTC)
 
@@ -43,6 +43,7 @@ Row = dict[str, Any]
 
 
 def score_row(number: int, run_id: str, day: date, kept: Sequence[Column]) -> Row:
+    """Return a row of the table of scores, with a value for each of the kept columns."""
     shares = [number % 7 + 1, number % 5 + 1, number % 3 + 1]
     probabilities = {label: share / sum(shares) for label, share in zip(LABELS, shares, strict=True)}
     label = max(probabilities, key=lambda one: probabilities[one])
@@ -65,13 +66,14 @@ def score_row(number: int, run_id: str, day: date, kept: Sequence[Column]) -> Ro
 
 @dataclass
 class Table:
-    """A warehouse and what its table holds by day."""
+    """A warehouse, and the rows of its table by day."""
 
     warehouse: str
     folder: Path
     rows: dict[date, list[Row]]
 
     def night(self, run_id: str, day: date, count: int, kept: Sequence[Column]) -> None:
+        """Publish so many rows as a day."""
         catalog = open_catalog(self.warehouse)
         rows = [score_row(number, run_id, day, kept) for number in range(count)]
         rejected = [{"document_id": "bad", "reason": "empty_text", "run_id": run_id, "score_date": day}]
@@ -91,10 +93,12 @@ class Table:
         return storage.url(f"runs/{run_id}/{name}/0/part-0.parquet")
 
     def expected(self) -> list[Row]:
-        every = [{column.name: None for column in KEPT} | row for rows in self.rows.values() for row in rows]
+        """Return every row of the table, as the readers print them."""
+        every = [{column.name: None for column in KEPT_COLUMNS} | row for rows in self.rows.values() for row in rows]
         return ordered([{name: _plain(value) for name, value in row.items()} for row in every])
 
     def ddl(self, dialect: Dialect, refresh: bool = False) -> list[str]:
+        """Return the statements that ``tlnlp warehouse ddl`` prints."""
         tables = published_pair(open_catalog(self.warehouse), "scores")
         return [one.sql for one in statements(tables, dialect, DdlSettings(), refresh=refresh)]
 
@@ -106,12 +110,13 @@ def _plain(value: Any) -> Any:
 
 
 def ordered(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows by day and document id."""
     return sorted(rows, key=lambda row: (row["score_date"], row["document_id"]))
 
 
 @pytest.fixture(scope="module", params=["disk", "s3"])
 def table(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Table:
-    """Two nights, the second with more kept columns, and the first again."""
+    """A table of two nights, the second with more kept columns, after the first was published again."""
     folder = tmp_path_factory.mktemp("readers")
     if request.param == "s3":
         warehouse = f"{request.getfixturevalue('s3_bucket')}/readers/{uuid4().hex[:8]}"
@@ -119,8 +124,8 @@ def table(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         warehouse = f"file://{folder}/ware house"
     made = Table(warehouse, folder, {})
     made.night("r1", DAYS[0], 50, FIRST)
-    made.night("r2", DAYS[1], 40, KEPT)
-    made.night("r3", DAYS[0], 30, KEPT[:3])
+    made.night("r2", DAYS[1], 40, KEPT_COLUMNS)
+    made.night("r3", DAYS[0], 30, KEPT_COLUMNS[:3])
     return made
 
 
@@ -130,6 +135,7 @@ def state(tmp_path: Path) -> Path:
 
 
 def read(reader: str, table: Table, state: Path, given: Sequence[str], *selects: str) -> list[list[Row]]:
+    """Run statements in a reader, and return the rows of each select."""
     on_s3 = local_path(table.warehouse) is None
     jars = [*(READERS / "jars").glob("*.jar"), *(s3_server.JARS.glob("software.amazon.awssdk_*.jar") if on_s3 else [])]
     request = {
@@ -158,25 +164,27 @@ def read(reader: str, table: Table, state: Path, given: Sequence[str], *selects:
 @pytest.mark.parametrize(
     ("dialect", "full"), [("spark", "`example`.`tlnlp`"), ("duckdb", "main")], ids=["spark", "duckdb"]
 )
-def test_by_the_printed_statements(table: Table, state: Path, dialect: Dialect, full: str) -> None:
+def test_a_reader_gets_every_row_by_the_printed_statements(
+    table: Table, state: Path, dialect: Dialect, full: str
+) -> None:
     selects = [f"SELECT * FROM {full}.{name}" for name in ("scores", "quarantine")]
     found, _ = read(dialect, table, state, table.ddl(dialect), *selects)
     assert ordered(found) == table.expected()
-    assert found[0].keys() == {column.name for column in (*SCORES, *KEPT)}
-    kept = dict(table.rows)
+    assert found[0].keys() == {column.name for column in (*SCORES, *KEPT_COLUMNS)}
+    rows_before = dict(table.rows)
     try:
-        table.night(f"r4-{dialect}", DAYS[2], 20, KEPT)
+        table.night(f"r4-{dialect}", DAYS[2], 20, KEPT_COLUMNS)
         fresh, aside = read(dialect, table, state, table.ddl(dialect, refresh=True), *selects)
         assert ordered(fresh) == table.expected()
         assert len(fresh) == len(found) + 20
         assert {(row["document_id"], row["reason"], row["detail"]) for row in aside} == {("bad", "empty_text", None)}
         assert {row["score_date"] for row in aside} == {day.isoformat() for day in DAYS}
     finally:
-        table.night(f"r5-{dialect}", DAYS[2], 0, KEPT)
-        table.rows = kept
+        table.night(f"r5-{dialect}", DAYS[2], 0, KEPT_COLUMNS)
+        table.rows = rows_before
 
 
-def test_by_clickhouse(table: Table, state: Path) -> None:
+def test_clickhouse_reads_every_row(table: Table, state: Path) -> None:
     now = published(open_catalog(table.warehouse), "scores")
     file = f"metadata/{now.metadata_location.rpartition('/')[2]}"
     folder, place = local_path(now.location), now.location.removeprefix("s3://")

@@ -1,4 +1,4 @@
-"""10 thousand, 100 thousand and a million short documents on a two-worker cluster: memory flat, time linear."""
+"""A cluster of two workers scores up to a million short documents in linear time and constant memory."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def registry(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("registry")
     registry = Registry(str(folder))
-    # The second is as heavy as a real one, its weights but for a fresh head are those of a real encoder.
+    # The second has the size and the weights of a real encoder, with an untrained head.
     heavy = kit.make_bundle(Path("all-minilm-l6-v2"), tmp_path_factory.mktemp("heavy") / "bundle", max_length=128)
     for name, bundle in (("tiny", tiny_bundle), ("heavy", heavy)):
         registry.publish(name, bundle)
@@ -48,7 +48,7 @@ def registry(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 def write_documents(folder: Path, count: int, files: int = 1, words_each: int = 8) -> Path:
-    """Texts of so many words, all different."""
+    """Write ``count`` different texts of ``words_each`` words and a number, and return the folder."""
     folder.mkdir(parents=True)
     words = np.array(kit.WORDS)[np.random.default_rng(count).integers(0, len(kit.WORDS), (count, words_each))]
     texts = [f"{' '.join(row)} n{number}" for number, row in enumerate(words)]
@@ -64,7 +64,7 @@ def _command(pid: str) -> bytes:
 
 
 def _is_executor(pid: str, master: str) -> bool:
-    """An executor of the cluster: its parent is a worker that was told of the master."""
+    """Return whether a process is an executor of this cluster: its parent is a worker started with this master."""
     if not pid.isdigit() or b"CoarseGrainedExecutorBackend" not in _command(pid):
         return False
     parent = Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()[1]
@@ -73,7 +73,7 @@ def _is_executor(pid: str, master: str) -> bool:
 
 @contextmanager
 def executors_watched(master: str, peaks: dict[int, int]) -> Iterator[None]:
-    """Note the largest resident set of each executor's JVM."""
+    """Record the largest resident set of each executor's JVM, in bytes, in ``peaks`` while the block runs."""
     done = threading.Event()
 
     def look() -> None:
@@ -95,7 +95,7 @@ def executors_watched(master: str, peaks: dict[int, int]) -> Iterator[None]:
 def score(
     cluster: str, registry: Path, documents: Path, cwd: Path, executors: int = 2, model: str = "tiny"
 ) -> dict[str, Any]:
-    """One night; what it said, its ledger's stages and the peak memories, in MB."""
+    """Run one night, and return its result, the duration of its stages and its peak memories in MB."""
     spark = {
         "master": cluster, "conf.spark.archives": f"{PACKED}#environment", "conf.spark.cores.max": executors,
         "conf.spark.executor.cores": 1, "conf.spark.executor.memory": "1g", "driver_memory": "1g",
@@ -108,28 +108,29 @@ def score(
     with executors_watched(cluster, peaks):
         done = subprocess.run(command, cwd=cwd, env=os.environ | environment, stdout=subprocess.PIPE)
     assert done.returncode == 0
-    told: dict[str, Any] = json.loads(done.stdout)
+    result: dict[str, Any] = json.loads(done.stdout)
     (path,) = (cwd / ".tlnlp/warehouse/ledgers").glob("*.json")
     ledger = json.loads(path.read_text())
     return {
         "executors": len(peaks),
-        "rows": told["rows_scored"],
-        "seconds": told["seconds"],
+        "rows": result["rows_scored"],
+        "seconds": result["seconds"],
         "stages_s": {stage["name"]: round(stage["duration_s"], 1) for stage in ledger["stages"]},
-        "documents_per_s": told["documents_per_s"],
+        "documents_per_s": result["documents_per_s"],
         "peak_mb": {
             "driver_python": ledger["peak_memory"]["process_bytes"] >> 20,
             "driver_jvm": ledger["results"]["peak_jvm_bytes"] >> 20,
             "executor_jvm": max(peaks.values()) >> 20,
-            "worker_python": told["peak_worker_bytes"] >> 20,
+            "worker_python": result["peak_worker_bytes"] >> 20,
         },
         "files": len(list((cwd / ".tlnlp/warehouse/runs").rglob("scores-*/**/*.parquet"))),
-        "told": told,
+        "result": result,
     }
 
 
 def printed(figures: dict[str, Any]) -> dict[str, Any]:
-    print(json.dumps({key: value for key, value in figures.items() if key != "told"}))
+    """Print the figures, and return them."""
+    print(json.dumps({key: value for key, value in figures.items() if key != "result"}))
     return figures
 
 
@@ -140,20 +141,20 @@ def test_memory_is_flat_and_time_linear(cluster: str, registry: Path, tmp_path: 
         cwd = tmp_path / f"run-{count}"
         cwd.mkdir()
         figures = printed(score(cluster, registry, documents, cwd))
-        assert figures["told"]["rows_in"] == figures["rows"] == figures["told"]["texts_scored"] == count
+        assert figures["result"]["rows_in"] == figures["rows"] == figures["result"]["texts_scored"] == count
         assert figures["files"] <= math.ceil(count / 100_000) + math.ceil(count / 200_000)
         found.append(figures)
     small, large = found[0]["peak_mb"], found[-1]["peak_mb"]
     for process in ("driver_python", "worker_python"):
         assert large[process] < small[process] + 200, f"{process} grows with documents"
-    # Heaps fill up to their limit, whatever the load; they must not pass it.
+    # A heap grows to its limit under any load; it must not exceed the limit.
     for process in ("driver_jvm", "executor_jvm"):
         assert large[process] < 1024 + 600
     assert found[2]["stages_s"]["score"] < 15 * found[1]["stages_s"]["score"]
 
 
 @pytest.mark.parametrize(("model", "count", "words"), [("tiny", 100_000, 8), ("heavy", 6_000, 60)])
-def test_two_executors_against_one(
+def test_two_executors_and_one_are_compared(
     cluster: str, registry: Path, tmp_path: Path, model: str, count: int, words: int
 ) -> None:
     documents = write_documents(tmp_path / "documents", count, words_each=words)

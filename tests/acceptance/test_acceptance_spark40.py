@@ -1,4 +1,7 @@
-"""The scoring tests on Spark 4.0, which managed services offer; without S3, whose jars belong to the newer Hadoop."""
+"""The tests of scoring pass on Spark 4.0, which managed services offer.
+
+The tests on S3 are left out, because the S3A jars here need the Hadoop of the newer Spark.
+"""
 
 from __future__ import annotations
 

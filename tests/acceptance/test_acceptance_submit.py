@@ -1,4 +1,4 @@
-"""The submit script of deploy/spark, as it stands, on a real standalone cluster and a real S3 server."""
+"""The submit script of deploy/spark runs unchanged on a real standalone cluster and a real S3 server."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def spark_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A Spark with the S3 jars among its own, as deploy/README.md asks of a cluster's nodes."""
+    """A Spark that has the S3A jars among its own, as deploy/README.md requires of the nodes of a cluster."""
     home = tmp_path / "spark-home"
     (home / "jars").mkdir(parents=True)
     for part in spark_cluster.SPARK_HOME.iterdir():
@@ -68,6 +68,6 @@ def test_a_night_by_the_script(
         timeout=600,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    told = json.loads(done.stdout.splitlines()[-1])
-    assert (told["rows_in"], told["rows_scored"], told["score_date"]) == (100, 100, "2026-01-31")
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert (result["rows_in"], result["rows_scored"], result["score_date"]) == (100, 100, "2026-01-31")
     assert "committed by copying" not in done.stderr

@@ -12,5 +12,6 @@ TINY = DataSet("tiny", "Tiny", (0, 4, 20), False, 16, 60.0, 10, test_texts=12, u
 
 
 def write(path: Path, rows: list[tuple[str, str]]) -> None:
+    """Write rows of (text, label) as a file of a data set."""
     texts, labels = [text for text, _ in rows], [label for _, label in rows]
     pq.write_table(pa.table({"id": [str(i) for i in range(len(rows))], "text": texts, "label": labels}), path)

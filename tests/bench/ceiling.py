@@ -1,8 +1,8 @@
-"""The ceiling of a data set: its encoder fine-tuned on every label of the training file.
+"""Measure the ceiling of a data set: the accuracy of an encoder fine-tuned on every label of the training file.
 
     python tests/bench/ceiling.py imdb [e5-small-v2]
 
-What few labels and a pool can come to is told by how much of the gap to this they close.
+A method with few labels and a pool is judged by how much of the gap to this accuracy it closes.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from tasks import ENCODER, Task
 
 from tlnlp.runs import environment
 
-# Fewer passes than over few labels, as is usual with this many.
+# So many labels need fewer passes than few labels do.
 EPOCHS = 3
 
 
 def main(arguments: list[str]) -> int:
+    """Measure, write the result beside the cells, print it, and return the exit code."""
     from torch_methods import plain
 
     folder, data, seed = data_folder(), DATA_SETS[arguments[0]], SEEDS[0]

@@ -1,4 +1,4 @@
-"""A cell: data set, label count, method and seed; its result is one JSON file, written once."""
+"""The cells of the benchmark. A cell is a data set, a label count, a method and a seed; its result is one JSON file."""
 
 from __future__ import annotations
 
@@ -27,16 +27,17 @@ from tlnlp.model.combine import Floats
 ROOT = Path(__file__).parents[2]
 CELLS = ROOT / "tests" / "bench" / "cells"
 DEV_CELLS = ROOT / "build" / "bench-dev"
-# What a benchmark itself writes, and no result depends on.
+# Files that the benchmark writes. No result depends on them.
 WRITTEN = ("tests/bench/cells", "tests/bench/ceiling-*.json", "tests/bench/fewshot.png", "README.md")
 PACKAGES = ("tlnlp", "numpy", "scikit-learn", "torch", "transformers", "tokenizers", "onnxruntime", "ray")
 
 
 @dataclass(frozen=True)
 class Cell:
-    """``labels``: a count of the data set; ``budget_s``: None for the data set's own, or where a method has none.
+    """One cell.
 
-    ``encoder``: a name or a folder; None for the method's own, or where it has none.
+    ``labels``: a count of the data set. ``budget_s``: time budget in seconds; None for that of the data set, or if the
+    method has none. ``encoder``: a name or a folder; None for that of the method, or if the method has none.
     """
 
     data: str
@@ -48,20 +49,20 @@ class Cell:
 
     @property
     def encoder_taken(self) -> str | None:
-        """The encoder that the method is given."""
+        """Return the encoder that the method gets; None if it has none."""
         own = METHODS[self.method].encoder
         return own if own is None else self.encoder or own
 
     @property
     def seconds_allowed(self) -> float | None:
-        """The time budget that the method is given."""
+        """Return the time budget that the method gets, in seconds; None if it has none."""
         if not METHODS[self.method].takes_budget:
             return None
         return DATA_SETS[self.data].budget_s if self.budget_s is None else self.budget_s
 
     @property
     def column(self) -> str:
-        """The method, with its encoder and budget where they are not its own, and the GPU where there is one."""
+        """Return the method, with the encoder and budget if they are not its defaults, and with ``gpu`` on a GPU."""
         allowed, others = self.seconds_allowed, list[str]()
         if self.encoder_taken not in (None, METHODS[self.method].encoder):
             others.append(Path(str(self.encoder_taken)).name)
@@ -73,6 +74,7 @@ class Cell:
 
     @property
     def name(self) -> str:
+        """Return the name of the cell's file."""
         return f"{self.data}-{self.labels}-{self.column}-{self.seed}.json"
 
 
@@ -85,7 +87,10 @@ def grid(
     dev: bool = False,
     encoder: str | None = None,
 ) -> list[Cell]:
-    """The cells asked for, a seed after the other, so that what is done at any time is a whole table; empty: all."""
+    """Return the cells of the given values; an empty value means all.
+
+    The cells of one seed come before those of the next, so that a benchmark that is stopped leaves a whole table.
+    """
     wanted_data, wanted_labels, wanted = set(data), set(labels), set(methods)
     return [
         Cell(one.name, count, method, seed, budget_s, encoder)
@@ -101,12 +106,12 @@ def grid(
 
 
 def data_folder() -> Path:
-    """Where the files of the data sets are."""
+    """Return the folder with the files of the data sets."""
     return Path(os.environ.get("TLNLP_DATA") or ROOT.parent / "shared" / "data")
 
 
 def run_cell(cell: Cell, files: Path, cells: Path, dev: bool) -> dict[str, Any] | None:
-    """Run a cell and write its file; None if the file is there already.
+    """Run a cell, write its file and return its result; None if the file exists.
 
     Raises:
         MethodError: the method failed; nothing is written.
@@ -126,13 +131,13 @@ def run_cell(cell: Cell, files: Path, cells: Path, dev: bool) -> dict[str, Any] 
 
 
 def figures(cell: Cell, drawn: Draw, outcome: Outcome) -> dict[str, Any]:
-    """What a cell found; ``seconds`` of training, ``predict_s`` of prediction, both wall time.
+    """Return the figures of a cell. ``seconds`` (training) and ``predict_s`` (prediction) are wall times.
 
-    ``accuracy_interval`` holds 95 % and speaks of the test texts alone, not of other draws of labels.
+    ``accuracy_interval`` is the 95 % interval over test texts; it does not cover other draws of labels.
     """
     probabilities, classes = _of_all_classes(outcome, drawn)
     targets = np.array([classes.index(label) for label in drawn.test.labels], dtype=np.int64)
-    found = evaluate(probabilities, targets, classes)
+    metrics = evaluate(probabilities, targets, classes)
     hits = probabilities.argmax(axis=1) == targets
     alone = np.array(drawn.alone, dtype=bool)
     return {
@@ -145,12 +150,12 @@ def figures(cell: Cell, drawn: Draw, outcome: Outcome) -> dict[str, Any]:
         "column": cell.column,
         "seed": cell.seed,
         "budget_s": cell.seconds_allowed,
-        "accuracy": round(found.accuracy, 6),
+        "accuracy": round(metrics.accuracy, 6),
         "accuracy_interval": [round(end, 6) for end in wilson(int(hits.sum()), len(targets))],
         "accuracy_alone": round(float(hits[alone].mean()), 6) if alone.any() else None,
         "n_alone": int(alone.sum()),
-        "macro_f1": round(found.macro_f1, 6),
-        "ece": round(found.ece, 6),
+        "macro_f1": round(metrics.macro_f1, 6),
+        "ece": round(metrics.ece, 6),
         "seconds": round(outcome.seconds, 2),
         "predict_s": round(outcome.predict_s, 2),
         "n_test": len(targets),
@@ -159,14 +164,14 @@ def figures(cell: Cell, drawn: Draw, outcome: Outcome) -> dict[str, Any]:
 
 
 def _of_all_classes(outcome: Outcome, drawn: Draw) -> tuple[Floats, tuple[str, ...]]:
-    """Probabilities with a column of zeros for each class that no label was drawn of, and all the classes."""
+    """Return the probabilities with a column of zeros for each class without a label, and all the classes."""
     unseen = tuple(label for label in drawn.classes if label not in outcome.classes)
     nothing = np.zeros((len(outcome.probabilities), len(unseen)))
     return np.hstack([outcome.probabilities, nothing]), (*outcome.classes, *unseen)
 
 
 def origin(outcome: Outcome) -> dict[str, Any]:
-    """How, from which commit, on what and when a result came about."""
+    """Return the command, commit, machine, versions and date of a result."""
     return {
         "command": outcome.command,
         "commit": commit(),
@@ -177,7 +182,7 @@ def origin(outcome: Outcome) -> dict[str, Any]:
 
 
 def commit() -> str:
-    """The commit, with ``-dirty`` if anything that could change a result is not committed."""
+    """Return the commit, with ``-dirty`` if a file that could change a result is not committed."""
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
     others = [f":(exclude){path}" for path in WRITTEN]
     command = ["git", "status", "--porcelain", "--", ".", *others]
@@ -186,7 +191,7 @@ def commit() -> str:
 
 
 def machine() -> dict[str, Any]:
-    """Processor and how many of its cores this process may use."""
+    """Return the processor, the number of cores that this process may use, and the GPU if there is one."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -196,9 +201,9 @@ def machine() -> dict[str, Any]:
 
 @cache
 def gpu() -> str | None:
-    """Model of the first GPU of NVIDIA's driver; None where there is none."""
-    for told in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
-        for line in told.read_text().splitlines():
+    """Return the model of the first NVIDIA GPU; None if there is none."""
+    for file in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
+        for line in file.read_text().splitlines():
             if line.startswith("Model:"):
                 return line.partition(":")[2].strip()
     return None
@@ -209,7 +214,7 @@ def _versions() -> dict[str, str]:
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
-    """The whole file or none, however the process ends."""
+    """Write a JSON file at once, so that a process that is stopped leaves no partial file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     unfinished.write_text(json.dumps(value, indent=1) + "\n")
@@ -217,5 +222,5 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
 
 
 def read_cells(cells: Path) -> list[dict[str, Any]]:
-    """Every finished cell of a folder, by name."""
+    """Return every finished cell of a folder, in the order of the file names."""
     return [json.loads(path.read_text()) for path in sorted(cells.glob("*.json"))]

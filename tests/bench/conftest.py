@@ -1,3 +1,5 @@
+"""A fixture with the files of two tiny data sets."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -9,7 +11,10 @@ from bench_kit import write
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """30 training texts of each of two classes, one of them twice, one with both labels; 20 test texts, one known."""
+    """A folder with 30 training texts of each of two classes and 20 test texts.
+
+    One training text occurs twice, one has both labels, and one test text is a training text.
+    """
     words = {"good": "warm bread", "poor": "cold ferry"}
     train = [(f"{words[label]} {number}", label) for number in range(30) for label in words]
     train += [("warm bread 0", "good"), ("either", "good"), ("either", "poor")]

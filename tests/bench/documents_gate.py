@@ -1,11 +1,12 @@
-"""How often a decision "do these documents belong with these labels" is right, on draws that no recipe was chosen on.
+"""Measure how often the decision whether documents belong with labels is right, on draws used for nothing else.
 
     python tests/bench/documents_gate.py run [--function tlnlp.train.domain_shift.relevance] [--documents 500]
 
-The function is called with the states of labelled texts (labels, hidden) and of documents (documents, hidden); what it
-returns is true, or has a true ``same_source``, if the documents are kept. Own documents, of 12 draws of labels, should
-be kept; 9 foreign pools, each tried on the 4 draws of its data set, should be refused, or be harmless (harmless.py). A
-JSON line a trial, and one of the whole at the end. States are the frozen encoder's own embeddings; training files only.
+The function gets embeddings of labelled texts (labels, hidden) and of documents (documents, hidden). It accepts the
+documents if its result is true or has a true ``same_source``. The documents of the same data set should be accepted, in
+12 draws of labels. Foreign documents (9 pools, each with the 4 draws of its data set) should be refused, unless they do
+no harm (harmless.py). The program prints a JSON line for each trial, and one for all at the end. Embeddings are those
+of the frozen encoder. All texts are from training files.
 """
 
 from __future__ import annotations
@@ -58,6 +59,8 @@ Embed = Callable[[Sequence[str]], Floats]
 
 @dataclass(frozen=True)
 class Trial:
+    """One decision. ``documents`` is the kind of documents; ``kept`` says whether they were accepted."""
+
     data: str
     seed: int
     documents: str
@@ -65,33 +68,36 @@ class Trial:
 
     @property
     def right(self) -> bool:
+        """Return whether own documents were accepted, or foreign ones refused."""
         return self.kept == (self.documents == "own")
 
 
 def function(path: str) -> Decide:
-    """The function of an import path, ``package.module.name``."""
+    """Return the function of an import path ``package.module.name``."""
     module, _, name = path.rpartition(".")
     found: Decide = getattr(importlib.import_module(module), name)
     return found
 
 
 def another_language(count: int, generator: np.random.Generator) -> list[str]:
-    """Different sentences, German and Spanish in turn, of which few words are known to who knows English alone."""
+    """Return different sentences, German and Spanish in turn, for an encoder trained on English."""
     both = [[" ".join(words) for words in product(*parts)] for parts in (GERMAN, SPANISH)]
     orders = [generator.permutation(len(sentences)) for sentences in both]
     return [both[i % 2][orders[i % 2][i // 2]] for i in range(min(count, 2 * len(both[0])))]
 
 
 def shuffled(texts: Sequence[str], generator: np.random.Generator) -> list[str]:
+    """Return the texts with their words in random order."""
     return [" ".join(generator.permutation(text.split())) for text in texts]
 
 
 def sample(texts: Sequence[str], count: int, generator: np.random.Generator) -> list[str]:
+    """Return at most ``count`` of the texts, in random order."""
     return [texts[i] for i in generator.permutation(len(texts))[:count]]
 
 
 def draws(folder: Path) -> dict[str, list[Draw]]:
-    """Of each data set, a draw a seed, of as few labels as it counts; documents of the training file alone."""
+    """Return a draw for each data set and seed, of the smallest label count, with documents of the training file."""
     found = {}
     for name in OTHER:
         data = replace(DATA_SETS[name], unlabelled=False)
@@ -101,7 +107,11 @@ def draws(folder: Path) -> dict[str, list[Draw]]:
 
 
 def trials(decide: Decide, drawn: dict[str, list[Draw]], embed: Callable[[str], Embed], count: int) -> Iterator[Trial]:
-    """``embed`` gives the embedding of a data set's texts, whose length differs; ``count``: documents of a trial."""
+    """Yield the trials of every draw.
+
+    ``embed``: maps the name of a data set to its embedding function, since lengths differ. ``count``: documents in a
+    trial.
+    """
     for place, (name, each) in enumerate(drawn.items()):
         generator, states = np.random.default_rng((SEEDS[0], place)), embed(name)
         foreign = {
@@ -119,14 +129,17 @@ def trials(decide: Decide, drawn: dict[str, list[Draw]], embed: Callable[[str], 
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(description="Do these documents belong with these labels: how often is it right?")
+    """Run the trials, print them, and return the exit code."""
+    parser = argparse.ArgumentParser(
+        description="How often is the decision whether documents belong with labels right?"
+    )
     run = parser.add_subparsers(required=True).add_parser("run")
-    run.add_argument("--function", default=FUNCTION, help="import path of the decision")
-    run.add_argument("--documents", type=int, default=500, help="documents of a trial")
+    run.add_argument("--function", default=FUNCTION, help="import path of the function that decides")
+    run.add_argument("--documents", type=int, default=500, help="documents in one trial")
     run.add_argument("--encoder", default=ENCODER)
     asked = parser.parse_args(arguments)
     decide, files = function(asked.function), EncoderFiles.of(asked.encoder)
-    from torch_methods import embed  # Torch takes seconds to import, and a wrong option should not.
+    from torch_methods import embed  # Imported late: torch takes seconds, and a wrong option should fail at once.
 
     def states(name: str) -> Embed:
         length = DATA_SETS[name].max_length
@@ -137,8 +150,8 @@ def main(arguments: Sequence[str]) -> int:
         found.append(trial)
         print(json.dumps(vars(trial) | {"right": trial.right}), flush=True)
     own, foreign = ([one for one in found if (one.documents == "own") == wanted] for wanted in (True, False))
-    told = {"own": len(own), "own_kept": sum(one.kept for one in own)}
-    print(json.dumps(told | {"foreign": len(foreign), "foreign_refused": sum(not one.kept for one in foreign)}))
+    summary = {"own": len(own), "own_kept": sum(one.kept for one in own)}
+    print(json.dumps(summary | {"foreign": len(foreign), "foreign_refused": sum(not one.kept for one in foreign)}))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""What a cell learns from and is tested on: labels, unlabelled pool and test texts, all functions of a seed."""
+"""Draw the labels, the unlabelled pool and the test texts of a cell. A draw depends on the seed alone."""
 
 from __future__ import annotations
 
@@ -14,20 +14,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 SEEDS = (701, 702, 703)
-# Recipes are chosen on cells of these seeds alone, which see no test file.
+# Seeds of development cells. Recipes are chosen on these cells alone; they do not read the test file.
 DEV_SEEDS = (0, 1, 2)
-# So many development test texts, but no more than half of the texts that no draw of labels takes: the rest is the pool.
+# Most test texts of a development cell; at most half of the texts that no draw takes. The others are the pool.
 DEV_TEST_TEXTS = 4000
 TEST_SEED = 7001
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """``counts``: labels in all, equally many of each class, or of each class where ``per_class``; 0: none at all.
+    """One data set, and how cells use it.
 
-    ``total_counts``: labels in all, drawn at random over the classes; ``max_length`` in tokens; ``budget_s``: what
-    fine-tuning with a pool may take unless told otherwise; ``setfit_steps``: the most steps that SetFit takes on more
-    than 100 labels; ``test_texts``: None for the whole test file.
+    ``counts``: numbers of labels, with the same number for each class; of each class if ``per_class``, else in all; 0
+    means no labels. ``total_counts``: numbers of labels in all, drawn at random over the classes. ``max_length``:
+    tokens. ``budget_s``: default seconds of fine-tuning with a pool. ``setfit_steps``: most steps of SetFit with more
+    than 100 labels. ``test_texts``: number of test texts; None for the whole test file. ``unlabelled``: whether there
+    is a file of unlabelled texts.
     """
 
     name: str
@@ -43,16 +45,17 @@ class DataSet:
 
     @property
     def every_count(self) -> tuple[int, ...]:
-        """A count means one kind of draw of a data set, so no number is of both kinds."""
+        """Return all counts. No number is in both ``counts`` and ``total_counts``, since a count names one draw."""
         return (*self.counts, *self.total_counts)
 
     def title_of(self, count: int) -> str:
+        """Return the title of a row of the table."""
         if count == 0:
             return f"{self.title}, no labels"
         return f"{self.title}, {count} {'in all' if count in self.total_counts or not self.per_class else 'a class'}"
 
 
-# SetFit's steps: at least what 100 labels get without a cap, and more wall time than fine-tuning on labels alone takes.
+# SetFit's steps are at least those of 100 labels without a limit, and take longer than fine-tuning on labels alone.
 DATA_SETS = {
     one.name: one
     for one in (
@@ -65,20 +68,22 @@ DATA_SETS = {
 
 @dataclass(frozen=True)
 class Rows:
-    """Texts and their labels, in one order."""
+    """Texts and their labels, in the same order."""
 
     texts: tuple[str, ...]
     labels: tuple[str, ...]
 
     def take(self, positions: Sequence[int]) -> Rows:
+        """Return the rows at these positions."""
         return Rows(tuple(self.texts[i] for i in positions), tuple(self.labels[i] for i in positions))
 
 
 @dataclass(frozen=True)
 class Draw:
-    """One draw. ``alone`` (test texts,): whether the text occurs nowhere else in the files of the data set.
+    """One draw.
 
-    ``classes``: all of the data set, in order, also those that no label was drawn of.
+    ``alone``: for each test text, whether it occurs nowhere else in the files of the data set. ``classes``: all classes
+    of the data set, sorted, with those that have no label in this draw.
     """
 
     labels: Rows
@@ -88,7 +93,7 @@ class Draw:
     classes: tuple[str, ...]
 
     def write(self, folder: Path) -> None:
-        """``labels.parquet`` (text, label), ``pool.parquet`` (id, text), ``test.parquet`` (text); none without rows."""
+        """Write labels.parquet (text, label), pool.parquet (id, text) and test.parquet (text), unless empty."""
         labels = {"text": list(self.labels.texts), "label": list(self.labels.labels)}
         pool = {"id": [str(number) for number in range(len(self.pool))], "text": list(self.pool)}
         for name, columns in (("labels", labels), ("pool", pool), ("test", {"text": list(self.test.texts)})):
@@ -97,9 +102,9 @@ class Draw:
 
 
 def draw(data: DataSet, count: int, seed: int, folder: Path, dev: bool) -> Draw:
-    """The draw of a cell from the files in ``folder``. A larger one of ``counts`` holds the smaller ones.
+    """Draw a cell from the files in ``folder``. Labels of a larger count contain those of a smaller one.
 
-    With ``dev`` the test texts come from the training file as well, the same for every count of a seed.
+    With ``dev`` the test texts too are from the training file, the same for every count of a seed.
     """
     rows = _read(folder / f"{data.name}_train.parquet")
     more = _read_texts(folder / f"{data.name}_unlabelled.parquet") if data.unlabelled else ()
@@ -116,14 +121,14 @@ def draw(data: DataSet, count: int, seed: int, folder: Path, dev: bool) -> Draw:
         elsewhere = Counter([*rows.texts, *more, *whole.texts])
     alone = tuple(elsewhere[text] == 1 for text in test.texts)
     labels = train.take(chosen)
-    # Without dev a text of the test file may recur in the pool, as at a user's; ``alone`` tells those apart.
+    # Without dev, a test text may also be in the pool, as with real users; ``alone`` is False for such a text.
     taken = {*labels.texts, *(test.texts if dev else ())}
     pool = tuple(text for text in dict.fromkeys([*rows.texts, *more]) if text not in taken)
     return Draw(labels, pool, test, alone, tuple(sorted(set(train.labels))))
 
 
 def every_label(data: DataSet, drawn: Draw, folder: Path) -> Draw:
-    """The same draw with all labels of the training file whose texts are not among the test texts, and no pool."""
+    """Return the draw with every label of the training file, except of test texts, and without a pool."""
     tested = set(drawn.test.texts)
     train = _distinct(_read(folder / f"{data.name}_train.parquet"))
     labels = train.take([i for i, text in enumerate(train.texts) if text not in tested])
@@ -131,10 +136,7 @@ def every_label(data: DataSet, drawn: Draw, folder: Path) -> Draw:
 
 
 def _positions(data: DataSet, train: Rows, count: int, seed: int) -> tuple[list[int], set[int]]:
-    """The positions of the labels drawn, shuffled, since a file sorted by class is not what users have.
-
-    And those of the labels of every count of this seed.
-    """
+    """Return the positions of the labels of a count, shuffled, and the positions of the labels of all counts."""
     order = _class_order(data, train, seed)
     at_random = _generator(data, seed, "at random").permutation(len(train.texts)).tolist()
 
@@ -157,7 +159,7 @@ def _of_each(data: DataSet, count: int, classes: int) -> int:
 
 
 def _class_order(data: DataSet, train: Rows, seed: int) -> list[list[int]]:
-    """Of each class, the positions of its texts in the order in which this seed draws them."""
+    """Return for each class the positions of its texts, in the order in which this seed draws them."""
     generator = _generator(data, seed, "train")
     order = []
     for label in sorted(set(train.labels)):
@@ -169,7 +171,7 @@ def _class_order(data: DataSet, train: Rows, seed: int) -> list[list[int]]:
 
 
 def _sample(positions: Sequence[int], count: int, generator: np.random.Generator) -> list[int]:
-    """``count`` of the positions at most, in their order."""
+    """Return at most ``count`` of the positions, in their order."""
     if count >= len(positions):
         return list(positions)
     return [positions[i] for i in sorted(generator.choice(len(positions), count, replace=False))]
@@ -180,12 +182,12 @@ def _generator(data: DataSet, seed: int, purpose: str) -> np.random.Generator:
 
 
 def _distinct(rows: Rows) -> Rows:
-    """Each text once; a text with two labels not at all."""
+    """Return each text once, without texts that have two labels."""
     labels: dict[str, set[str]] = {}
     for text, label in zip(rows.texts, rows.labels, strict=True):
         labels.setdefault(text, set()).add(label)
-    kept = {text: found.pop() for text, found in labels.items() if len(found) == 1 and text.strip()}
-    return Rows(tuple(kept), tuple(kept.values()))
+    distinct = {text: found.pop() for text, found in labels.items() if len(found) == 1 and text.strip()}
+    return Rows(tuple(distinct), tuple(distinct.values()))
 
 
 @lru_cache(maxsize=8)

@@ -1,4 +1,4 @@
-"""What the baselines know of an encoder: where its files are, and how its own files say that it wants to be used."""
+"""What the baselines know about an encoder: where its files are, and the usage that its files prescribe."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tokenizers import Tokenizer
 
 from tlnlp.model.torch_encoder import encoder_folder
 
-# Where `tlnlp` keeps encoders by name.
-KEPT = Path("~/.cache/tlnlp/encoders")
+# The folder in which `tlnlp encoders fetch` stores encoders by name.
+CACHE = Path("~/.cache/tlnlp/encoders")
 HEAD_SHARE = 0.5
 
 
@@ -24,9 +24,9 @@ class EncoderError(Exception):
 
 @dataclass(frozen=True)
 class EncoderFiles:
-    """``prompt`` stands before each text; ``pooling``: mean or cls; ``normalize``: embeddings have length 1.
+    """The folder of an encoder, and the usage that its files prescribe (those that sentence-transformers reads).
 
-    These are what sentence-transformers reads in the folder, and what a user of the encoder's model card does.
+    ``prompt``: text before each input. ``pooling``: mean or cls. ``normalize``: whether embeddings have length 1.
     """
 
     folder: Path
@@ -36,19 +36,20 @@ class EncoderFiles:
 
     @staticmethod
     def of(encoder: str) -> EncoderFiles:
-        """The encoder of a name, or of a folder.
+        """Return the encoder of a name or of a folder.
 
         Raises:
-            EncoderError: its files are not here.
+            EncoderError: its files are not on this machine.
         """
-        places = (Path(encoder_folder(encoder)), KEPT.expanduser() / encoder)
+        places = (Path(encoder_folder(encoder)), CACHE.expanduser() / encoder)
         for folder in places:
             if (folder / "tokenizer.json").exists():
                 return _described(folder)
-        raise EncoderError(f"encoder {encoder!r} is neither in {places[0]} nor in {places[1]}; put its files there")
+        raise EncoderError(f"encoder {encoder!r} is neither in {places[0]} nor in {places[1]}: put its files there")
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
+        """Return the tokenizer, without truncation and padding."""
         made = Tokenizer.from_file(str(self.folder / "tokenizer.json"))
         made.no_truncation()
         made.no_padding()
@@ -56,22 +57,23 @@ class EncoderFiles:
 
     @property
     def pad_id(self) -> int:
+        """Return the id of the padding token."""
         return int(json.loads((self.folder / "config.json").read_text()).get("pad_token_id") or 0)
 
     def encode(self, texts: Sequence[str], max_length: int) -> list[list[int]]:
-        """Token ids of prompt and text, at most ``max_length``; a longer text keeps its head and its tail."""
+        """Return token ids of prompt and text, at most ``max_length``; a longer text is cut to head and tail."""
         before, after = self._edges()
         room = max_length - len(before) - len(after)
         head = round(room * HEAD_SHARE)
         encoded = []
         for encoding in self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False):
             ids = encoding.ids
-            kept = ids if len(ids) <= room else ids[:head] + ids[head - room :]
-            encoded.append([*before, *kept, *after])
+            cut = ids if len(ids) <= room else ids[:head] + ids[head - room :]
+            encoded.append([*before, *cut, *after])
         return encoded
 
     def cut(self, texts: Sequence[str], max_length: int) -> list[str]:
-        """Prompt and text as ``encode`` cuts them, as texts."""
+        """Return prompt and text, cut as ``encode`` cuts them, as strings."""
         room = max_length - sum(map(len, self._edges()))
         head = round(room * HEAD_SHARE)
         found = []
@@ -80,12 +82,12 @@ class EncoderFiles:
         ):
             offsets = encoding.offsets
             long = len(offsets) > room
-            kept = f"{text[: offsets[head - 1][1]]} {text[offsets[head - room][0] :]}" if long else text
-            found.append(self.prompt + kept)
+            cut = f"{text[: offsets[head - 1][1]]} {text[offsets[head - room][0] :]}" if long else text
+            found.append(self.prompt + cut)
         return found
 
     def _edges(self) -> tuple[list[int], list[int]]:
-        """Token ids before a text, the prompt's among them, and after it."""
+        """Return the token ids before a text, with those of the prompt, and the token ids after a text."""
         probe = self.tokenizer.encode("a", add_special_tokens=False).ids
         whole = self.tokenizer.encode("a", add_special_tokens=True).ids
         start = whole.index(probe[0])

@@ -1,11 +1,11 @@
-"""The few-shot benchmark: ``run`` what is missing, then ``table``. Stopped at any time, it goes on from its cells.
+"""The few-shot benchmark: ``run`` the missing cells, then print the ``table``. A stopped run resumes at its next cell.
 
     python tests/bench/fewshot.py run [--data imdb] [--labels 200] [--method tlnlp] [--seed 701] [--budget 300]
                                       [--encoder e5-small-v2] [--dev]
     python tests/bench/fewshot.py table [--dev]
 
 Data: the folder TLNLP_DATA (else ../shared/data), with imdb, agnews and trec as Parquet (id, text, label).
-``--dev``: labels and test texts from the training files alone, for choosing recipes; cells in build/bench-dev.
+``--dev`` is for choosing recipes: labels and test texts are from the training files, cells are in build/bench-dev.
 """
 
 from __future__ import annotations
@@ -27,32 +27,39 @@ FIGURE = CELLS.with_name("fewshot.png")
 
 
 def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     made = argparse.ArgumentParser(description="Few-shot benchmark: cells and their table.")
     parts = made.add_subparsers(dest="part", required=True)
-    run = parts.add_parser("run", help="run the cells that are missing; each filter may be repeated")
+    run = parts.add_parser("run", help="run the missing cells; each filter may be repeated")
     run.add_argument("--data", action="append", default=[], choices=list(DATA_SETS))
     run.add_argument(
-        "--labels", action="append", default=[], type=int, help="in all (imdb; trec: 200) or a class (agnews, trec)"
+        "--labels",
+        action="append",
+        default=[],
+        type=int,
+        help="labels in all (imdb; trec: 200) or of each class (agnews, trec)",
     )
     run.add_argument("--method", action="append", default=[], choices=list(METHODS))
     run.add_argument("--seed", action="append", default=[], type=int)
-    run.add_argument("--budget", type=float, help="seconds of training that tlnlp may take; columns of their own")
+    run.add_argument("--budget", type=float, help="time budget of tlnlp in seconds; gives a column of its own")
     run.add_argument(
-        "--encoder", type=_encoder, help="a name or folder, columns of their own; else e5-small-v2, and auto for tlnlp"
+        "--encoder",
+        type=_encoder,
+        help="a name or a folder; gives columns of its own. [default: e5-small-v2; auto for tlnlp]",
     )
-    run.add_argument("--dev", action="store_true", help="test texts from the training file; seeds 0, 1, 2")
-    shown = parts.add_parser("table", help="print the table; write it into README.md, and the figure")
-    shown.add_argument("--dev", action="store_true", help="of the development cells; only printed")
+    run.add_argument("--dev", action="store_true", help="use test texts from the training file, and seeds 0, 1, 2")
+    shown = parts.add_parser("table", help="print the table, write it into README.md, and draw the figure")
+    shown.add_argument("--dev", action="store_true", help="only print the table of the development cells")
     return made
 
 
 def _encoder(given: str) -> str:
-    """A name as it is; a folder as any working folder knows it."""
+    """Return a name unchanged, and a folder as an absolute path."""
     return str(Path(given).resolve()) if Path(given).is_dir() else given
 
 
 def run(cells: list[Cell], folder: Path, dev: bool) -> int:
-    """Run what is missing; a cell that fails is named, and the others go on. Returns the exit code."""
+    """Run the missing cells and return the exit code. A cell that fails is reported, and the others still run."""
     missing = [cell for cell in cells if not (folder / cell.name).exists()]
     print(f"{len(cells)} cells, {len(missing)} to run", file=sys.stderr)
     failed = 0
@@ -65,41 +72,49 @@ def run(cells: list[Cell], folder: Path, dev: bool) -> int:
             print(f"[{number}/{len(missing)}] {cell.name} FAILED: {error}", file=sys.stderr)
             continue
         if result is not None:
-            said = f"accuracy {result['accuracy']:.4f}, ece {result['ece']:.3f}, trained {result['seconds']:.0f} s"
-            print(f"[{number}/{len(missing)}] {cell.name}: {said}, {time.monotonic() - started:.0f} s", file=sys.stderr)
+            summary = f"accuracy {result['accuracy']:.4f}, ece {result['ece']:.3f}, trained {result['seconds']:.0f} s"
+            print(
+                f"[{number}/{len(missing)}] {cell.name}: {summary}, {time.monotonic() - started:.0f} s", file=sys.stderr
+            )
     return 1 if failed else 0
 
 
 def show(dev: bool) -> int:
+    """Print the table, write it into README.md with its figure, and return the exit code."""
     cells = read_cells(DEV_CELLS if dev else CELLS)
     made = table(cells, len(DEV_SEEDS if dev else SEEDS))
     print(made, end="")
     if not dev:
         if cells and not figure(cells, FIGURE):
-            print("no figure: make .cache/setfit/.installed", file=sys.stderr)
+            print("the figure was not drawn: matplotlib is missing: run make .cache/setfit/.installed", file=sys.stderr)
         seen = (
             ""
             if not (cells and FIGURE.exists())
             else f"\n![Accuracy by number of labels]({FIGURE.relative_to(ROOT)})\n"
         )
         if not into_readme(made + seen, ROOT / "README.md"):
-            print("README.md has no markers for the table", file=sys.stderr)
+            print("the table was not written: README.md has no markers for it", file=sys.stderr)
     return 0
 
 
 def main(arguments: list[str]) -> int:
+    """Run the command line and return the exit code."""
     asked = parser().parse_args(arguments)
     if asked.part == "table":
         return show(asked.dev)
     other = SEEDS if asked.dev else DEV_SEEDS
     if set(asked.seed) & set(other):
-        # Else a recipe chosen on a draw would be tested on the same draw.
-        print(f"seeds {other} are {'of the table' if asked.dev else 'for --dev'}; take others", file=sys.stderr)
+        # A recipe that is chosen on a draw must not be tested on the same draw.
+        print(
+            f"seeds {other} are reserved {'for the table' if asked.dev else 'for --dev'}: choose others",
+            file=sys.stderr,
+        )
         return 2
     cells = grid(asked.data, asked.labels, asked.method, asked.seed, asked.budget, asked.dev, asked.encoder)
     if not cells:
         print(
-            "no cell is so: see the counts in tests/bench/draws.py; only tlnlp runs on auto and on 0", file=sys.stderr
+            "no cell matches: see the counts in tests/bench/draws.py; only tlnlp runs with encoder auto or 0 labels",
+            file=sys.stderr,
         )
         return 2
     return run(cells, DEV_CELLS if asked.dev else CELLS, asked.dev)

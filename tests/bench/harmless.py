@@ -1,9 +1,10 @@
-"""Documents whose words are shuffled pass for the labels' own: is a model that learned from them worse for it?
+"""Measure whether documents with shuffled words make a model worse. The gate accepts such documents.
 
     python tests/bench/harmless.py [--data agnews] [--budget 300]
 
-One JSON line a data set: how many of the test texts are right by labels alone, and with such documents; the difference
-and its standard error. Harmless is what loses no more than two of these. Development draws of the gate's first seed.
+The program prints a JSON line for each data set: the accuracy of labels alone, the accuracy with such documents, their
+difference, and its standard error. A loss of at most two standard errors is harmless. Draws are development draws of
+the first seed of documents_gate.py.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ STANDARD_ERRORS = 2.0
 
 
 def with_shuffled(drawn: Draw, seed: int) -> Draw:
-    """Fewer test texts, and documents whose words have lost their order."""
+    """Return the draw with fewer test texts, and with documents whose words are in random order."""
     generator = np.random.default_rng((seed, 9))
     pool = tuple(shuffled(sample(drawn.pool, DOCUMENTS, generator), generator))
     test = drawn.test.take(range(min(TEST_TEXTS, len(drawn.test.texts))))
@@ -41,13 +42,14 @@ def with_shuffled(drawn: Draw, seed: int) -> Draw:
 
 
 def hits(method: str, task: Task) -> NDArray[np.bool_]:
-    """Which test texts a method gets right. Raises MethodError."""
+    """Return for each test text whether the method predicts its label. Raises MethodError."""
     outcome = run_method(method, task)
-    said = np.asarray(outcome.classes)[outcome.probabilities.argmax(axis=1)]
-    return np.asarray(said == np.asarray(task.drawn.test.labels))
+    predicted = np.asarray(outcome.classes)[outcome.probabilities.argmax(axis=1)]
+    return np.asarray(predicted == np.asarray(task.drawn.test.labels))
 
 
 def compared(alone: NDArray[np.bool_], with_documents: NDArray[np.bool_]) -> dict[str, Any]:
+    """Return both accuracies, their difference, its standard error, and whether the documents are harmless."""
     difference = float(with_documents.mean() - alone.mean())
     error = paired_standard_error(alone, with_documents)
     figures = {"labels_alone": float(alone.mean()), "with_shuffled": float(with_documents.mean()), "n": len(alone)}
@@ -59,9 +61,10 @@ def compared(alone: NDArray[np.bool_], with_documents: NDArray[np.bool_]) -> dic
 
 
 def main(arguments: Sequence[str]) -> int:
+    """Run the comparison on each data set and return the exit code."""
     parser = argparse.ArgumentParser(description="Are documents of shuffled words harmless?")
     parser.add_argument("--data", action="append", choices=list(OTHER))
-    parser.add_argument("--budget", type=float, default=300.0, help="seconds of learning with documents")
+    parser.add_argument("--budget", type=float, default=300.0, help="time budget with documents, in seconds")
     asked = parser.parse_args(arguments)
     for name in asked.data or OTHER:
         data = replace(DATA_SETS[name], unlabelled=False)

@@ -1,4 +1,4 @@
-"""The methods, each from labels (and perhaps a pool) to probabilities of the test texts."""
+"""The methods of the benchmark. Each trains on labels, and one on a pool too, and predicts the test texts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SETFIT_CAPPED_ABOVE = 100
 
 @dataclass(frozen=True)
 class Method:
-    """``encoder``: what it takes unless told otherwise; None where it has none."""
+    """One method. ``encoder``: its default encoder; None if it has none."""
 
     title: str
     run: Callable[[Task], Outcome]
@@ -35,12 +35,12 @@ class Method:
     needs_labels: bool = True
 
     def takes(self, encoder: str | None, labels: int) -> bool:
-        """Whether it can run with so many labels on an encoder, where one is named; only tlnlp chooses its own."""
+        """Return whether the method can run with so many labels on an encoder; only tlnlp can run on ``auto``."""
         return (labels > 0 or not self.needs_labels) and (encoder != AUTO or self.encoder in (AUTO, None))
 
 
 def run_method(name: str, task: Task) -> Outcome:
-    """Train and predict; the task's folder must hold its draw.
+    """Train a method and predict the test texts. The folder of the task must hold its draw.
 
     Raises:
         MethodError: the method's process failed, or its encoder is not on this machine.
@@ -52,7 +52,7 @@ def run_method(name: str, task: Task) -> Outcome:
 
 
 def _tlnlp(task: Task, extra: Sequence[str]) -> Outcome:
-    """Fine-tuning as a user runs it; ``seconds`` is all that the user waits for."""
+    """Run fine-tuning as a user does; ``seconds`` is the whole time that the user waits."""
     from tlnlp.model.classifier import Classifier
     from tlnlp.storage.uri import local_path
 
@@ -77,10 +77,10 @@ def _tlnlp(task: Task, extra: Sequence[str]) -> Outcome:
 
 
 def _given(task: Task) -> list[str]:
-    """The labels, or without any the names of the classes alone, which nothing can validate."""
+    """Return the settings of the labels; without labels, those that allow training on class names alone."""
     if not task.drawn.labels.texts:
         return [f"classes={','.join(task.classes)}", "allow_unvalidated=true"]
-    # A draw at random may hold less of a class than a user should bring.
+    # A random draw may hold fewer labels of a class than tlnlp requires.
     least = ["min_per_class=1"] if len(task.drawn.labels.texts) in task.data.total_counts else []
     return ["labels=labels.parquet", *least]
 
@@ -94,7 +94,7 @@ def _labels_only(task: Task) -> Outcome:
 
 
 def _nbsvm(task: Task) -> Outcome:
-    """tlnlp's n-gram view by itself: NB-SVM's features (Wang and Manning 2012)."""
+    """Train tlnlp's n-gram view alone, with the features of NB-SVM (Wang and Manning 2012)."""
     labelled, test = task.prepared()
     started = time.monotonic()
     view = fit_ngram(labelled, task.targets, len(task.classes), task.seed)
@@ -106,7 +106,7 @@ def _nbsvm(task: Task) -> Outcome:
 
 def _with_torch(name: str) -> Callable[[Task], Outcome]:
     def run(task: Task) -> Outcome:
-        import torch_methods  # Torch takes seconds to import, and most methods here do without.
+        import torch_methods  # Imported late: torch takes seconds, and most methods do not need it.
 
         made: Outcome = getattr(torch_methods, name)(task)
         return made
@@ -115,16 +115,16 @@ def _with_torch(name: str) -> Callable[[Task], Outcome]:
 
 
 def _setfit(task: Task) -> Outcome:
-    """SetFit (Tunstall et al. 2022) in an environment of its own, offline, with its recommended settings.
+    """Run SetFit (Tunstall et al. 2022) in an environment of its own, offline, with its recommended settings.
 
-    Its texts are cut to head and tail by the tokens, as for the other methods; its own cut would keep the head only.
-    The encoder's prompt stands before each, since SetFit has no setting for prompts.
+    Texts are cut to head and tail in tokens, as for the other methods; SetFit itself would use the head alone. Each
+    text begins with the encoder's prompt, since SetFit has no setting for prompts.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     if not SETFIT.exists():
-        raise MethodError("SetFit is not installed: make .cache/setfit/.installed")
+        raise MethodError("SetFit is not installed: run make .cache/setfit/.installed")
     files = task.files
     labelled, test = (files.cut(texts, task.data.max_length) for texts in task.prepared())
     pq.write_table(pa.table({"text": labelled, "label": task.targets}), task.folder / "setfit_labels.parquet")
@@ -154,7 +154,7 @@ def _setfit(task: Task) -> Outcome:
 
 
 def _process(command: Sequence[str], folder: Path) -> dict[str, Any]:
-    """Run a command that prints one JSON document; what it says on stderr is passed on."""
+    """Run a command and return the JSON document that it prints. Its stderr goes to the stderr of this process."""
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "TQDM_DISABLE": "1"}
     done = subprocess.run(list(command), cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
     if done.returncode:
@@ -163,7 +163,7 @@ def _process(command: Sequence[str], folder: Path) -> dict[str, Any]:
     return result
 
 
-# In the order of the table's columns; the cheap ones run first.
+# In the order of the columns of the table. The cheap methods run first.
 METHODS = {
     "nbsvm": Method("n-grams (NB-SVM)", _nbsvm, encoder=None),
     "frozen": Method("frozen encoder", _with_torch("frozen")),

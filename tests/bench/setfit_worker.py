@@ -1,6 +1,7 @@
-"""SetFit on one draw, in SetFit's own environment: reads a job (JSON), writes probabilities (npz), prints figures.
+"""Run SetFit on one draw, in SetFit's own environment: read a job (JSON), write probabilities (npz), print figures.
 
-Recommended settings: pairs in batches of 16 for one epoch, oversampled, at 2e-5; logistic regression on the embeddings.
+The settings are the recommended ones: pairs in batches of 16 for one epoch, oversampled, at a learning rate of 2e-5,
+then logistic regression on the embeddings.
 """
 
 from __future__ import annotations
@@ -26,9 +27,10 @@ PACKAGES = ("setfit", "sentence-transformers", "transformers", "torch", "scikit-
 
 
 def steps_of_an_epoch(labels: Sequence[int]) -> int:
-    """Pairs of one class and pairs of two, the fewer of them repeated until they are as many; in batches.
+    """Return the number of batches in one epoch of pairs.
 
-    As ``setfit.sampler`` makes them: a text is paired with itself too.
+    As in ``setfit.sampler``, there are pairs within a class, with those of a text and itself, and pairs across classes;
+    the fewer kind is repeated until both have the same number.
     """
     sizes = Counter(labels).values()
     same = sum(size * (size + 1) // 2 for size in sizes)
@@ -37,10 +39,10 @@ def steps_of_an_epoch(labels: Sequence[int]) -> int:
 
 
 def train(job: dict[str, Any], texts: list[str], labels: list[int]) -> tuple[SetFitModel, int]:
-    """The trained model, which is saved too, and how many steps it took."""
+    """Train and save a model, and return it with the number of its steps."""
     model = SetFitModel.from_pretrained(job["encoder"], local_files_only=True)
     model.model_body.max_seq_length = job["max_length"]
-    # The texts begin with the encoder's prompt already; the body would add it again, to embed but not to train.
+    # The texts begin with the encoder's prompt; the body would add it again when it embeds.
     model.model_body.default_prompt_name = None
     steps, cap = steps_of_an_epoch(labels), job["max_steps"]
     capped = cap is not None and cap < steps
@@ -62,6 +64,7 @@ def train(job: dict[str, Any], texts: list[str], labels: list[int]) -> tuple[Set
 
 
 def main() -> None:
+    """Run the job that the argument names."""
     job = json.loads(Path(sys.argv[1]).read_text())
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     table = pq.read_table(job["labels"])
@@ -70,18 +73,18 @@ def main() -> None:
     trained = time.monotonic()
     test = pq.read_table(job["test"])["text"].to_pylist()
     probabilities = model.predict_proba(test, as_numpy=True, show_progress_bar=False)
-    found = {
+    figures = {
         "steps": steps,
         "seconds": trained - started,
         "predict_s": time.monotonic() - trained,
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
     }
-    # Columns in the order of the classes, which are numbered from 0.
+    # The columns are in the order of the class numbers.
     np.savez(job["out"], probabilities=np.asarray(probabilities, dtype=np.float64))
-    print(json.dumps(found), file=RESULT)
+    print(json.dumps(figures), file=RESULT)
 
 
 if __name__ == "__main__":
-    # Libraries print as they train; the caller reads one JSON document.
+    # Libraries print while they train, and the caller expects one JSON document on stdout.
     RESULT, sys.stdout = sys.stdout, sys.stderr
     main()

@@ -1,4 +1,4 @@
-"""Cells to a Markdown table, into README.md between its markers, and to a figure."""
+"""Make a Markdown table of the cells, write it into README.md between its markers, and draw a figure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Groups = dict[tuple[str, int, str], list[Cell]]
 
 
 def group(cells: Sequence[Cell]) -> Groups:
-    """The cells of each (data set, label count, column), over seeds."""
+    """Return the cells of each (data set, label count, column), with all seeds."""
     groups: Groups = defaultdict(list)
     for cell in cells:
         groups[cell["data"], cell["labels"], cell["column"]].append(cell)
@@ -28,17 +28,17 @@ def group(cells: Sequence[Cell]) -> Groups:
 
 
 def columns(groups: Groups) -> list[str]:
-    """The methods with cells, in their order; a method with another budget stands behind the method, by its seconds."""
+    """Return the columns that have cells, in the order of methods; of one method, by budget."""
     order = list(METHODS)
-    # By length before letters: 900s stands before 5400s.
+    # Shorter names come first, so that 900s comes before 5400s.
     found = {column for _, _, column in groups}
     return sorted(found, key=lambda column: (order.index(column.partition("@")[0]), len(column), column))
 
 
 def table(cells: Sequence[Cell], seeds: int = len(SEEDS)) -> str:
-    """A row per data set and label count, a column per method; notes below. An entry of fewer seeds says so.
+    """Return the table: a row for each data set and label count, a column for each method, and notes below.
 
-    Without cells, a sentence that says how they are made.
+    An entry with fewer than ``seeds`` seeds is marked. Without cells, return a sentence that says how to measure them.
     """
     if not cells:
         return NOTHING
@@ -65,15 +65,15 @@ def _entry(cells: Sequence[Cell], seeds: int) -> str:
     if not cells:
         return ""
     accuracy = [100 * cell["accuracy"] for cell in cells]
-    spread = f" ± {statistics.stdev(accuracy):.1f}" if len(cells) > 1 else ""
+    deviation = f" ± {statistics.stdev(accuracy):.1f}" if len(cells) > 1 else ""
     ece = statistics.mean(cell["ece"] for cell in cells)
     minutes = statistics.mean(cell["seconds"] for cell in cells) / 60
     missing = f" ({len(cells)} of {seeds})" if len(cells) < seeds else ""
-    return f"{statistics.mean(accuracy):.1f}{spread} / {ece:.3f} / {minutes:.1f}{missing}"
+    return f"{statistics.mean(accuracy):.1f}{deviation} / {ece:.3f} / {minutes:.1f}{missing}"
 
 
 def _notes(cells: Sequence[Cell], groups: Groups) -> list[str]:
-    """How to read the table, and what it was measured on."""
+    """Return how to read the table, and what it was measured on."""
     seeds = sorted({cell["seed"] for cell in cells})
     machines = sorted({_machine(cell["machine"]) for cell in cells})
     commits = sorted({cell["commit"][:9] + ("-dirty" if "-dirty" in cell["commit"] else "") for cell in cells})
@@ -97,23 +97,23 @@ def _notes(cells: Sequence[Cell], groups: Groups) -> list[str]:
 
 
 def _encoders(cells: Sequence[Cell]) -> list[str]:
-    """Which methods ran on which encoder, unless their column says it."""
+    """Return which methods ran on which encoder, where their column does not name it."""
     methods: dict[str, set[str]] = defaultdict(set)
     for cell in cells:
         if cell["encoder"] == METHODS[cell["method"]].encoder is not None:
             methods[cell["encoder"]].add(cell["method"])
-    told = [
+    encoders = [
         f"{encoder} ({', '.join(METHODS[name].title for name in METHODS if name in names)})"
         for encoder, names in sorted(methods.items())
     ]
-    return [f"Encoders: {'; '.join(told)}."] if told else []
+    return [f"Encoders: {'; '.join(encoders)}."] if encoders else []
 
 
 def _budgets(cells: Sequence[Cell]) -> list[str]:
-    """What tlnlp could take with documents, where its column does not say it."""
+    """Return the time budgets of tlnlp, where its column does not name them."""
     names = {cell["data"] for cell in cells if METHODS[cell["method"]].takes_budget}
-    told = [f"{data.title} {data.budget_s:g} s" for data in DATA_SETS.values() if data.name in names]
-    return [f"Time budget of tlnlp unless its column names another: {', '.join(told)}."] if told else []
+    budgets = [f"{data.title} {data.budget_s:g} s" for data in DATA_SETS.values() if data.name in names]
+    return [f"Time budget of tlnlp unless its column names another: {', '.join(budgets)}."] if budgets else []
 
 
 def _machine(machine: dict[str, Any]) -> str:
@@ -122,7 +122,7 @@ def _machine(machine: dict[str, Any]) -> str:
 
 
 def _short_of_time(groups: Groups) -> list[str]:
-    """Where SetFit, its pairs capped, had less wall time than fine-tuning on the same labels: should be nowhere."""
+    """Return the rows in which SetFit, its steps limited, had less time than tlnlp: none, if the limit is fair."""
     short = []
     for (data, count, column), cells in groups.items():
         other = {cell["seed"]: cell["seconds"] for cell in groups.get((data, count, "tlnlp-labels"), [])}
@@ -134,7 +134,7 @@ def _short_of_time(groups: Groups) -> list[str]:
 
 
 def into_readme(made: str, readme: Path) -> bool:
-    """Put the table between the markers of ``readme``; False if it has none."""
+    """Write the table between the markers of ``readme``; return False if it has none."""
     text = readme.read_text()
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
@@ -145,7 +145,7 @@ def into_readme(made: str, readme: Path) -> bool:
 
 
 def figure(cells: Sequence[Cell], path: Path) -> bool:
-    """Draw accuracy against labels, by the environment that has matplotlib; False if that is not there."""
+    """Draw accuracy by labels, with SetFit's environment, which has matplotlib; return False if it is not installed."""
     if not SETFIT.exists():
         return False
     groups = group(cells)
@@ -153,7 +153,7 @@ def figure(cells: Sequence[Cell], path: Path) -> bool:
     for data in DATA_SETS.values():
         lines = []
         for column in columns(groups):
-            # Labels drawn at random are another kind of draw, and no point of these lines.
+            # Labels drawn at random over the classes are another kind of draw, so they are not on these lines.
             points = [groups[data.name, count, column] for count in data.counts if (data.name, count, column) in groups]
             if points:
                 lines.append({"title": _title(column), "points": [_point(cells) for cells in points]})
@@ -165,7 +165,7 @@ def figure(cells: Sequence[Cell], path: Path) -> bool:
 
 
 def _point(cells: Sequence[Cell]) -> tuple[int, float, float]:
-    """Labels in all, mean accuracy and its standard deviation, both in %."""
+    """Return the labels in all, and the mean accuracy and its standard deviation in %."""
     accuracy = [100 * cell["accuracy"] for cell in cells]
-    spread = statistics.stdev(accuracy) if len(accuracy) > 1 else 0.0
-    return int(cells[0]["n_labels"]), statistics.mean(accuracy), spread
+    deviation = statistics.stdev(accuracy) if len(accuracy) > 1 else 0.0
+    return int(cells[0]["n_labels"]), statistics.mean(accuracy), deviation

@@ -1,4 +1,4 @@
-"""What every method of the benchmark is given, and what it gives back."""
+"""The input and the output of every method of the benchmark."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from tlnlp.model.combine import Floats
 
 MAX_CHARS = 10_000
 ENCODER = "e5-small-v2"
-# The encoder that tlnlp chooses itself.
+# tlnlp chooses the encoder itself.
 AUTO = "auto"
 
 
 class MethodError(Exception):
-    """A method did not come to an end."""
+    """A method failed."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a method is given. ``folder`` holds the draw as Parquet, and is where it may write."""
+    """The input of a method. ``folder`` holds the draw as Parquet, and the method may write there."""
 
     data: DataSet
     drawn: Draw
@@ -36,17 +36,17 @@ class Task:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The classes that labels were drawn of; without labels, those of the data set, whose names are given."""
+        """Return the classes of the labels, sorted; without labels, all classes of the data set."""
         return tuple(sorted(set(self.drawn.labels.labels))) or self.drawn.classes
 
     @property
     def targets(self) -> list[int]:
-        """Class index of each label."""
+        """Return the class index of each label."""
         return [self.classes.index(label) for label in self.drawn.labels.labels]
 
     @property
     def files(self) -> EncoderFiles:
-        """What a baseline knows of its encoder.
+        """Return the files of the encoder.
 
         Raises:
             EncoderError: its files are not on this machine.
@@ -54,13 +54,17 @@ class Task:
         return EncoderFiles.of(self.encoder)
 
     def prepared(self) -> tuple[list[str], list[str]]:
-        """Labelled texts and test texts as a tlnlp model reads them."""
+        """Return the labelled texts and the test texts, normalised and cut as a tlnlp model reads them."""
         return _prepared(self.drawn.labels.texts), _prepared(self.drawn.test.texts)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """``probabilities`` (test texts, classes); wall times; ``command``: what was run; ``versions``: None for ours."""
+    """The output of a method.
+
+    ``probabilities``: (test texts, classes). ``seconds``, ``predict_s``: wall times of training and prediction.
+    ``command``: what was run. ``versions``: of packages; None for those of this environment.
+    """
 
     probabilities: Floats
     classes: tuple[str, ...]

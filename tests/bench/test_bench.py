@@ -1,4 +1,4 @@
-"""The few-shot benchmark's own parts, on tiny files: what is drawn, that cells are kept, and the table."""
+"""The few-shot benchmark on tiny files: draws, cells, encoders and the table."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_draw_keeps_labels_pool_and_test_apart(folder: Path, count: int, dev: 
         assert not test & (labelled | pool)
         others = [draw(TINY, other, 1, folder, dev) for other in TINY.every_count]
         assert all(other.test == drawn.test and not test & set(other.labels.texts) for other in others)
-        # Half of what no draw of labels takes; draws at random may take the same texts as those of each class.
+        # Half of the texts that no draw takes. The random draw and the draw by class may have texts in common.
         assert (60 - 20 - 9) // 2 <= len(test) <= (60 - 20) // 2
     else:
         assert len(drawn.test.texts) == TINY.test_texts
@@ -70,7 +70,7 @@ def test_labels_at_random_are_not_drawn_by_class(folder: Path) -> None:
     assert all(len(set(data.every_count)) == len(data.every_count) for data in DATA_SETS.values())
 
 
-def test_without_labels_the_names_of_the_classes_are_all_that_is_given(folder: Path) -> None:
+def test_without_labels_the_settings_hold_class_names_alone(folder: Path) -> None:
     drawn = draw(TINY, 0, 1, folder, False)
     drawn.write(folder)
     assert not (folder / "labels.parquet").exists()
@@ -96,12 +96,14 @@ def test_too_small_a_class_is_refused(folder: Path) -> None:
         draw(DataSet("tiny", "Tiny", (70,), False, 16, 60.0, 10), 70, 1, folder, True)
 
 
-def test_a_cell_is_kept(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_cell_is_run_and_written_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     cell, cells = Cell("trec", 8, "nbsvm", 0), folder / "cells"
     made = run_cell(cell, folder, cells, dev=True)
     assert made is not None
     assert (made["n_labels"], made["budget_s"], made["encoder"], made["dev"]) == (16, None, None, True)
-    # 460 texts, of which 100 are kept for 50 labels a class, and 200 at random for 200 in all, some of them the same.
+    # 460 texts, of which 100 are drawn for 50 labels a class, and 200 for 200 labels in all; some are in both draws.
     assert 80 <= made["n_test"] <= 130
     assert made["accuracy"] > 0.9
     assert [path.name for path in cells.iterdir()] == ["trec-8-nbsvm-0.json"]
@@ -115,7 +117,7 @@ def test_a_cell_is_kept(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     assert [found["seed"] for found in read_cells(cells)] == [0, 1]
 
 
-def test_the_grid() -> None:
+def test_the_grid_has_the_cells_asked_for() -> None:
     everything = grid()
     counts = sum(1 for data in DATA_SETS.values() for count in data.every_count if count)
     assert len({cell.name for cell in everything}) == len(everything) == 3 * (6 * counts + 1)
@@ -149,11 +151,11 @@ def test_cells_name_their_encoder() -> None:
 
 
 def prompted(folder: Path, prompt: str = "bad: ") -> Path:
-    """The folder, with the files in which an encoder says how it wants to be used."""
+    """Add the files that prescribe the usage of an encoder to its folder, and return the folder."""
     (folder / "1_Pooling").mkdir()
     (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_cls_token": true}')
-    told = {"prompts": {"query": prompt, "passage": "good: "}, "default_prompt_name": "query"}
-    (folder / "config_sentence_transformers.json").write_text(json.dumps(told))
+    config = {"prompts": {"query": prompt, "passage": "good: "}, "default_prompt_name": "query"}
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(config))
     modules = [{"type": f"sentence_transformers.models.{name}"} for name in ("Transformer", "Pooling", "Normalize")]
     (folder / "modules.json").write_text(json.dumps(modules))
     return folder
@@ -162,16 +164,16 @@ def prompted(folder: Path, prompt: str = "bad: ") -> Path:
 def test_an_encoder_is_used_as_its_files_say(tiny_encoder: Path, tmp_path: Path) -> None:
     plain = EncoderFiles.of(str(tiny_encoder))
     assert (plain.prompt, plain.pooling, plain.normalize) == ("", "mean", False)
-    told = EncoderFiles.of(str(prompted(Path(shutil.copytree(tiny_encoder, tmp_path / "told")))))
-    assert (told.prompt, told.pooling, told.normalize) == ("bad: ", "cls", True)
-    assert told.encode(["warm bread"], 16) == plain.encode(["bad: warm bread"], 16)
+    described = EncoderFiles.of(str(prompted(Path(shutil.copytree(tiny_encoder, tmp_path / "described")))))
+    assert (described.prompt, described.pooling, described.normalize) == ("bad: ", "cls", True)
+    assert described.encode(["warm bread"], 16) == plain.encode(["bad: warm bread"], 16)
     long = " ".join(["good"] * 9 + ["night"] * 9)
     assert plain.encode([long], 8) == plain.encode(["good good good night night night"], 8)
-    assert told.encode([long], 8) == plain.encode(["bad: good good night night"], 8)
-    # SetFit is given texts, and reads them as the others read ids.
+    assert described.encode([long], 8) == plain.encode(["bad: good good night night"], 8)
+    # SetFit gets the cut texts, and reads the same tokens as the other methods.
     texts = [long, "warm bread"]
-    assert plain.encode(told.cut(texts, 8), 99) == told.encode(texts, 8)
-    embedded, alone = embed(told, texts, 8), embed(told, texts[1:], 8)
+    assert plain.encode(described.cut(texts, 8), 99) == described.encode(texts, 8)
+    embedded, alone = embed(described, texts, 8), embed(described, texts[1:], 8)
     assert np.linalg.norm(embedded, axis=1) == pytest.approx([1, 1])
     assert embedded[1] == pytest.approx(alone[0], abs=1e-5)
     assert np.linalg.norm(embed(plain, texts, 8), axis=1).max() > 1.5
@@ -205,6 +207,7 @@ def test_the_ceiling_learns_from_every_label_but_those_of_test_texts(folder: Pat
 
 
 def finished(method: str, seed: int, accuracy: float, **more: Any) -> dict[str, Any]:
+    """Return the result of a finished cell."""
     return {
         "data": "imdb", "labels": 200, "n_labels": 200, "method": method, "column": method, "seed": seed,
         "accuracy": accuracy, "accuracy_alone": accuracy - 0.001, "ece": 0.02, "seconds": 90.0, "commit": "0" * 40,
@@ -213,7 +216,7 @@ def finished(method: str, seed: int, accuracy: float, **more: Any) -> dict[str, 
     } | more  # fmt: skip
 
 
-def test_the_table_says_mean_spread_and_what_is_missing(tmp_path: Path) -> None:
+def test_the_table_shows_mean_deviation_and_missing_seeds(tmp_path: Path) -> None:
     cells = [finished("nbsvm", seed, accuracy) for seed, accuracy in ((701, 0.80), (702, 0.82), (703, 0.84))]
     on_gpu = {"cpu": "A processor", "cores": 16, "gpu": "An accelerator"}
     cells += [finished("tlnlp", 701, 0.9, column="tlnlp@60s@gpu", machine=on_gpu), finished("setfit", 701, 0.85)]
@@ -243,9 +246,9 @@ def test_without_cells_the_readme_says_how_they_are_made(tmp_path: Path) -> None
     readme = tmp_path / "README.md"
     readme.write_text("before\n<!-- fewshot:begin -->\nold\n<!-- fewshot:end -->\nafter\n")
     assert into_readme(table([]), readme)
-    told = readme.read_text().split("-->")[1]
-    assert "old" not in told
-    assert "`make bench-fewshot`" in told
+    section = readme.read_text().split("-->")[1]
+    assert "old" not in section
+    assert "`make bench-fewshot`" in section
 
 
 def test_rows_of_a_data_set_stand_in_their_order() -> None:

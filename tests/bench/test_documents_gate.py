@@ -1,4 +1,4 @@
-"""The benchmark that counts how often documents are rightly kept or left aside."""
+"""The benchmark of the decision whether documents belong with labels."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_documents_of_another_language_differ_and_shuffled_ones_keep_their_words
     assert mixed != texts
 
 
-def test_shuffled_documents_are_of_the_pool_and_harm_is_told_from_chance(folder: Path) -> None:
+def test_shuffled_documents_are_of_the_pool_and_harm_is_distinguished_from_chance(folder: Path) -> None:
     drawn = draw(TINY, 4, 11, folder, True)
     mixed = harmless.with_shuffled(drawn, 11)
     assert sorted(sorted(text.split()) for text in mixed.pool) == sorted(sorted(text.split()) for text in drawn.pool)

@@ -1,4 +1,4 @@
-"""The baselines that need torch, in small loops of their own: plain fine-tuning, and a frozen encoder."""
+"""The baselines that need torch, independent of tlnlp's training: plain fine-tuning, and a frozen encoder."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ HEAD_DROPOUT = 0.1
 
 
 class Pooled(nn.Module):
-    """An encoder, its own pooling, and a linear head where there are ``classes``."""
+    """An encoder with the pooling of its files, and a linear head if ``classes`` is given."""
 
     def __init__(self, files: EncoderFiles, classes: int | None, seed: int) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class Pooled(nn.Module):
         self.head = nn.Sequential(nn.Dropout(HEAD_DROPOUT), nn.Linear(width, classes)) if classes else nn.Identity()
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Logits (batch, classes), or embeddings (batch, hidden)."""
+        """Return logits (batch, classes), or embeddings (batch, hidden) without a head."""
         states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         mask = attention_mask.unsqueeze(-1).to(states.dtype)
         pooled = states[:, 0] if self.pooling == "cls" else (states * mask).sum(1) / mask.sum(1)
@@ -51,7 +51,7 @@ class Pooled(nn.Module):
 
 
 def plain(task: Task, epochs: int = EPOCHS) -> Outcome:
-    """Fine-tuning with a fresh linear head on the pooling, as in Devlin et al. 2019: AdamW, warm-up, linear decay."""
+    """Fine-tune with a new linear head on the pooled states (Devlin et al. 2019): AdamW, warm-up, linear decay."""
     started, files = time.monotonic(), task.files
     labelled, test = (files.encode(texts, task.data.max_length) for texts in task.prepared())
     model = Pooled(files, len(task.classes), task.seed).to(device())
@@ -67,7 +67,7 @@ def plain(task: Task, epochs: int = EPOCHS) -> Outcome:
 
 
 def frozen(task: Task) -> Outcome:
-    """Logistic regression on the encoder's own embeddings, nothing of the encoder moved."""
+    """Fit a logistic regression on the embeddings of the frozen encoder."""
     started = time.monotonic()
     labelled, test = task.prepared()
     embeddings = embed(task.files, labelled, task.data.max_length)
@@ -79,12 +79,13 @@ def frozen(task: Task) -> Outcome:
 
 
 def embed(files: EncoderFiles, texts: Sequence[str], max_length: int) -> Floats:
-    """The encoder's own embeddings (texts, hidden) of prepared texts: its prompt, pooling and normalisation."""
+    """Return embeddings (texts, hidden) of prepared texts, with the encoder's prompt, pooling and normalisation."""
     model = Pooled(files, None, seed=0).to(device())
     return _batched(model, files.encode(texts, max_length), files.pad_id)
 
 
 def device() -> torch.device:
+    """Return the GPU, or the CPU if there is none."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
@@ -115,7 +116,7 @@ def _fit(model: Pooled, encoded: list[list[int]], targets: list[int], steps: int
 
 
 def _padded(encoded: list[list[int]], pad_id: int) -> tuple[Tensor, Tensor]:
-    """``input_ids`` and ``attention_mask``, (batch, tokens), on the device."""
+    """Return ``input_ids`` and ``attention_mask``, (batch, tokens), on the device."""
     width = max(map(len, encoded))
     ids = torch.tensor([[*row, *[pad_id] * (width - len(row))] for row in encoded], device=device())
     mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in encoded], device=device())
@@ -123,7 +124,7 @@ def _padded(encoded: list[list[int]], pad_id: int) -> tuple[Tensor, Tensor]:
 
 
 def _batched(model: Pooled, encoded: list[list[int]], pad_id: int) -> Floats:
-    """The model's output (texts, width), in the order given; texts of like length are read together."""
+    """Return the model's output (texts, width) in the order of the texts. A batch has texts of similar length."""
     model.eval()
     order = sorted(range(len(encoded)), key=lambda i: -len(encoded[i]))
     rows: list[Floats] = [np.zeros(0)] * len(encoded)

@@ -1,4 +1,4 @@
-"""The ``tlnlp`` command in this process, and jobs as processes of their own."""
+"""Run the ``tlnlp`` command in this process, and Python programs in processes of their own."""
 
 from __future__ import annotations
 
@@ -22,27 +22,29 @@ PATIENCE_S = 240
 
 
 @dataclass(frozen=True)
-class Told:
+class CliResult:
+    """The exit code, stdout and stderr of a command."""
+
     code: int
     out: str
     err: str
 
     @property
     def json(self) -> Any:
-        """The one JSON document on stdout, and nothing else there."""
+        """Return the JSON document on stdout; fail if the command failed, or if stdout holds anything else."""
         assert self.code == 0, self.err
         return json.loads(self.out)
 
 
-def tlnlp(*arguments: str, **settings: object) -> Told:
-    """Run the command; ``settings`` become ``--set key=value``."""
+def tlnlp(*arguments: str, **settings: object) -> CliResult:
+    """Run the command in this process; each of ``settings`` becomes ``--set key=value``."""
     sets = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
     result = CliRunner().invoke(cli, [*arguments, *sets], prog_name="tlnlp")
-    return Told(result.exit_code, result.stdout, result.stderr)
+    return CliResult(result.exit_code, result.stdout, result.stderr)
 
 
-def process(*command: str, cwd: Path, extra: Mapping[str, str] | None = None) -> Told:
-    """Run Python with these arguments in a process of its own."""
+def process(*command: str, cwd: Path, extra: Mapping[str, str] | None = None) -> CliResult:
+    """Run Python with these arguments in a process of its own, and return what it printed."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYSPARK_")}
     done = subprocess.run(
         [sys.executable, *command],
@@ -53,10 +55,11 @@ def process(*command: str, cwd: Path, extra: Mapping[str, str] | None = None) ->
         timeout=PATIENCE_S,
         check=False,
     )
-    return Told(done.returncode, done.stdout, done.stderr)
+    return CliResult(done.returncode, done.stdout, done.stderr)
 
 
 def documents(count: int, seed: int = 1) -> list[dict[str, Any]]:
+    """Return so many documents with an id, a text and an item."""
     return [
         {"id": f"d{number}", "text": text, "item": ("boots", "bread")[number % 2]}
         for number, text in enumerate(kit.texts(count, seed))

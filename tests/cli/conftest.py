@@ -1,4 +1,4 @@
-"""A workspace with a registry and a published night, and the command line in this process."""
+"""Fixtures: a registry, labels, and a warehouse with one published night."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import kit
 import pytest
-from cli_kit import MODEL, Told, documents, tlnlp
+from cli_kit import MODEL, CliResult, documents, tlnlp
 from pyspark.sql import SparkSession
 
 from tlnlp.registry import Registry
@@ -14,7 +14,7 @@ from tlnlp.registry import Registry
 
 @pytest.fixture(scope="session")
 def registry(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """``MODEL`` with two versions, the first of them champion. To be read, not changed."""
+    """A registry of ``MODEL`` with two versions, the first of them the champion. Tests read it and do not change it."""
     folder = tmp_path_factory.mktemp("cli") / "registry"
     made = Registry(str(folder))
     made.publish(MODEL, tiny_bundle)
@@ -30,8 +30,8 @@ def labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def scored(spark: SparkSession, registry: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Told]:
-    """A folder with ``documents.jsonl`` and a warehouse that holds their night, and what the command told."""
+def scored(spark: SparkSession, registry: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, CliResult]:
+    """A folder with ``documents.jsonl`` and a warehouse of their scores, and the result of the command."""
     folder = tmp_path_factory.mktemp("cli") / "night"
     source = kit.write_jsonl(folder / "documents.jsonl", documents(10))
     settings = {"documents": source, "warehouse": folder / "warehouse", "registry": registry, "model": MODEL}

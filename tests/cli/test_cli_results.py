@@ -1,4 +1,4 @@
-"""What each command gives: one JSON document with ``--json``, a table or facts for a person."""
+"""Each command prints one JSON document with ``--json``, and a table or a list of facts without it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import kit
 import pytest
-from cli_kit import MODEL, Told, documents, tlnlp
+from cli_kit import MODEL, CliResult, documents, tlnlp
 from pyspark.sql import SparkSession
 
 from tlnlp.cli.commands import cli
@@ -20,11 +20,11 @@ COMMANDS = [
 
 
 def test_the_commands_and_their_common_options() -> None:
-    told = tlnlp("--help")
-    assert told.code == 0
+    result = tlnlp("--help")
+    assert result.code == 0
     assert sorted(cli.commands) == COMMANDS
     for name in COMMANDS:
-        assert f"\n  {name} " in told.out
+        assert f"\n  {name} " in result.out
     inner = [["labels", "check"], ["warehouse", "ddl"], ["warehouse", "announce"], ["encoders", "fetch"]]
     for arguments in [[name] for name in COMMANDS if name not in ("labels", "warehouse")] + inner:
         shown = tlnlp(*arguments, "--help").out
@@ -32,7 +32,7 @@ def test_the_commands_and_their_common_options() -> None:
     assert tlnlp("--version").out.startswith("tlnlp")
 
 
-def test_score(scored: tuple[Path, Told], registry: Path) -> None:
+def test_score(scored: tuple[Path, CliResult], registry: Path) -> None:
     found = scored[1].json
     wanted = {"rows_in": 10, "rows_scored": 10, "rows_reused": 0, "rows_duplicate": 0, "rows_quarantined": 0}
     assert {name: found[name] for name in wanted} == wanted
@@ -41,7 +41,7 @@ def test_score(scored: tuple[Path, Told], registry: Path) -> None:
     assert found["documents_per_s"] > 0
 
 
-def test_query(scored: tuple[Path, Told]) -> None:
+def test_query(scored: tuple[Path, CliResult]) -> None:
     warehouse = scored[0] / "warehouse"
     counted = tlnlp("query", "select item, count(*) n from scores group by 1 order by 1", "--json", warehouse=warehouse)
     assert counted.json == [{"item": "boots", "n": 5}, {"item": "bread", "n": 5}]
@@ -55,7 +55,7 @@ def test_query(scored: tuple[Path, Told]) -> None:
     assert {"run_id": scored[1].json["run_id"], "rows_in": 10} in history
 
 
-def test_runs(scored: tuple[Path, Told], registry: Path) -> None:
+def test_runs(scored: tuple[Path, CliResult], registry: Path) -> None:
     places = {"warehouse": scored[0] / "warehouse", "registry": registry}
     by_id = {run["run_id"]: run for run in tlnlp("runs", "--json", **places).json}
     only = by_id[scored[1].json["run_id"]]
@@ -79,9 +79,9 @@ def test_labels_check(labels: Path, tmp_path: Path) -> None:
     assert found["labels"] == {"negative": 150, "positive": 150}
     rows = [*kit.labelled(20), {"id": "x", "text": "", "label": "positive"}, {"id": "y", "text": "fine", "label": ""}]
     faulty = kit.write_jsonl(tmp_path / "faulty.jsonl", rows)
-    told = tlnlp("labels", "check", str(faulty), "--json")
-    assert told.code == 3
-    assert [(fault["row"], fault["kind"]) for fault in json.loads(told.out)["faults"]] == [
+    result = tlnlp("labels", "check", str(faulty), "--json")
+    assert result.code == 3
+    assert [(fault["row"], fault["kind"]) for fault in json.loads(result.out)["faults"]] == [
         (21, "empty text"),
         (22, "empty label"),
     ]
@@ -112,23 +112,23 @@ def test_promote_and_rollback(registry: Path, labels: Path, tmp_path: Path) -> N
     assert tlnlp("rollback", MODEL, registry=own).code == 0
 
 
-def test_paths_are_those_of_the_current_folder_and_the_day_is_said(
+def test_paths_are_those_of_the_current_folder_and_the_default_day_is_printed(
     spark: SparkSession, registry: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     kit.write_jsonl(tmp_path / "in" / "documents.jsonl", documents(3))
     shutil.copytree(registry, tmp_path / "space" / "registry")
-    told = tlnlp("score", "--workspace", "space", "--json", documents="in/documents.jsonl", model=MODEL)
-    assert told.json["rows_scored"] == 3
-    assert f"score_date is not set: today, {told.json['score_date']} (UTC)" in told.err
+    result = tlnlp("score", "--workspace", "space", "--json", documents="in/documents.jsonl", model=MODEL)
+    assert result.json["rows_scored"] == 3
+    assert f"score_date is not set: the day is today, {result.json['score_date']} (UTC)" in result.err
     assert (tmp_path / "space" / "warehouse" / "catalog").is_dir()
     shutil.copytree(registry, tmp_path / ".tlnlp" / "registry")
-    # The same in a file, and from a folder below; the file's own folder means nothing.
+    # The same with paths in a config file: they are relative to the current folder, not to the folder of the file.
     (tmp_path / "deeper").mkdir()
     (tmp_path / "deeper" / "score.yaml").write_text(
         f"documents: in/documents.jsonl\nmodel: {MODEL}\nscore_date: 2026-11-20\ntable: other\n"
     )
-    told = tlnlp("score", "--config", "deeper/score.yaml", "--json", table="third", max_bytes="5000")
-    assert (told.json["table"], told.json["score_date"]) == ("third", "2026-11-20")
-    assert "score_date is not set" not in told.err
+    result = tlnlp("score", "--config", "deeper/score.yaml", "--json", table="third", max_bytes="5000")
+    assert (result.json["table"], result.json["score_date"]) == ("third", "2026-11-20")
+    assert "score_date is not set" not in result.err
     assert tlnlp("query", "select count(*) n from third", "--json").json == [{"n": 3}]

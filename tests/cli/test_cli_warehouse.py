@@ -1,4 +1,4 @@
-"""``tlnlp warehouse``: statements for other warehouses, and telling them of a night."""
+"""``tlnlp warehouse``: statements for other warehouses, and announcing a night to their catalogs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 import yaml
-from cli_kit import MODEL, ROOT, Told, documents, tlnlp
+from cli_kit import MODEL, ROOT, CliResult, documents, tlnlp
 from pyspark.sql import SparkSession
 
 from tlnlp.cli.commands import cli
@@ -19,14 +19,14 @@ from tlnlp.warehouse.announce import check_targets, names_of
 from tlnlp.warehouse.places import DIALECTS, check_store, parse_into
 
 
-def test_ddl_prints_sql_or_one_json_document(scored: tuple[Path, Told]) -> None:
+def test_ddl_prints_sql_or_one_json_document(scored: tuple[Path, CliResult]) -> None:
     warehouse = scored[0] / "warehouse"
-    told = tlnlp("warehouse", "ddl", "--dialect", "spark", warehouse=warehouse, into="lake.reviews")
-    assert told.code == 0, told.err
-    lines = told.out.splitlines()
+    result = tlnlp("warehouse", "ddl", "--dialect", "spark", warehouse=warehouse, into="lake.reviews")
+    assert result.code == 0, result.err
+    lines = result.out.splitlines()
     assert lines[:2] == ["-- prepare", "CREATE NAMESPACE IF NOT EXISTS `lake`.`reviews`;"]
     assert any("`item`" in line for line in lines)
-    assert "--refresh gives what each later night needs" in told.err
+    assert "after each later night run the statements of --refresh" in result.err
     listed = tlnlp("warehouse", "ddl", "--dialect", "spark", "--json", warehouse=warehouse, into="lake.reviews").json
     assert [f"{one['sql']};" for one in listed] == [line for line in lines if not line.startswith("-- ")]
     assert {(one["dialect"], one["purpose"]) for one in listed} == {
@@ -36,7 +36,7 @@ def test_ddl_prints_sql_or_one_json_document(scored: tuple[Path, Told]) -> None:
     assert [one["purpose"] for one in later] == ["table"] * 4
 
 
-def test_mistakes_of_ddl(scored: tuple[Path, Told], tmp_path: Path) -> None:
+def test_a_mistake_of_ddl_has_its_exit_code_and_message(scored: tuple[Path, CliResult], tmp_path: Path) -> None:
     warehouse = scored[0] / "warehouse"
     cases = [
         (tlnlp("warehouse", "ddl", "--dialect", "athena", warehouse=warehouse), 2, "on a local disk, and athena reads"),
@@ -46,21 +46,21 @@ def test_mistakes_of_ddl(scored: tuple[Path, Told], tmp_path: Path) -> None:
         (tlnlp("warehouse", "ddl", "--dialect", "spark", warehouse=warehouse, table="other"), 6, "nothing has been"),
         (tlnlp("warehouse", "ddl", "--dialect", "spark", warehouse=tmp_path / "none"), 6, "nothing has been published"),
     ]
-    for told, code, says in cases:
-        assert (told.code, told.out) == (code, ""), told.err
-        assert says in told.err
-        assert "Traceback" not in told.err
+    for result, code, says in cases:
+        assert (result.code, result.out) == (code, ""), result.err
+        assert says in result.err
+        assert "Traceback" not in result.err
     assert not (tmp_path / "none").exists()
 
 
-def test_announce_refuses_what_cannot_work(scored: tuple[Path, Told]) -> None:
+def test_announce_refuses_settings_that_cannot_work(scored: tuple[Path, CliResult]) -> None:
     warehouse = scored[0] / "warehouse"
-    told = tlnlp("warehouse", "announce", warehouse=warehouse)
-    assert (told.code, "nobody is to be told" in told.err) == (2, True)
-    told = tlnlp("warehouse", "announce", warehouse=warehouse, **{"announce.glue.database": "analytics"})
-    assert (told.code, "on a local disk" in told.err) == (2, True)
-    told = tlnlp("warehouse", "announce", warehouse=warehouse, **{"announce.glue.databse": "analytics"})
-    assert (told.code, "did you mean 'announce.glue.database'?" in told.err) == (2, True)
+    result = tlnlp("warehouse", "announce", warehouse=warehouse)
+    assert (result.code, "no catalog to notify" in result.err) == (2, True)
+    result = tlnlp("warehouse", "announce", warehouse=warehouse, **{"announce.glue.database": "analytics"})
+    assert (result.code, "on a local disk" in result.err) == (2, True)
+    result = tlnlp("warehouse", "announce", warehouse=warehouse, **{"announce.glue.databse": "analytics"})
+    assert (result.code, "did you mean 'announce.glue.database'?" in result.err) == (2, True)
 
 
 def test_announce_takes_the_config_of_the_night_and_fails_with_a_code(
@@ -68,7 +68,7 @@ def test_announce_takes_the_config_of_the_night_and_fails_with_a_code(
 ) -> None:
     warehouse = f"{s3_bucket}/cli-announce/{uuid4().hex[:8]}"
     client = tmp_path / "client.sh"
-    client.write_text(f'#!/bin/sh\ncat >> "{tmp_path}/told"\ntest ! -e "{tmp_path}/broken"\n')
+    client.write_text(f'#!/bin/sh\ncat >> "{tmp_path}/statements"\ntest ! -e "{tmp_path}/broken"\n')
     client.chmod(0o755)
     (tmp_path / "broken").touch()
     lines = "".join(json.dumps(row) + "\n" for row in documents(2))
@@ -80,15 +80,18 @@ def test_announce_takes_the_config_of_the_night_and_fails_with_a_code(
     )
     night = tlnlp("score", "--config", str(config), "--json")
     assert night.json["rows_scored"] == 2
-    assert "warning: the day is published, but snowflake was not told" in night.err
+    assert "warning: the day is published, but snowflake was not notified" in night.err
     again = tlnlp("warehouse", "announce", "--config", str(config), "--json")
     assert again.code == 6
     assert [one["outcome"] for one in json.loads(again.out)] == ["failed", "failed"]
     assert "client.sh ended with code 1" in again.err
     (tmp_path / "broken").unlink()
     mended = tlnlp("warehouse", "announce", "--config", str(config), "--json")
-    assert [(one["table"], one["outcome"]) for one in mended.json] == [("scores", "told"), ("quarantine", "told")]
-    statements = (tmp_path / "told").read_text().splitlines()
+    assert [(one["table"], one["outcome"]) for one in mended.json] == [
+        ("scores", "notified"),
+        ("quarantine", "notified"),
+    ]
+    statements = (tmp_path / "statements").read_text().splitlines()
     assert len(statements) == 6
     assert statements[-2].startswith("ALTER ICEBERG TABLE lake.reviews.scores REFRESH 'cli-announce/")
 
@@ -103,8 +106,8 @@ LINES = [line for line in GUIDE.splitlines() if line.startswith("tlnlp ")]
 
 
 @pytest.mark.parametrize("line", LINES)
-def test_the_guide_s_commands_are_understood(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Read by the command's own parser, loaded by the real loader, and the names fit the dialect and its stores."""
+def test_every_command_of_the_guide_is_valid(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command's own parser and loader accept the line, and its names fit the dialect and the store."""
     monkeypatch.chdir(ROOT)
     _, group, name, *rest = shlex.split(line)
     subcommand = cli.commands[group].commands[name]  # type: ignore[attr-defined]
@@ -119,7 +122,7 @@ def test_the_guide_s_commands_are_understood(line: str, monkeypatch: pytest.Monk
         assert names_of(night.announce)
 
 
-def test_the_guide_s_config_is_understood() -> None:
+def test_the_config_of_the_guide_is_valid() -> None:
     block = yaml.safe_load(GUIDE.partition("```yaml\n")[2].partition("```")[0])
     for name, values in block["announce"].items():
         targets = AnnounceSettings(**{name: values})

@@ -1,4 +1,4 @@
-"""Scripts of ``deploy/``, run as they are."""
+"""A fixture that runs the scripts of ``deploy/`` unchanged, with recorders in place of the clients they call."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 import deploy_kit as kit
 import pytest
 
-# Stands where a cluster's client would: writes down what it was given.
+# A program in place of a cluster's client. It writes its arguments to a file.
 RECORDER = '#!/bin/sh\nfor word in "$@"; do printf "%s\\0" "$word"; done > "$RECORDED"\nexit "${RECORDER_EXIT:-0}"\n'
 
 
 @pytest.fixture
 def run_script(tmp_path: Path) -> kit.Recorded:
-    """Run a script of deploy/ with recorders in place of clients; the argv that the client got."""
+    """A function that runs a script of deploy/ and returns the arguments that the script gave to its client."""
     (tmp_path / "bin").mkdir()
     for client in ("spark-submit", "ray", "aws", "curl", "gcloud"):
         recorder = tmp_path / "bin" / client

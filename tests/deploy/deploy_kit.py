@@ -1,4 +1,4 @@
-"""What the tests of ``deploy/`` share: its documents, its pods, and the command lines that are in them."""
+"""Helpers for the tests of ``deploy/``: read its documents, the pods in them, and the command lines in them."""
 
 from __future__ import annotations
 
@@ -22,24 +22,26 @@ JOBS: dict[str, type[Settings]] = {
     "promote.py": PromoteSettings,
     "score.py": ScoreSettings,
 }
-TODAY = "2026-11-24"  # What stands for @today@: nothing here depends on the clock.
-# Where a manifest finds what lies in the repository: the images copy it, the README installs it.
+TODAY = "2026-11-24"  # Replaces @today@, so that no test depends on the clock.
+# Folders of an image or a machine, and the folders of the repository that are copied there.
 INSTALLED = {"/opt/tlnlp/": "", "/etc/tlnlp/": "conf/"}
 Recorded = Callable[..., list[str]]
 MANIFESTS = sorted([*(DEPLOY / "k8s").glob("*.yaml"), *(DEPLOY / "spark").glob("*.yaml")])
 
 
 def documents(path: Path) -> list[dict[str, Any]]:
+    """Return every document of a YAML file."""
     return list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
 
 
 def manifest(name: str) -> dict[str, Any]:
+    """Return the only document of a YAML file in deploy/."""
     (document,) = documents(DEPLOY / name)
     return document
 
 
 def pods(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every pod that a document describes, with a name for it: ``{"metadata": ..., "spec": ...}``."""
+    """Yield a name and the pod ``{"metadata": ..., "spec": ...}`` for every pod that a document describes."""
     kind, spec = document["kind"], document.get("spec", {})
     if kind == "Pod":
         yield "pod", document
@@ -57,12 +59,13 @@ def pods(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def spark_application(name: str) -> dict[str, Any]:
+    """Return the application that a SparkApplication or a ScheduledSparkApplication describes."""
     spec = manifest(name)["spec"]
     return spec.get("template", spec)
 
 
 def command_lines() -> Iterator[tuple[str, list[str]]]:
-    """Where a job is started, and its argv, for every file that holds it as data. Scripts and units are run or read."""
+    """Yield the file name and the argv of every job in a manifest or request. Other tests cover scripts and units."""
     for path in MANIFESTS:
         for document in documents(path):
             if document["kind"].endswith("SparkApplication"):
@@ -81,9 +84,9 @@ def command_lines() -> Iterator[tuple[str, list[str]]]:
 
 
 def job_settings(argv: list[str], files: tuple[str, ...] = ()) -> Settings:
-    """The settings that a job would run with: parsed by the real parser, loaded by the real loader.
+    """Return the settings that a job would run with, by the real parser and the real loader.
 
-    ``files`` are those that Spark lays into the working folder (``--files``).
+    ``files``: the files that Spark copies into the working folder (``--files``).
     """
     place = next(number for number, word in enumerate(argv) if Path(word).name in JOBS)
     job = Path(argv[place]).name
@@ -96,7 +99,7 @@ def job_settings(argv: list[str], files: tuple[str, ...] = ()) -> Settings:
 
 
 def config_file(named: str, files: tuple[str, ...] = ()) -> Path:
-    """The file of the repository that stands behind a name in a manifest."""
+    """Return the file of the repository that a name in a manifest refers to."""
     shipped = {Path(file).name: file for file in files}
     named = shipped.get(named, named)
     for folder, own in INSTALLED.items():
@@ -108,10 +111,11 @@ def config_file(named: str, files: tuple[str, ...] = ()) -> Path:
 
 
 def after(argv: list[str], option: str) -> str:
+    """Return the value that follows an option."""
     return argv[argv.index(option) + 1]
 
 
-def needs(there: bool, told: str) -> None:
-    """Skip the test where something of the machine is missing; in CI that is a failure."""
+def needs(there: bool, reason: str) -> None:
+    """Skip the test where the machine lacks something that it needs. In CI, fail instead."""
     if not there:
-        pytest.fail(told) if os.environ.get("CI") else pytest.skip(told)
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)

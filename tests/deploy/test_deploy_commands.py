@@ -1,4 +1,4 @@
-"""Every command line in deploy/ is what it claims: parsed by the program that will read it, its keys loaded."""
+"""The programs that read the command lines in deploy/ accept them, and tlnlp accepts their keys."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SPARK_HOME = Path(pyspark.__file__).parent
 
 
 def spark_accepts(argv: list[str]) -> None:
-    """Hold the arguments of spark-submit to Spark's own launcher, which knows every option."""
+    """Check the arguments of spark-submit with Spark's own launcher, which knows every option."""
     launcher = ["java", "-cp", f"{SPARK_HOME}/jars/*", "org.apache.spark.launcher.Main"]
     done = subprocess.run(
         [*launcher, "org.apache.spark.deploy.SparkSubmit", *argv],
@@ -47,12 +47,12 @@ def test_every_job_is_started_by_some_manifest() -> None:
     assert started == set(kit.JOBS)
 
 
-def test_the_cronjob_gives_spark_what_it_knows() -> None:
+def test_the_cronjob_gives_spark_options_that_it_knows() -> None:
     (argv,) = (argv for place, argv in LINES if place == "score-cronjob.yaml")
     assert argv[0] == "/opt/spark/bin/spark-submit"
     spark_accepts(argv[1:])
     copied = (kit.DEPLOY / "images/score.Dockerfile").read_text()
-    for word in argv:  # What the driver reads from its own disk is put there by the image.
+    for word in argv:  # The driver reads these paths from its own disk, so the image must contain them.
         for path in re.findall(r"(?:=|^)/opt/tlnlp/(spark|jobs|conf)/(\S+)", word):
             assert f"/opt/tlnlp/{path[0]}" in copied
             assert ((kit.DEPLOY if path[0] == "spark" else kit.ROOT) / path[0] / path[1]).is_file()
@@ -60,7 +60,7 @@ def test_the_cronjob_gives_spark_what_it_knows() -> None:
 
 @pytest.mark.parametrize("cluster", ["standalone", "yarn", "kubernetes"])
 @pytest.mark.parametrize("day", [None, "2026-01-31"])
-def test_a_submit_script(cluster: str, day: str | None, run_script: kit.Recorded) -> None:
+def test_a_submit_script_starts_the_night_of_its_day(cluster: str, day: str | None, run_script: kit.Recorded) -> None:
     places = {"MASTER": "spark://localhost:7077", "KUBERNETES_API": "https://localhost:6443", "HADOOP_CONF_DIR": "/etc"}
     before = datetime.now(UTC).date()
     given = places | ({"SCORE_DATE": day} if day else {})
@@ -86,7 +86,7 @@ def test_a_second_night_is_refused(run_script: kit.Recorded, tmp_path: Path) -> 
     assert not (tmp_path / "recorded").exists()
 
 
-def test_the_jobs_exit_code_is_the_scripts(run_script: kit.Recorded) -> None:
+def test_a_script_ends_with_the_exit_code_of_its_job(run_script: kit.Recorded) -> None:
     for script, place in (
         ("spark/submit-standalone.sh", "MASTER"),
         ("ray/submit-finetune.sh", "RAY_API_SERVER_ADDRESS"),
@@ -96,7 +96,7 @@ def test_the_jobs_exit_code_is_the_scripts(run_script: kit.Recorded) -> None:
         assert ended.value.returncode == 8
 
 
-def test_the_ray_script(run_script: kit.Recorded) -> None:
+def test_the_ray_script_submits_the_job_with_its_environment(run_script: kit.Recorded) -> None:
     from ray.dashboard.modules.job.cli import submit
     from ray.runtime_env import RuntimeEnv
 
@@ -113,7 +113,7 @@ def test_the_ray_script(run_script: kit.Recorded) -> None:
     assert (kit.ROOT / parsed["entrypoint"][1]).is_file()
 
 
-def test_the_image_puts_the_day_where_the_word_is(run_script: kit.Recorded, tmp_path: Path) -> None:
+def test_the_entrypoint_of_the_image_replaces_today(run_script: kit.Recorded, tmp_path: Path) -> None:
     (argv,) = (argv for place, argv in LINES if place == "score-scheduledsparkapplication.yaml")
     client = str(tmp_path / "bin" / "spark-submit")
     before = datetime.now(UTC).date()
@@ -123,7 +123,7 @@ def test_the_image_puts_the_day_where_the_word_is(run_script: kit.Recorded, tmp_
 
 
 def test_every_property_is_one_that_spark_knows(spark: SparkSession) -> None:
-    """Spark takes any name; a misspelt one would be silently without effect."""
+    """Spark accepts any name, and ignores a misspelt one without a message."""
     defaults = (kit.DEPLOY / "spark/spark-defaults.conf").read_text()
     lines = [line.split() for line in defaults.splitlines() if line.strip() and not line.startswith("#")]
     assert all(len(line) == 2 for line in lines)
@@ -134,7 +134,7 @@ def test_every_property_is_one_that_spark_knows(spark: SparkSession) -> None:
     assert not unknown
 
 
-def test_the_operator_is_told_what_the_defaults_say() -> None:
+def test_the_operator_gets_the_properties_of_the_defaults_file() -> None:
     defaults = dict(
         line.split()
         for line in (kit.DEPLOY / "spark/spark-defaults.conf").read_text().splitlines()
@@ -142,22 +142,22 @@ def test_the_operator_is_told_what_the_defaults_say() -> None:
     )
     spec = kit.spark_application("k8s/score-sparkapplication.yaml")
     own = spec["dynamicAllocation"]
-    said = spec["sparkConf"] | {
+    properties = spec["sparkConf"] | {
         f"spark.{part}.{key}": str(spec[part][key])
         for part in ("driver", "executor")
         for key in ("cores", "memory", "memoryOverhead")
     }
-    said |= {
+    properties |= {
         "spark.dynamicAllocation.enabled": str(own["enabled"]).lower(),
         "spark.dynamicAllocation.shuffleTracking.enabled": str(own["shuffleTrackingEnabled"]).lower(),
         "spark.dynamicAllocation.minExecutors": str(own["minExecutors"]),
         "spark.dynamicAllocation.maxExecutors": str(own["maxExecutors"]),
     }
-    assert {name: said.get(name) for name in defaults} == defaults
+    assert {name: properties.get(name) for name in defaults} == defaults
 
 
-def test_the_python_that_starts_these_tests_is_the_images() -> None:
-    """Images, lock files and archive are tried with one minor version."""
+def test_the_images_have_the_python_of_the_lock_files() -> None:
+    """Images, lock files and archive are tested with one minor version."""
     for part in ("score", "train"):
         base = re.findall(
             r"^FROM docker.io/library/python:(\S+)$", (kit.DEPLOY / f"images/{part}.Dockerfile").read_text(), re.M

@@ -1,4 +1,4 @@
-"""Units, shell and image recipes, each held to the tool that knows it."""
+"""Units, shell scripts and image recipes pass the checker of their kind."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ RECIPES = sorted((kit.DEPLOY / "images").glob("*.Dockerfile"))
 
 
 def run(*command: object) -> str:
-    """What the command has to say; nothing, if all is well."""
+    """Return what a checker prints; nothing if it finds no fault."""
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=120)
-    told = done.stdout + done.stderr
-    assert done.returncode == 0, told
-    return told
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output
+    return output
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=[path.name for path in SCRIPTS])
@@ -64,7 +64,7 @@ def test_the_image_and_the_script_fetch_jars_of_one_spark() -> None:
 
 @pytest.fixture
 def units(tmp_path: Path) -> Path:
-    """The units, with this environment in place of /opt/tlnlp/.venv: systemd looks for what they start."""
+    """Copies of the units that name this environment, since systemd checks that the programs of a unit exist."""
     for unit in UNITS.iterdir():
         (tmp_path / unit.name).write_text(unit.read_text().replace("/opt/tlnlp/.venv/bin", str(BIN)))
     return tmp_path
@@ -77,7 +77,7 @@ def test_a_unit_is_sound(name: str, units: Path) -> None:
     assert run(analyze, "verify", "--man=no", units / name) == ""
 
 
-def test_a_misspelt_unit_is_told(units: Path) -> None:
+def test_a_misspelt_unit_is_reported(units: Path) -> None:
     analyze = Path("/usr/bin/systemd-analyze")
     kit.needs(analyze.exists(), "no systemd-analyze: the units were not checked (Debian's package systemd has it)")
     unit = units / "tlnlp-score@.service"
@@ -90,7 +90,7 @@ def _value(unit: str, key: str) -> str:
     return value
 
 
-def test_the_unit_starts_a_command_that_tlnlp_takes() -> None:
+def test_the_unit_starts_a_valid_command_of_tlnlp() -> None:
     argv = shlex.split(_value("tlnlp-score@.service", "ExecStart").replace("%i", "2026-01-31"))
     assert argv[0] == "/usr/bin/flock"
     start = argv.index("/opt/tlnlp/.venv/bin/tlnlp")
@@ -105,14 +105,14 @@ def test_the_starter_names_the_day(tmp_path: Path) -> None:
     systemctl = tmp_path / "systemctl"
     systemctl.write_text('#!/bin/sh\necho "$@"\n')
     systemctl.chmod(0o755)
-    # The two doublings are systemd's own quoting.
+    # systemd writes $ and % twice.
     command = [shell, flag, line.replace("$$", "$").replace("%%", "%")]
-    told = subprocess.run(
+    done = subprocess.run(
         command, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, capture_output=True, text=True, check=True
     )
-    assert re.fullmatch(r"start --no-block tlnlp-score@\d{4}-\d{2}-\d{2}\.service\n", told.stdout)
+    assert re.fullmatch(r"start --no-block tlnlp-score@\d{4}-\d{2}-\d{2}\.service\n", done.stdout)
 
 
-def test_what_trying_again_cannot_mend_is_not_tried_again() -> None:
+def test_exit_codes_that_a_retry_cannot_change_are_not_retried() -> None:
     assert set(_value("tlnlp-score@.service", "RestartPreventExitStatus").split()) == set("23489")
     assert _value("tlnlp-score@.service", "TimeoutStartSec") == "6h"

@@ -1,4 +1,4 @@
-"""Requests to managed services hold to the services' own models."""
+"""Requests to managed services are valid by the models in the client libraries of the services."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from botocore.validate import ParamValidator
 MANAGED = kit.DEPLOY / "managed"
 
 
-def _is_valid(operation: str, request: dict[str, Any]) -> str:
-    """What botocore has to say against a request, patterns included (its own validator leaves those to the service)."""
+def _faults(operation: str, request: dict[str, Any]) -> str:
+    """Return what is wrong with a request, by botocore and by the patterns, which botocore leaves to the service."""
     service = botocore.session.get_session().get_service_model("emr-serverless")
     shape = service.operation_model(operation).input_shape
     report = ParamValidator().validate(request, shape).generate_report()
@@ -44,13 +44,13 @@ def _misfits(value: Any, shape: Any, place: str) -> list[str]:
     ("operation", "name"),
     [("CreateApplication", "emr-serverless-application"), ("StartJobRun", "emr-serverless-job-run")],
 )
-def test_a_request_to_emr_is_valid(operation: str, name: str) -> None:
+def test_a_request_to_emr_faults(operation: str, name: str) -> None:
     request = json.loads((MANAGED / f"{name}.json").read_text())
-    # The command line adds a token to every request that lacks one.
-    assert _is_valid(operation, request | {"clientToken": "token"}) == ""
-    told = _is_valid("StartJobRun", {"clientToken": "token", "executionRoleArn": "arn:aws:im::1:role/a"})
-    assert "applicationId" in told
-    assert "executionRoleArn" in told
+    # The aws command adds a token to every request that lacks one.
+    assert _faults(operation, request | {"clientToken": "token"}) == ""
+    faults = _faults("StartJobRun", {"clientToken": "token", "executionRoleArn": "arn:aws:im::1:role/a"})
+    assert "applicationId" in faults
+    assert "executionRoleArn" in faults
 
 
 def test_emr_runs_one_night_at_a_time_and_ends_it() -> None:
@@ -64,12 +64,12 @@ def test_emr_runs_one_night_at_a_time_and_ends_it() -> None:
     assert cores <= int(application["maximumCapacity"]["cpu"].split()[0])
 
 
-def test_the_scripts_put_the_day_in(run_script: kit.Recorded) -> None:
+def test_the_scripts_put_the_day_into_the_request(run_script: kit.Recorded) -> None:
     day = "2026-01-31"
     argv = run_script("managed/emr-serverless-submit.sh", SCORE_DATE=day)
     assert argv[:2] == ["emr-serverless", "start-job-run"]
     request = json.loads(kit.after(argv, "--cli-input-json"))
-    assert _is_valid("StartJobRun", request | {"clientToken": "token"}) == ""
+    assert _faults("StartJobRun", request | {"clientToken": "token"}) == ""
     assert f"score_date={day}" in request["jobDriver"]["sparkSubmit"]["entryPointArguments"]
     argv = run_script("managed/dataproc-submit.sh", SCORE_DATE=day, SUFFIX="-again")
     assert f"score_date={day}" in json.loads(kit.after(argv, "--data"))["pysparkBatch"]["args"]
@@ -78,12 +78,12 @@ def test_the_scripts_put_the_day_in(run_script: kit.Recorded) -> None:
     assert "token" not in " ".join(argv)
 
 
-def test_a_request_to_dataproc_is_valid() -> None:
-    told = "google-cloud-dataproc is not installed: the request to Dataproc was not checked"
+def test_a_request_to_dataproc_faults() -> None:
+    reason = "google-cloud-dataproc is not installed: the request to Dataproc was not checked"
     try:
         from google.cloud import dataproc_v1
     except ImportError:
-        kit.needs(False, told)
+        kit.needs(False, reason)
 
     batch = dataproc_v1.Batch.from_json((MANAGED / "dataproc-batch.json").read_text(), ignore_unknown_fields=False)
     execution = batch.environment_config.execution_config

@@ -1,4 +1,4 @@
-"""Manifests hold to the schemas of those that read them, and set on purpose what a night depends on."""
+"""Manifests are valid by the schemas of the programs that read them, and set what a night depends on."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_pod_has_no_privileges(name: str, pod: dict[str, Any]) -> None:
         own = container["securityContext"]
         assert own["allowPrivilegeEscalation"] is False
         assert own["capabilities"] == {"drop": ["ALL"]}
-        if not container["name"].startswith("spark-kubernetes"):  # Spark writes those limits itself.
+        if not container["name"].startswith("spark-kubernetes"):  # Spark sets the limits of these containers itself.
             assert container["resources"]["limits"]["memory"]
         volumes = {volume["name"]: volume for volume in pod["spec"].get("volumes", [])}
         for mount in container.get("volumeMounts", []):
@@ -76,7 +76,7 @@ def test_images_are_pinned_to_this_version() -> None:
         assert f'image.version="{VERSION}"' in (kit.DEPLOY / f"images/{part}.Dockerfile").read_text()
 
 
-def test_accounts_that_are_named_exist() -> None:
+def test_every_service_account_that_is_used_exists() -> None:
     there = {one["metadata"]["name"] for _, one in ALL if one["kind"] == "ServiceAccount"}
     named = {pod["spec"]["serviceAccountName"] for _, pod in PODS if "serviceAccountName" in pod["spec"]}
     for path in kit.DEPLOY.rglob("*"):
@@ -95,8 +95,8 @@ def _latest_s(schedule: str) -> int:
     return int(hour) * 3600 + int(minute) * 60
 
 
-def test_a_night_is_over_before_its_day_is() -> None:
-    """@today@ is the day of a try: the last one must not start after midnight."""
+def test_a_night_ends_before_its_day_ends() -> None:
+    """@today@ is the day on which a try starts, so the last try must not start after midnight."""
     cron = kit.manifest("k8s/score-cronjob.yaml")["spec"]
     assert cron["concurrencyPolicy"] == "Forbid"
     assert cron["timeZone"] == "Etc/UTC"
@@ -113,7 +113,7 @@ def test_a_night_is_over_before_its_day_is() -> None:
 
 
 @pytest.mark.parametrize(("name", "hopeless"), [("score-cronjob", {2, 3, 4, 8, 9}), ("promote-job", {2, 3, 4, 5})])
-def test_what_trying_again_cannot_mend_is_not_tried_again(name: str, hopeless: set[int]) -> None:
+def test_exit_codes_that_a_retry_cannot_change_are_not_retried(name: str, hopeless: set[int]) -> None:
     from tlnlp import errors
 
     spec = kit.manifest(f"k8s/{name}.yaml")["spec"]
@@ -137,7 +137,7 @@ def _template(part: str) -> dict[str, Any]:
     return {key: pod[key] for key in ("metadata", "spec")}
 
 
-def test_ray_is_the_locked_one_and_every_worker_has_a_pod() -> None:
+def test_ray_has_the_locked_version_and_every_worker_has_a_pod() -> None:
     job = kit.manifest("k8s/finetune-rayjob.yaml")["spec"]
     locked = re.search(r"^ray==(\S+)", (kit.ROOT / "requirements/train.lock").read_text(), re.MULTILINE)
     assert locked is not None

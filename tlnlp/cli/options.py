@@ -1,4 +1,4 @@
-"""What every subcommand of ``tlnlp`` has in common: its options, its settings, and how it shows a result."""
+"""What every subcommand of ``tlnlp`` shares: common options, loading of settings, and printing of results."""
 
 from __future__ import annotations
 
@@ -18,13 +18,28 @@ S = TypeVar("S", bound=Settings)
 
 
 class Call:
-    """The options that every command takes, and what they mean for its settings."""
+    """The values of the common options in one call of a subcommand.
+
+    Args:
+        config: path of a YAML file of settings, or None.
+        overrides: ``key=value`` texts, each over the file.
+        workspace: folder of the default registry and warehouse.
+        as_json: whether the result is printed as one JSON document.
+    """
 
     def __init__(self, config: str | None, overrides: tuple[str, ...], workspace: str, as_json: bool) -> None:
         self.config, self.overrides, self.workspace, self.as_json = config, list(overrides), workspace, as_json
 
     def settings(self, kind: type[S], **given: object) -> S:
-        """Settings of a kind; ``given`` are arguments of the command line, which win."""
+        """Load settings from the workspace, the config file, the overrides and ``given``, each over the one before.
+
+        Args:
+            kind: the settings class.
+            given: values that the user wrote as arguments or options of the subcommand.
+
+        Raises:
+            UsageError: the file cannot be read, a key is unknown, or a value does not fit.
+        """
         defaults: dict[str, object] = {}
         for place in ("registry", "warehouse"):
             if place in kind.model_fields:
@@ -32,20 +47,22 @@ class Call:
         return load_settings(kind, self.config, self.overrides, defaults, given)
 
     def default_day(self) -> None:
-        """The command line may leave ``score_date`` out: it is then today, and is told."""
-        if not self._says("score_date"):
+        """Set ``score_date`` to today (UTC) where it is not given, and print that day on stderr."""
+        if not self._sets("score_date"):
             today = datetime.now(UTC).date().isoformat()
-            say(f"score_date is not set: today, {today} (UTC)")
+            say(f"score_date is not set: the day is today, {today} (UTC)")
             self.overrides.append(f"score_date={today}")
 
-    def _says(self, key: str) -> bool:
+    def _sets(self, key: str) -> bool:
         in_file = self.config is not None and read_yaml(self.config).get(key) is not None
         return in_file or any(override.split("=", 1)[0].strip() == key for override in self.overrides)
 
     def show(self, result: dict[str, Any]) -> None:
+        """Print one result: as JSON with ``--json``, else one line a key."""
         console.print_json(result) if self.as_json else console.print_facts(result)
 
     def show_list(self, rows: list[dict[str, Any]], columns: list[str]) -> None:
+        """Print rows: all their keys as JSON with ``--json``, else a table of ``columns``."""
         if self.as_json:
             console.print_json(rows)
         else:
@@ -53,9 +70,14 @@ class Call:
 
 
 def command(group: click.Group, name: str, **kind: Any) -> Callable[[Callable[..., None]], click.Command]:
-    """Register a subcommand with the common options; it gets a ``Call`` first, then its own arguments.
+    """Return a decorator that registers a function as a subcommand with the common options.
 
-    ``kind``: how click is to make it, as for ``click.Group.command``.
+    The function is called with a ``Call`` first, then with its own arguments and options.
+
+    Args:
+        group: the click group that the subcommand is added to.
+        name: the name of the subcommand.
+        kind: further keywords of ``click.Group.command``, such as ``cls``.
     """
 
     def register(body: Callable[..., None]) -> click.Command:
@@ -76,11 +98,17 @@ def command(group: click.Group, name: str, **kind: Any) -> Callable[[Callable[..
 
 
 _OPTIONS: list[Callable[[Any], Any]] = [
-    click.option("--config", metavar="FILE", help="A complete YAML file, as in conf/."),
-    click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Override one key; repeatable."),
+    click.option("--config", metavar="FILE", help="A YAML file of settings, as in conf/."),
     click.option(
-        "--workspace", metavar="DIR", default=DEFAULT_WORKSPACE, show_default=True, help="Registry, warehouse."
+        "--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Set one key, over the file; repeatable."
     ),
-    click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout."),
-    click.option("--debug", is_flag=True, help="Show the traceback of an error."),
+    click.option(
+        "--workspace",
+        metavar="DIR",
+        default=DEFAULT_WORKSPACE,
+        show_default=True,
+        help="Folder of the default registry and warehouse.",
+    ),
+    click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout."),
+    click.option("--debug", is_flag=True, help="Print the traceback of an error."),
 ]

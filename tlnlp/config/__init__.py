@@ -1,28 +1,19 @@
-"""Typed, frozen settings of each job, and the complete file that each has in ``conf/``."""
+"""The settings of each job: typed, frozen classes. ``conf/`` holds one complete file for each job."""
 
 from tlnlp.config.base import Settings, load_settings, read_yaml
-from tlnlp.config.jobs import (
-    DEFAULT_WORKSPACE,
+from tlnlp.config.evaluate import EvaluateSettings, PromoteSettings
+from tlnlp.config.finetune import FinetuneSettings, RaySettings, TeachingSettings, TrainingSettings
+from tlnlp.config.score import (
     AnnounceSettings,
     BigQuerySettings,
-    CostSettings,
     CsvSettings,
-    DdlSettings,
-    EvaluateSettings,
-    FinetuneSettings,
     GlueSettings,
-    LabelSettings,
-    PromoteSettings,
-    QuerySettings,
-    RaySettings,
-    RegistrySettings,
-    RunsSettings,
     ScoreSettings,
     SnowflakeSettings,
     SparkSettings,
-    TeachingSettings,
-    TrainingSettings,
 )
+from tlnlp.config.shared import DEFAULT_WORKSPACE, CostSettings, LabelSettings, RegistrySettings
+from tlnlp.config.warehouse import DdlSettings, QuerySettings, RunsSettings
 
 __all__ = [
     "DEFAULT_WORKSPACE",

@@ -1,4 +1,7 @@
-"""How every configuration is made: frozen and typed, unknown keys refused, one way to override a key."""
+"""The base class of all settings, and the one way to load them.
+
+Settings are frozen and typed; an unknown key is an error. A YAML file gives the values, ``key=value`` overrides them.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from tlnlp.storage import resolve_uri
 
 
 def _as_date(value: object) -> object:
-    # YAML reads 2026-11-23 as a date, the command line as text; a datetime would hide which day was meant.
+    # YAML gives a date, the command line gives text. A text with a time of day is refused: its time zone is unknown.
     if isinstance(value, str) and not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):
         raise ValueError("write the day as YYYY-MM-DD")
     return value
@@ -33,7 +36,7 @@ def _split_names(value: object) -> object:
 
 
 class Settings(BaseModel):
-    """Base of every configuration: frozen, unknown keys refused."""
+    """Base class of all settings: frozen, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), validate_default=True)
 
@@ -48,10 +51,18 @@ def load_settings(
     defaults: Mapping[str, object] | None = None,
     given: Mapping[str, object] | None = None,
 ) -> S:
-    """Settings from ``defaults``, a YAML file, ``key=value`` overrides and ``given``, each over the one before.
+    """Load settings from ``defaults``, a YAML file, overrides and ``given``, each over the one before.
+
+    Args:
+        kind: the settings class.
+        file: path of a YAML file, or None.
+        overrides: ``key=value`` texts; a dot leads into a group of keys (``ray.workers=2``).
+        defaults: values for keys that nothing else sets.
+        given: values that win over all others.
 
     Raises:
-        UsageError: the file cannot be read, a key is unknown (names the nearest), a value does not fit.
+        UsageError: the file cannot be read, a key is unknown (the error names the most similar one), or a value does
+            not fit its key.
     """
     values: dict[str, Any] = dict(defaults or {})
     if file is not None:
@@ -67,19 +78,25 @@ def load_settings(
 
 
 def read_yaml(file: str | Path) -> dict[str, Any]:
-    """The keys of a config file as they stand. Raises UsageError."""
+    """Return the keys and values of a config file, without checking them against a settings class.
+
+    Raises:
+        UsageError: the file cannot be read, is not YAML, or holds no ``key: value`` lines.
+    """
     try:
         content = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{file}: cannot read the config file ({type(error).__name__})") from error
+        raise UsageError(
+            f"{file}: cannot read the config file ({type(error).__name__}): check the path and that the text is UTF-8"
+        ) from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark is not None else ""
-        raise UsageError(f"{file}{line}: not valid YAML") from error
+        raise UsageError(f"{file}{line}: the config file is not valid YAML: correct it there") from error
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise UsageError(f"{file}: must hold `key: value` lines")
+        raise UsageError(f"{file}: the config file holds no keys: write it as `key: value` lines")
     return {str(key): value for key, value in content.items()}
 
 
@@ -96,11 +113,11 @@ def _apply(values: dict[str, Any], override: str) -> None:
         inner = values.get(parent)
         values[parent] = dict(inner) if isinstance(inner, Mapping) else {}
         values = values[parent]
-        if parent == "conf":  # A Spark property has dots of its own.
+        if parent == "conf":  # The name of a Spark property has dots of its own.
             last = key.strip().split(".conf.", 1)[1]
             values[last] = text
             return
-    # Text that YAML would turn into something else (a date, a number) is left to the typed field.
+    # Dates and numbers stay text here: the type of the field decides how to read them.
     values[last] = value if isinstance(value, (list, dict, bool, type(None))) else text
 
 
@@ -109,8 +126,8 @@ def _explain(kind: type[Settings], problem: Any) -> str:
     key = ".".join(path)
     if problem["type"] == "extra_forbidden":
         names = _keys_at(kind, path[:-1])
-        near = difflib.get_close_matches(path[-1], names, n=1, cutoff=0.4)
-        hint = f"did you mean {'.'.join([*path[:-1], near[0]])!r}?" if near else f"known keys: {', '.join(names)}"
+        similar = difflib.get_close_matches(path[-1], names, n=1, cutoff=0.4)
+        hint = f"did you mean {'.'.join([*path[:-1], similar[0]])!r}?" if similar else f"known keys: {', '.join(names)}"
         return f"unknown key {key!r}; {hint}"
     if problem["type"] == "missing":
         return f"{key!r} is not set; give it in the config file or as --set {key}=..."

@@ -16,6 +16,8 @@ from tlnlp.errors import LabelFaultsError
 SHOWN_FAULTS = 20
 # Messages show labels, never texts. A longer label is probably a text from the wrong column, so it is refused.
 LABEL_CHARS = 100
+# The kind of fault of a text that stands in the set before, with the same label.
+DUPLICATE = "duplicate"
 
 
 @dataclass(frozen=True)
@@ -214,7 +216,7 @@ def _without_conflicts(examples: list[Example], faults: list[Fault]) -> list[Exa
         for example in same if len(labels) > 1 else same[1:]:
             other = next(one for one in same if one is not example and (len(labels) == 1 or one.label != example.label))
             where = f"row {other.row}" if other.file == example.file else f"{other.file}, row {other.row}"
-            kind, detail = "duplicate", f"the same text as {where}"
+            kind, detail = DUPLICATE, f"the same text as {where}"
             if len(labels) > 1:
                 kind, detail = "conflicting labels", f"{example.label!r} here, {other.label!r} in {where}"
             faults.append(Fault(example.file, example.row, kind, detail))

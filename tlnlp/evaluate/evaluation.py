@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlnlp.config import EvaluateSettings
-from tlnlp.data.labels import LabelContract, LabelledSet, read_labels, require_sound
+from tlnlp.data.labels import DUPLICATE, LabelContract, LabelledSet, read_labels, require_sound
 from tlnlp.data.text import text_sha256
 from tlnlp.errors import InputDataError
 from tlnlp.evaluate.metrics import Evaluation, evaluate
@@ -19,6 +19,7 @@ from tlnlp.model import bundle
 from tlnlp.model.classifier import Classifier
 from tlnlp.model.combine import Floats
 from tlnlp.registry import ModelVersion, Registry
+from tlnlp.runs.progress import say
 
 
 @dataclass(frozen=True)
@@ -92,10 +93,18 @@ def evaluate_version(settings: EvaluateSettings) -> EvaluateResult:
 
 
 def read_evaluation_labels(settings: EvaluateSettings) -> LabelledSet:
-    """Read and check labels. Classes may have few labels or none, since nothing is trained on them."""
+    """Read and check labels. Classes may have few labels or none, since nothing is trained on them.
+
+    A text that is repeated with the same label is counted once, and reported.
+    """
     contract = LabelContract(settings.text_column, settings.label_column, settings.classes, min_per_class=0)
     labelled = read_labels(settings.labels, contract)
-    return require_sound(labelled, settings.on_fault, min_classes=1)
+    faults = tuple(fault for fault in labelled.faults if fault.kind != DUPLICATE)
+    if repeated := len(labelled.faults) - len(faults):
+        say(
+            f"{labelled.uri}: {repeated} of {labelled.rows} rows repeat a text and its label: each text is counted once"
+        )
+    return require_sound(replace(labelled, faults=faults), settings.on_fault, min_classes=1)
 
 
 def predict_version(

@@ -122,7 +122,7 @@ def finetune(settings: FinetuneSettings, executor: Executor | None = None) -> Fi
                 validated = is_validated(settings, labelled)
                 run, learned = learn(run, pool) if validated else (run, learn_without_labels(run, pool))
                 with ledger.stage("report"):
-                    figures = held_out_figures(run.examples, learned)
+                    figures = held_out_figures(run.examples, learned, settings.seed)
                     report = make_report(run, labelled, learned, pool)
                     report |= {} if validated else {"unvalidated": True}
                     report["encoders"] = ledger.results["encoders"] = [trial.to_json() for trial in tried]
@@ -219,9 +219,18 @@ def _assemble(
     say(f"bundle: the exported graph differs from torch by at most {parity:.1e} in probability")
 
 
+def code_digest() -> str:
+    """Return the sha256 of the code that shapes a model: artifacts of another recipe must not be mixed with its own."""
+    digest, package = hashlib.sha256(), Path(__file__).parents[1]
+    for path in sorted(path for room in ("data", "model", "train") for path in (package / room).rglob("*.py")):
+        digest.update(str(path.relative_to(package)).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
 def _run_name(settings: FinetuneSettings, examples: Examples, labelled: LabelledSet, pool: Pool | None) -> str:
-    """Return a name that depends on all texts and settings that shape the result: only the same run is resumed."""
+    """Return a name that depends on all that shapes the result: only the same run, of the same code, is resumed."""
     shaping = settings.model_dump(mode="json", exclude={"ray", "registry", "labels", "unlabelled", "run_name", "cost"})
     shaping |= {"workers": settings.ray.workers, "conventions": asdict(examples.reader.encoder.conventions)}
-    text = json.dumps([labelled.digest, pool.digest if pool is not None else None, shaping], sort_keys=True)
+    given = [labelled.digest, pool.digest if pool is not None else None, shaping, code_digest()]
+    text = json.dumps(given, sort_keys=True)
     return f"{settings.run_name or 'finetune'}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"

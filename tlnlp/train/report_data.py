@@ -32,14 +32,14 @@ def cross_fitted(encoder: Floats, ngram: Floats, targets: NDArray[np.int64], see
     return combined
 
 
-def held_out_figures(examples: Examples, learned: Learned) -> Evaluation | None:
-    """Return the cross-validated figures of a model; None where no labels were held out."""
+def held_out_figures(examples: Examples, learned: Learned, seed: int) -> Evaluation | None:
+    """Return the cross-validated figures of a model, those of its report; None where no labels were held out."""
     validation = learned.cross_validation
     if validation is None:
         return None
     held = validation.held
     targets = examples.targets[held]
-    after = cross_fitted(validation.encoder[held], validation.ngram[held], targets, 0)
+    after = cross_fitted(validation.encoder[held], validation.ngram[held], targets, seed)
     return evaluate(after, targets, examples.classes)
 
 

@@ -1,0 +1,141 @@
+"""Settings of the scoring job: the complete file is ``conf/score.yaml``.
+
+The default of a key stands in its line; the text below the line says what the key means.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from tlnlp.config.base import Day, Names, Settings, Uri
+from tlnlp.config.shared import DEFAULT_WORKSPACE, CostSettings
+
+
+class SparkSettings(Settings):
+    """How the scoring job uses Spark."""
+
+    master: str | None = None
+    """Address of the Spark master. None: the one that spark-submit names, else ``local[*]``."""
+    driver_memory: str = "2g"
+    """Heap of the driver, as Spark writes it. On one machine the driver is the executor too."""
+    shuffle_partitions: int = Field(0, ge=0)
+    """Least number of scoring tasks. 0: as many as the cluster runs at the same time."""
+    conf: dict[str, str] = Field(default_factory=dict)
+    """Further Spark properties, passed on unchanged."""
+
+
+class CsvSettings(Settings):
+    """How documents in CSV are written."""
+
+    header: bool = True
+    """Whether the first row holds the names of the columns."""
+    delimiter: str = ","
+    """Character between two fields."""
+    quote: str = '"'
+    """Character around a quoted field."""
+    escape: str = '"'
+    """Character before a quote inside a quoted field."""
+    multiline: bool = True
+    """Whether quoted fields may hold line breaks. With False, Spark can split large files."""
+
+
+class GlueSettings(Settings):
+    """The AWS Glue Data Catalog that a night is announced to."""
+
+    database: str | None = None
+    """Database of the Glue Data Catalog. None: Glue is not used."""
+    region: str | None = None
+    """AWS region. None: the region of the AWS environment."""
+
+
+class SnowflakeSettings(Settings):
+    """The Snowflake account that a night is announced to."""
+
+    command: tuple[str, ...] = Field((), exclude=True)
+    """Program and arguments that run SQL, read from stdin or put in place of the argument ``{statement}``. Empty:
+    Snowflake is not used. The ledger does not record the command."""
+    into: str | None = None
+    """DATABASE.SCHEMA of the tables. None: ``tlnlp.public``."""
+    volume_uri: Uri | None = None
+    """STORAGE_BASE_URL of the external volume. None: the bucket of the warehouse."""
+
+
+class BigQuerySettings(Settings):
+    """The BigQuery project that a night is announced to."""
+
+    command: tuple[str, ...] = Field((), exclude=True)
+    """Program and arguments that run SQL, as for Snowflake. Empty: BigQuery is not used."""
+    into: str | None = None
+    """DATASET or PROJECT.DATASET of the tables. None: ``tlnlp``."""
+    connection: str | None = None
+    """PROJECT.REGION.CONNECTION that reads the bucket. None: each reader needs rights on the bucket."""
+
+
+class AnnounceSettings(Settings):
+    """The catalogs of other warehouses that each published night is announced to."""
+
+    glue: GlueSettings = GlueSettings()
+    """AWS Glue Data Catalog, which Athena and Redshift read."""
+    snowflake: SnowflakeSettings = SnowflakeSettings()
+    """Snowflake."""
+    bigquery: BigQuerySettings = BigQuerySettings()
+    """BigQuery."""
+    timeout_s: float = Field(300.0, gt=0)
+    """Seconds that one command may take before it is ended."""
+
+
+class ScoreSettings(Settings):
+    """Settings of ``tlnlp score``, ``tlnlp plan`` and ``jobs/score.py``."""
+
+    documents: Uri = Field(min_length=1)
+    """Path or URI of Parquet, JSON Lines or CSV: a file, or a folder, partitioned or not. Required."""
+    source: str | None = None
+    """Name of the source of the documents. None: the URI of ``documents``. A table takes one source only, so set a
+    name where the URI changes every night."""
+    format: Literal["auto", "parquet", "json", "csv"] = "auto"
+    """File format. json is JSON Lines. auto: by the names of the files."""
+    id_column: str = "id"
+    """Name of the column of document ids."""
+    text_column: str = "text"
+    """Name of the column of texts."""
+    keep_columns: Names = ()
+    """Names of further columns that are copied into the table unchanged."""
+    registry: Uri = f"{DEFAULT_WORKSPACE}/registry"
+    """Folder or URI of the model registry."""
+    model: str = "classifier"
+    """NAME (its champion), NAME@champion or NAME@VERSION. Resolved once, and recorded in every row."""
+    warehouse: Uri = f"{DEFAULT_WORKSPACE}/warehouse"
+    """Folder or URI of the warehouse."""
+    catalog: str | None = None
+    """Name of a catalog in PyIceberg's configuration. None: the warehouse is its own catalog."""
+    table: str = Field("scores", pattern=r"^[a-z][a-z0-9_]{0,62}$")
+    """Name of the table of scores. A table takes one source and one model."""
+    score_date: Day
+    """The day that the run publishes, as YYYY-MM-DD. A published day of the same date is replaced. Required."""
+    mode: Literal["full", "incremental"] = "full"
+    """full: the day holds the whole input. incremental: the day holds only new and changed documents."""
+    max_bytes: int = Field(1_000_000, ge=1)
+    """Most bytes of a text, as UTF-8. A document with a longer text is quarantined."""
+    max_quarantine_share: float = Field(0.1, ge=0, le=1)
+    """Largest share of quarantined documents. Above it, the run publishes nothing."""
+    batch_size: int = Field(32, ge=1)
+    """Texts in one call of the encoder."""
+    arrow_batch_rows: int = Field(2048, ge=1)
+    """Rows in one Arrow batch between Spark and Python."""
+    chunk_rows: int = Field(200_000, ge=1)
+    """Rows that one Spark job scores, about. A run that was stopped resumes at the first unfinished chunk."""
+    file_rows: int = Field(100_000, ge=1)
+    """Rows in one file of the table, about."""
+    dead_after_h: float = Field(24.0, gt=0)
+    """Hours after the last sign of an unfinished run. After them its staged files are removed, unless a snapshot
+    refers to them."""
+    announce: AnnounceSettings = AnnounceSettings()
+    """The catalogs that the published night is announced to."""
+    cost: CostSettings = CostSettings()
+    """Price of the machines, and budget of the run."""
+    csv: CsvSettings = CsvSettings()
+    """How documents in CSV are written."""
+    spark: SparkSettings = SparkSettings()
+    """How the job uses Spark."""

@@ -1,0 +1,56 @@
+"""Settings of the commands that read a warehouse; the complete file of ``tlnlp query`` is ``conf/query.yaml``.
+
+The default of a key stands in its line; the text below the line says what the key means.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from tlnlp.config.base import Settings, Uri
+from tlnlp.config.shared import DEFAULT_WORKSPACE, RegistrySettings
+
+
+class QuerySettings(Settings):
+    """Settings of ``tlnlp query``."""
+
+    warehouse: Uri = f"{DEFAULT_WORKSPACE}/warehouse"
+    """Folder or URI of the warehouse."""
+    catalog: str | None = None
+    """Name of a catalog in PyIceberg's configuration. None: the warehouse is its own catalog."""
+    snapshot: int | None = None
+    """Id of the snapshot to read, from the view ``history``. None: the current one."""
+    as_of: str | None = None
+    """A day, or a moment in UTC: the tables are read as they were then. None: as they are now."""
+
+
+class DdlSettings(Settings):
+    """Settings of ``tlnlp warehouse ddl``. A dialect ignores the keys that it has no use for."""
+
+    warehouse: Uri = f"{DEFAULT_WORKSPACE}/warehouse"
+    """Folder or URI of the warehouse."""
+    catalog: str | None = None
+    """Name of a catalog in PyIceberg's configuration. None: the warehouse is its own catalog."""
+    table: str = Field("scores", pattern=r"^[a-z][a-z0-9_]{0,62}$")
+    """Name of the published table of scores."""
+    into: str | None = None
+    """Where the tables appear in the other warehouse: its database, schema or dataset. None: named after tlnlp."""
+    reader: str | None = None
+    """Role, or in BigQuery group or user, that may read the tables. None: no right is granted."""
+    volume: str = "tlnlp"
+    """Snowflake: name of the external volume."""
+    volume_uri: Uri | None = None
+    """Snowflake: STORAGE_BASE_URL of the external volume. None: the bucket of the warehouse."""
+    integration: str = "tlnlp"
+    """Snowflake: name of the catalog integration."""
+    iam_role: str = "default"
+    """Redshift: ARN of the IAM role of the external schema, or ``default``."""
+    connection: str | None = None
+    """BigQuery: PROJECT.REGION.CONNECTION that reads the bucket. None: each reader needs rights on the bucket."""
+
+
+class RunsSettings(RegistrySettings):
+    """Settings of ``tlnlp runs``."""
+
+    warehouse: Uri = f"{DEFAULT_WORKSPACE}/warehouse"
+    """Folder or URI of the warehouse."""
