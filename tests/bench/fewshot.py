@@ -11,6 +11,7 @@ Data: the folder TLNLP_DATA (else ../shared/data), with imdb, agnews and trec as
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from pathlib import Path
@@ -18,12 +19,13 @@ from pathlib import Path
 from cells import CELLS, DEV_CELLS, ROOT, Cell, data_folder, grid, read_cells, run_cell
 from draws import DATA_SETS, DEV_SEEDS, SEEDS
 from methods import METHODS
-from table import figure, into_readme, table
+from table import figure, into_page, table
 from tasks import MethodError
 
 from tlnlp.runs import environment
 
 FIGURE = CELLS.with_name("fewshot.png")
+PAGE = ROOT / "docs" / "benchmarks.md"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -48,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
         help="a name or a folder; gives columns of its own. [default: e5-small-v2; auto for tlnlp]",
     )
     run.add_argument("--dev", action="store_true", help="use test texts from the training file, and seeds 0, 1, 2")
-    shown = parts.add_parser("table", help="print the table, write it into README.md, and draw the figure")
+    shown = parts.add_parser("table", help="print the table, write it into docs/benchmarks.md, and draw the figure")
     shown.add_argument("--dev", action="store_true", help="only print the table of the development cells")
     return made
 
@@ -80,7 +82,7 @@ def run(cells: list[Cell], folder: Path, dev: bool) -> int:
 
 
 def show(dev: bool) -> int:
-    """Print the table, write it into README.md with its figure, and return the exit code."""
+    """Print the table, write it into docs/benchmarks.md with its figure, and return the exit code."""
     cells = read_cells(DEV_CELLS if dev else CELLS)
     made = table(cells, len(DEV_SEEDS if dev else SEEDS))
     print(made, end="")
@@ -90,10 +92,10 @@ def show(dev: bool) -> int:
         seen = (
             ""
             if not (cells and FIGURE.exists())
-            else f"\n![Accuracy by number of labels]({FIGURE.relative_to(ROOT)})\n"
+            else f"\n![Accuracy by number of labels]({os.path.relpath(FIGURE, PAGE.parent)})\n"
         )
-        if not into_readme(made + seen, ROOT / "README.md"):
-            print("the table was not written: README.md has no markers for it", file=sys.stderr)
+        if not into_page(made + seen, PAGE):
+            print("the table was not written: docs/benchmarks.md has no markers for it", file=sys.stderr)
     return 0
 
 

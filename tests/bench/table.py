@@ -1,4 +1,4 @@
-"""Make a Markdown table of the cells, write it into README.md between its markers, and draw a figure."""
+"""Make a Markdown table of the cells, write it into benchmarks.md between its markers, and draw a figure."""
 
 from __future__ import annotations
 
@@ -133,14 +133,14 @@ def _short_of_time(groups: Groups) -> list[str]:
     return [f"SetFit had less time than tlnlp on labels alone: {'; '.join(sorted(short))}."] if short else []
 
 
-def into_readme(made: str, readme: Path) -> bool:
-    """Write the table between the markers of ``readme``; return False if it has none."""
-    text = readme.read_text()
+def into_page(made: str, page: Path) -> bool:
+    """Write the table between the markers of ``page``; return False if it has none."""
+    text = page.read_text()
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
         return False
-    readme.write_text(f"{before}{BEGIN}\n{made}{END}{after}")
+    page.write_text(f"{before}{BEGIN}\n{made}{END}{after}")
     return True
 
 

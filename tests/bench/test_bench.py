@@ -19,7 +19,7 @@ from cells import Cell, figures, grid, read_cells, run_cell
 from draws import DATA_SETS, DataSet, draw, every_label
 from encoders import EncoderError, EncoderFiles
 from methods import METHODS
-from table import into_readme, table
+from table import into_page, table
 from tasks import MethodError, Outcome, Task
 from torch_methods import embed
 
@@ -234,19 +234,19 @@ def test_the_table_shows_mean_deviation_and_missing_seeds(tmp_path: Path) -> Non
     assert "A processor, 16 cores, An accelerator; A processor, 4 cores" in made
     assert "SetFit had less time than tlnlp on labels alone: IMDb, 200 in all." in made
 
-    readme = tmp_path / "README.md"
-    readme.write_text("before\n<!-- fewshot:begin -->\nold\n<!-- fewshot:end -->\nafter\n")
-    assert into_readme(made, readme)
-    assert readme.read_text() == f"before\n<!-- fewshot:begin -->\n{made}<!-- fewshot:end -->\nafter\n"
-    readme.write_text("no markers\n")
-    assert not into_readme(made, readme)
+    page = tmp_path / "benchmarks.md"
+    page.write_text("before\n<!-- fewshot:begin -->\nold\n<!-- fewshot:end -->\nafter\n")
+    assert into_page(made, page)
+    assert page.read_text() == f"before\n<!-- fewshot:begin -->\n{made}<!-- fewshot:end -->\nafter\n"
+    page.write_text("no markers\n")
+    assert not into_page(made, page)
 
 
-def test_without_cells_the_readme_says_how_they_are_made(tmp_path: Path) -> None:
-    readme = tmp_path / "README.md"
-    readme.write_text("before\n<!-- fewshot:begin -->\nold\n<!-- fewshot:end -->\nafter\n")
-    assert into_readme(table([]), readme)
-    section = readme.read_text().split("-->")[1]
+def test_without_cells_the_page_says_how_they_are_made(tmp_path: Path) -> None:
+    page = tmp_path / "benchmarks.md"
+    page.write_text("before\n<!-- fewshot:begin -->\nold\n<!-- fewshot:end -->\nafter\n")
+    assert into_page(table([]), page)
+    section = page.read_text().split("-->")[1]
     assert "old" not in section
     assert "`make bench-fewshot`" in section
 
