@@ -200,7 +200,7 @@ def test_importing_does_no_work(tmp_path: Path) -> None:
             {"torch", "ray", "pyspark", "transformers", "sklearn", "duckdb", "matplotlib", "jinja2"},
         ),
         ("tlnlp", {"numpy", "pydantic", "torch", "ray", "pyspark", "onnxruntime"}),
-        ("tlnlp.api", {"torch", "ray", "pyspark", "transformers", "duckdb", "pandas"}),
+        ("tlnlp.api", {"torch", "ray", "pyspark", "transformers", "duckdb"}),
         ("tlnlp.score.udf", {"torch", "ray", "transformers", "pyiceberg", "duckdb"}),
         ("tlnlp.score.job", {"torch", "ray", "transformers"}),
         ("tlnlp.train.finetune", {"pyspark", "pyiceberg", "duckdb"}),
