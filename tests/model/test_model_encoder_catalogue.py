@@ -235,7 +235,7 @@ def test_maven_is_asked_by_coordinates(
         fetch(tiny[0])
 
 
-def test_a_wheel_carries_the_catalogue(tmp_path: Path) -> None:
+def test_a_wheel_carries_the_catalogue_and_the_prices(tmp_path: Path) -> None:
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     made = subprocess.run(
         [*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", tmp_path, ROOT],
@@ -245,7 +245,11 @@ def test_a_wheel_carries_the_catalogue(tmp_path: Path) -> None:
     )
     assert made.returncode == 0, made.stderr
     shutil.unpack_archive(next(tmp_path.glob("*.whl")), tmp_path / "installed", format="zip")
-    code = "from tlnlp.model.encoder_catalogue import catalogue_file, known; print(catalogue_file(), len(known()))"
+    code = (
+        "from tlnlp.model.encoder_catalogue import catalogue_file, known; print(catalogue_file(), len(known()))\n"
+        "from tlnlp.config import CostSettings; from tlnlp.runs.cost import price_of\n"
+        "print(price_of(CostSettings(instance='m7i.xlarge')).usd_per_hour > 0)"
+    )
     result = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,
@@ -254,4 +258,5 @@ def test_a_wheel_carries_the_catalogue(tmp_path: Path) -> None:
         text=True,
         timeout=120,
     )
-    assert result.stdout.split() == [str(tmp_path / "installed/tlnlp/encoders.yaml"), str(len(known()))], result.stderr
+    wanted = [str(tmp_path / "installed/tlnlp/encoders.yaml"), str(len(known())), "True"]
+    assert result.stdout.split() == wanted, result.stderr

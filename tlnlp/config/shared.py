@@ -48,8 +48,8 @@ class CostSettings(Settings):
     """Number of machines that the run keeps busy, including the machine of the driver."""
     usd_per_hour: float | None = Field(None, ge=0)
     """Price of one machine, in US dollars an hour. Replaces the price in the list. None: the list's price."""
-    prices: str = "conf/prices.yaml"
-    """Path of the price list, a YAML file."""
+    prices: str | None = None
+    """Path of a price list of your own, a YAML file like ``conf/prices.yaml``. None: the list that comes with tlnlp."""
     budget_usd: float | None = Field(None, gt=0)
     """Most that the run may cost, in US dollars. A run that is expected to cost more is refused; a run that has come
     to cost more is stopped, and can be resumed. None: no limit."""

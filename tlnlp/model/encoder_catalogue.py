@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Literal
 
 from tlnlp.config.base import Settings, load_settings
+from tlnlp.config.shipped import shipped_file
 from tlnlp.errors import InputDataError, UsageError
 from tlnlp.storage import Storage
 from tlnlp.storage.uri import local_path
 
 MARKER = "tlnlp-encoder.json"
-_FILE = "encoders.yaml"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 
@@ -93,9 +93,8 @@ class Catalogue(Settings):
 
 
 def catalogue_file() -> Path:
-    """Return the path of tlnlp's own catalogue: in the installed package, or in ``conf/`` of a checkout."""
-    installed = Path(__file__).parents[1] / _FILE
-    return installed if installed.exists() else Path(__file__).parents[2] / "conf" / _FILE
+    """Return the path of tlnlp's own catalogue."""
+    return shipped_file("encoders.yaml")
 
 
 def known(file: str | Path | None = None, overrides: Sequence[str] = ()) -> dict[str, KnownEncoder]:

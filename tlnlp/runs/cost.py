@@ -14,6 +14,7 @@ from datetime import date
 
 from tlnlp.config import CostSettings
 from tlnlp.config.base import Settings, load_settings
+from tlnlp.config.shipped import shipped_file
 from tlnlp.errors import BudgetError, UsageError
 
 
@@ -76,11 +77,12 @@ def price_of(settings: CostSettings) -> Price | None:
                 "cost.budget_usd needs a price: set cost.instance (see conf/prices.yaml), or cost.usd_per_hour"
             )
         return None
-    found = {one.name: one for one in load_settings(PriceList, settings.prices).instances}
+    prices = settings.prices or shipped_file("prices.yaml")
+    found = {one.name: one for one in load_settings(PriceList, prices).instances}
     if settings.instance not in found:
         closest = difflib.get_close_matches(settings.instance, found, n=1)
         hint = f"did you mean {closest[0]}?" if closest else "add it there, or give cost.usd_per_hour"
-        raise UsageError(f"cost.instance={settings.instance!r} is not in {settings.prices}; {hint}")
+        raise UsageError(f"cost.instance={settings.instance!r} is not in {prices}; {hint}")
     return Price(found[settings.instance].usd_per_hour * settings.instances, settings.instance, settings.instances)
 
 
