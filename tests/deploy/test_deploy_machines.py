@@ -96,7 +96,9 @@ def test_the_unit_starts_a_valid_command_of_tlnlp() -> None:
     start = argv.index("/opt/tlnlp/.venv/bin/tlnlp")
     assert argv[start + 1] == "score"
     parsed = cli.commands["score"].make_context("score", argv[start + 2 :]).params
-    settings = load_settings(ScoreSettings, kit.config_file(parsed["config"]), parsed["overrides"])
+    # The README has the user write this key into his copy of the file.
+    overrides = ["documents=/srv/documents", *parsed["overrides"]]
+    settings = load_settings(ScoreSettings, kit.config_file(parsed["config"]), overrides)
     assert str(settings.score_date) == "2026-01-31"
 
 

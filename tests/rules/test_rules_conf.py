@@ -49,6 +49,12 @@ def written(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
             yield from written(value, f"{prefix}{name}.")
 
 
+def required(kind: type[Settings]) -> dict[str, object]:
+    """Return a value for each key that has no default."""
+    given = {"documents": "documents/", "score_date": "2026-01-31", "labels": "labels/"}
+    return {key: given[key] for key, field in kind.model_fields.items() if field.is_required()}
+
+
 def test_every_file_is_known() -> None:
     assert sorted(path.name for path in CONF.iterdir()) == sorted([*KINDS, "encoders.yaml", "prices.yaml"])
 
@@ -61,15 +67,20 @@ def test_every_price_has_a_source_and_a_day() -> None:
 
 @pytest.mark.parametrize("name", sorted(KINDS))
 def test_a_file_holds_every_key_and_loads(name: str) -> None:
-    assert set(written(yaml.safe_load((CONF / name).read_text()))) == set(keys(KINDS[name]))
-    load_settings(KINDS[name], CONF / name)
+    # A value that were only an example would be taken for one that was meant: required keys stand there as comments.
+    text, needed = (CONF / name).read_text(), required(KINDS[name])
+    assert set(written(yaml.safe_load(text))) == set(keys(KINDS[name])) - needed.keys()
+    assert all(f"\n# {key}: " in text for key in needed)
+    load_settings(KINDS[name], CONF / name, given=needed)
+    if needed:
+        with pytest.raises(UsageError, match=sorted(needed)[0]):
+            load_settings(KINDS[name], CONF / name)
 
 
 @pytest.mark.parametrize("name", sorted(KINDS))
 def test_a_file_holds_the_defaults(name: str) -> None:
-    loaded = load_settings(KINDS[name], CONF / name).model_dump()
-    needed = {key: loaded[key] for key, field in KINDS[name].model_fields.items() if field.is_required()}
-    assert KINDS[name](**needed).model_dump() == loaded
+    needed = required(KINDS[name])
+    assert KINDS[name](**needed).model_dump() == load_settings(KINDS[name], CONF / name, given=needed).model_dump()
 
 
 def test_every_settings_key_is_described() -> None:
@@ -123,5 +134,6 @@ def test_relative_paths_are_relative_to_the_current_folder(tmp_path: Path, monke
 
 
 def test_spark_properties_keep_their_dots() -> None:
-    settings = load_settings(ScoreSettings, CONF / "score.yaml", ["spark.conf.spark.executor.memory=4g"])
+    override = ["spark.conf.spark.executor.memory=4g"]
+    settings = load_settings(ScoreSettings, CONF / "score.yaml", override, given=required(ScoreSettings))
     assert settings.spark.conf == {"spark.executor.memory": "4g"}
