@@ -53,7 +53,11 @@ MISTAKES: dict[str, tuple[int, str, Callable[..., CliResult]]] = {
     "nothing given": (2, "'documents'", lambda h, *a: tlnlp("score", *a)),
     "no such file": (2, "cannot read the config file", lambda h, *a: score(h, "--config", str(h[0] / "no.yaml"), *a)),
     "reserved": (2, "would take the name", lambda h, *a: score(h, *a, keep_columns="label")),
-    "no labels": (2, "give labels", lambda h, *a: tlnlp("promote", f"{MODEL}@2", *a, registry=h[1])),
+    "no labels": (
+        2,
+        "the comparison needs labels that neither version was trained on: give them with --set labels=",
+        lambda h, *a: tlnlp("promote", f"{MODEL}@2", *a, registry=h[1]),
+    ),
     "no reason": (2, "needs a reason", lambda h, *a: tlnlp("promote", f"{MODEL}@2", "--force", *a, registry=h[1])),
     "bad name": (2, "no model name", lambda h, *a: tlnlp("evaluate", "Big Model", *a, registry=h[1], labels=h[2])),
     "missing folder": (3, "nothing is there; check the path", lambda h, *a: score(h, *a, documents=h[0] / "none")),

@@ -69,14 +69,14 @@ def test_a_kept_column_of_another_type_is_refused_before_any_row_is_staged(
     night(source, warehouse, registry, keep_columns="item")
     write_parquet(source, [row | {"item": 5} for row in documents(2)])
     before = live_runs(warehouse)
-    with pytest.raises(UsageError, match="item is long in this run, and table scores has item as string"):
+    with pytest.raises(UsageError, match="item is long in this run, but table scores has item as string"):
         night(source, warehouse, registry, keep_columns="item")
     assert not [run for run in live_runs(warehouse) - before if any((warehouse / "runs" / run).rglob("*.parquet"))]
 
 
 @pytest.mark.parametrize("table", ["history", "quarantine", "by_quarantine"])
 def test_reserved_table_names_are_refused(registry: Path, warehouse: Path, source: Path, table: str) -> None:
-    with pytest.raises(UsageError, match="kept for what tlnlp adds"):
+    with pytest.raises(UsageError, match="the name is reserved for tables and views that tlnlp adds"):
         night(source, warehouse, registry, table=table)
     assert not warehouse.exists()
 
