@@ -18,7 +18,7 @@ NAMED = 8
 
 def warnings(report: Report) -> list[str]:
     """Return what limits the model or the reliability of its figures, the most serious first."""
-    return [*_unvalidated(report), *_as_good(report), *_pool(report), *_small(report)]
+    return [*_unvalidated(report), *_co_trained(report), *_as_good(report), *_small(report)]
 
 
 def _unvalidated(report: Report) -> list[str]:
@@ -28,6 +28,16 @@ def _unvalidated(report: Report) -> list[str]:
         "This model is unvalidated: it was trained on class names and documents, and too few labels could be held out "
         "to measure its accuracy. Its probabilities are unverified. Label some documents and run tlnlp evaluate before "
         "you rely on it."
+    ]
+
+
+def _co_trained(report: Report) -> list[str]:
+    if not report.get("rounds") or report.get("unvalidated"):
+        return []
+    return [
+        "The figures on this page are those of a model that learned from the labels alone. The model of this version "
+        "went on to learn from unlabelled documents, and held-out labels cannot measure it. To measure it, run tlnlp "
+        "evaluate with labels that it was not trained on."
     ]
 
 
@@ -90,7 +100,8 @@ def baseline(name: str, figures: Report) -> str | None:
     if difference is None:
         return None
     low, high = (end * 100 for end in figures["difference_interval"])
-    ahead = f"{points(abs(difference))} {'better' if difference > 0 else 'worse'} than" if difference else "as good as"
+    gap = f"{points(abs(difference))} {'better' if difference > 0 else 'worse'} than"
+    ahead = gap if difference else "exactly as accurate as"
     return (
         f"The model is {ahead} the baseline {readable(name)} ({figures['accuracy']:.1%}); with 95% confidence, the "
         f"difference lies between {low:+.1f} and {high:+.1f} points."
@@ -144,19 +155,7 @@ def _as_good(report: Report) -> list[str]:
 
 def _rank(figures: Report) -> str:
     better = figures.get("difference_interval") and figures["difference_interval"][1] < 0
-    return "better than this one" if better else "as good as this one, as far as these labels can show"
-
-
-def _pool(report: Report) -> list[str]:
-    pool = report.get("pool") or {}
-    inside = pool.get("labelled_inside") or 0
-    if not inside:
-        return []
-    of = f" of the {pool['documents']:,} documents" if pool.get("documents") else ""
-    return [
-        f"The unlabelled documents contain texts of the labels: {inside:,}{of}. If such a document was read in "
-        "training, its text was not wholly unseen when it was held out, and the figures here may be too high."
-    ]
+    return "better than this one" if better else "not distinguishable from this one by these labels"
 
 
 def _small(report: Report) -> list[str]:
