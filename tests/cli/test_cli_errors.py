@@ -9,7 +9,7 @@ from pathlib import Path
 
 import kit
 import pytest
-from cli_kit import MODEL, CliResult, documents, process, tlnlp
+from cli_kit import MODEL, ROOT, CliResult, documents, process, tlnlp
 from pyspark.sql import SparkSession
 
 Here = tuple[Path, Path, Path, Path]
@@ -53,6 +53,11 @@ MISTAKES: dict[str, tuple[int, str, Callable[..., CliResult]]] = {
     "nothing given": (2, "'documents'", lambda h, *a: tlnlp("score", *a)),
     "no such file": (2, "cannot read the config file", lambda h, *a: score(h, "--config", str(h[0] / "no.yaml"), *a)),
     "reserved": (2, "would take the name", lambda h, *a: score(h, *a, keep_columns="label")),
+    "a config of another job": (
+        2,
+        "finetune.yaml is a config of finetune: score needs a file with its own keys",
+        lambda h, *a: score(h, *a, "--config", str(ROOT / "conf/finetune.yaml")),
+    ),
     "no labels": (
         2,
         "the comparison needs labels that neither version was trained on: give them with --set labels=",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import kit
 import pytest
-from cli_kit import MODEL, CliResult, documents, tlnlp
+from cli_kit import MODEL, ROOT, CliResult, documents, tlnlp
 from pyspark.sql import SparkSession
 
 from tlnlp.cli.commands import cli
@@ -88,6 +88,9 @@ def test_labels_check(labels: Path, tmp_path: Path) -> None:
     shown = tlnlp("labels", "check", str(faulty))
     assert shown.code == 3
     assert "row 21: empty text" in shown.err
+    # The config of finetune says where its labels and columns are.
+    config = ("--config", str(ROOT / "conf" / "finetune.yaml"))
+    assert tlnlp("labels", "check", str(labels), *config, "--json").json == found
 
 
 def test_evaluate(registry: Path, labels: Path) -> None:

@@ -16,7 +16,6 @@ from tlnlp.config import (
     DdlSettings,
     EvaluateSettings,
     FinetuneSettings,
-    LabelSettings,
     PromoteSettings,
     QuerySettings,
     RegistrySettings,
@@ -57,7 +56,7 @@ def _check(call: Call, uri: str) -> None:
     from tlnlp.data.labels import LabelContract, describe_faults, read_labels
     from tlnlp.errors import LabelFaultsError
 
-    given = call.settings(LabelSettings, labels=uri)
+    given = call.settings(FinetuneSettings, labels=uri)  # So that the config of finetune serves both.
     contract = LabelContract(given.text_column, given.label_column, given.classes, given.min_per_class)
     labelled = read_labels(given.labels, contract)
     faults = [vars(fault) for fault in labelled.faults]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -74,6 +74,9 @@ def load_settings(
         return kind.model_validate(values)
     except ValidationError as error:
         where = f"{file}: " if file is not None else ""
+        if file is not None and (other := _other_job(kind, set(read_yaml(file)))) is not None:
+            needed = _job(kind)
+            raise UsageError(f"{file} is a config of {other}: {needed} needs a file with its own keys") from error
         raise UsageError("\n".join(where + _explain(kind, problem) for problem in error.errors())) from error
 
 
@@ -98,6 +101,24 @@ def read_yaml(file: str | Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UsageError(f"{file}: the config file holds no keys: write it as `key: value` lines")
     return {str(key): value for key, value in content.items()}
+
+
+def _other_job(kind: type[Settings], keys: set[str]) -> str | None:
+    """Return the name of the job that has all keys of a file, where ``kind`` lacks some of them."""
+    if keys <= kind.model_fields.keys():
+        return None
+    fitting = [other for other in _subclasses(Settings) if keys <= other.model_fields.keys()]
+    return _job(min(fitting, key=lambda other: len(other.model_fields))) if fitting else None
+
+
+def _subclasses(kind: type[Settings]) -> Iterator[type[Settings]]:
+    for other in kind.__subclasses__():
+        yield other
+        yield from _subclasses(other)
+
+
+def _job(kind: type[Settings]) -> str:
+    return kind.__name__.removesuffix("Settings").lower()
 
 
 def _apply(values: dict[str, Any], override: str) -> None:
