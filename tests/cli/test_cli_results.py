@@ -98,7 +98,16 @@ def test_evaluate(registry: Path, labels: Path) -> None:
     assert (found["model"], found["version"], found["n"], found["trained_on"]) == (MODEL, 1, 300, 0)
     assert 0 <= found["accuracy"] <= 1
     assert {"macro_f1", "ece", "confusion"} <= found.keys()
-    assert "accuracy" in tlnlp("evaluate", MODEL, registry=registry, labels=labels).out
+    low, high = found["accuracy_interval"]
+    assert 0 <= low < found["accuracy"] < high <= 1
+    shown = tlnlp("evaluate", MODEL, registry=registry, labels=labels)
+    assert "accuracy interval" in shown.out
+    _, table = shown.out.split("Labels (rows) by predicted class (columns)\n")
+    assert [line.split() for line in table.splitlines()] == [
+        ["negative", "positive"],
+        *([label, *(str(n) for n in row.values())] for label, row in found["confusion"].items()),
+    ]
+    assert "warning" not in shown.err
 
 
 def test_promote_and_rollback(registry: Path, labels: Path, tmp_path: Path) -> None:

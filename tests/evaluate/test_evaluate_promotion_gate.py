@@ -248,11 +248,12 @@ def test_one_of_two_concurrent_promotions_wins(scene: Scene, tiny_bundle: Path) 
     assert "first" in str(lost)
 
 
-def test_evaluate_says_how_many_texts_were_trained_on(scene: Scene) -> None:
+def test_evaluate_says_how_many_texts_were_trained_on(scene: Scene, capfd: pytest.CaptureFixture[str]) -> None:
     seen = kit.write_jsonl(scene.folder / "seen.jsonl", kit.labelled(40, 0))
     settings = PromoteSettings(labels=str(seen), registry=scene.registry.storage.uri, model="m@1")
     result = evaluate_version(settings)
     assert (result.trained_on, result.figures.n) == (40, 40)
+    assert "m@1 was trained on 40 of these 40 texts" in capfd.readouterr().err
     fresh = evaluate_version(settings.model_copy(update={"labels": str(scene.labels)}))
     assert fresh.trained_on == 0
     rows = named_rows(240, 77)

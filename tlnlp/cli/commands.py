@@ -111,7 +111,14 @@ def _evaluate(call: Call, model: str) -> None:
     """Measure MODEL on labelled examples. MODEL is a name, name@champion or name@VERSION."""
     from tlnlp.evaluate.evaluation import evaluate_version
 
-    call.show(evaluate_version(call.settings(EvaluateSettings, model=model)).to_json())
+    result = evaluate_version(call.settings(EvaluateSettings, model=model)).to_json()
+    if call.as_json:
+        console.print_json(result)
+        return
+    confusion = result.pop("confusion")
+    console.print_facts(result)
+    console.heading("Labels (rows) by predicted class (columns)")
+    console.print_rows(["", *confusion], [[label, *row.values()] for label, row in confusion.items()])
 
 
 def _report(call: Call, model: str, out: str | None) -> None:

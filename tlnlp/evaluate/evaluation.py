@@ -14,6 +14,7 @@ from tlnlp.config import EvaluateSettings
 from tlnlp.data.labels import DUPLICATE, LabelContract, LabelledSet, read_labels, require_sound
 from tlnlp.data.text import text_sha256
 from tlnlp.errors import InputDataError
+from tlnlp.evaluate.findings import wilson
 from tlnlp.evaluate.metrics import Evaluation, evaluate
 from tlnlp.model import bundle
 from tlnlp.model.classifier import Classifier
@@ -42,7 +43,16 @@ class EvaluateResult:
     def to_json(self) -> dict[str, Any]:
         """Return the result as a dict of JSON types."""
         head = {"model": self.version.name, "version": self.version.version}
-        return head | self.figures.to_json() | {"trained_on": self.trained_on, "read_unlabelled": self.read_unlabelled}
+        interval = wilson(round(self.figures.accuracy * self.figures.n), self.figures.n)
+        return (
+            head
+            | self.figures.to_json()
+            | {
+                "accuracy_interval": [round(end, 6) for end in interval],
+                "trained_on": self.trained_on,
+                "read_unlabelled": self.read_unlabelled,
+            }
+        )
 
 
 @dataclass(frozen=True)
@@ -89,6 +99,11 @@ def evaluate_version(settings: EvaluateSettings) -> EvaluateResult:
     registry = Registry(settings.registry)
     version = registry.resolve(settings.model)
     predictions = predict_version(registry, version, read_evaluation_labels(settings), settings.threads)
+    if predictions.trained_on:
+        say(
+            f"warning: {version} was trained on {predictions.trained_on} of these {len(predictions.targets)} texts: "
+            "its accuracy here is higher than on new texts: evaluate it on labels that it has not seen"
+        )
     return EvaluateResult(version, predictions.figures, predictions.trained_on, predictions.read_unlabelled)
 
 
