@@ -21,7 +21,8 @@ class QuerySettings(Settings):
     snapshot: int | None = None
     """Id of the snapshot to read, from the view ``history``. None: the current one."""
     as_of: str | None = None
-    """A day, or a moment in UTC: the tables are read as they were then. None: as they are now."""
+    """A day (its end), or a moment in UTC: the tables are read as they were published by then. It is a time of
+    publication, not a ``score_date``. None: as they are now."""
 
 
 class DdlSettings(Settings):
