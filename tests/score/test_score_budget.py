@@ -167,7 +167,14 @@ def test_a_plan_publishes_nothing_and_is_compared_with_the_night(
 ) -> None:
     cost = {"usd_per_hour": 0.36, "instance": "ours"}
     settings = night_settings(source, warehouse, registry, cost=cost)
-    planned = plan(ScoreSettings(**settings)).to_json()
+    prediction = plan(ScoreSettings(**settings))
+    facts = prediction.facts()
+    assert facts["documents"] == f"{ROWS} in the input, {ROWS} to score"
+    assert facts["throughput"].endswith(f" documents a second, measured on {ROWS} here")
+    assert facts["cost"].endswith(" USD")
+    assert facts["memory"].count(" MiB ") == 3
+    planned = prediction.to_json()
+    assert 0 < planned["scoring_s"] < planned["seconds"]
     assert (planned["rows_in"], planned["rows_to_score"], planned["sample"]) == (ROWS, ROWS, ROWS)
     assert planned["documents_per_s"] > 0
     assert planned["usd"] == pytest.approx(planned["seconds"] * 0.0001, rel=0.01)

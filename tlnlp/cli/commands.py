@@ -188,7 +188,8 @@ def _plan(call: Call) -> None:
     settings = call.settings(ScoreSettings)
     from tlnlp.score.plan import plan
 
-    call.show(plan(settings).to_json())
+    prediction = plan(settings)
+    call.show(prediction.to_json() if call.as_json else prediction.facts())
 
 
 def _query(call: Call, sql: str) -> None:

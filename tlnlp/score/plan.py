@@ -94,7 +94,8 @@ def measure_throughput(
 class Prediction:
     """Predicted rows, time, cost and memory of a night.
 
-    ``seconds``: from the start of the night to its end. ``usd``: at the configured price; None without a price.
+    ``seconds``: from the start of the night to its end, of which ``scoring_s`` score documents once the workers have
+    loaded the model. ``usd``: at the configured price; None without a price.
     ``sample``: rows of the scored sample. ``peak_*_bytes``: largest resident set of a Python worker, of this process
     (the driver) and of its JVM.
     """
@@ -103,6 +104,7 @@ class Prediction:
     rows_to_score: int
     documents_per_s: float
     seconds: float
+    scoring_s: float
     usd: float | None
     sample: int
     peak_worker_bytes: int
@@ -111,7 +113,21 @@ class Prediction:
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields by name, with rounded times."""
-        return vars(self) | {"documents_per_s": round(self.documents_per_s, 1), "seconds": round(self.seconds, 1)}
+        names = ("documents_per_s", "seconds", "scoring_s")
+        return vars(self) | {name: round(getattr(self, name), 1) for name in names}
+
+    def facts(self) -> dict[str, str]:
+        """Return the prediction as a person reads it, with units."""
+        peaks = (self.peak_worker_bytes, self.peak_driver_bytes, self.peak_jvm_bytes)
+        worker, driver, jvm = (f"{peak / 2**20:,.0f} MiB" for peak in peaks)
+        return {
+            "documents": f"{self.rows_in:,} in the input, {self.rows_to_score:,} to score",
+            "throughput": f"{self.documents_per_s:,.1f} documents a second, measured on {self.sample:,} here",
+            "scoring": f"{self.scoring_s:,.0f} s",
+            "whole night": f"{self.seconds:,.0f} s, with the start of Spark, reading and publishing",
+            "cost": "unknown: set cost.instance or cost.usd_per_hour" if self.usd is None else f"{self.usd:.4f} USD",
+            "memory": f"{worker} a Python worker, {driver} the driver, {jvm} its JVM",
+        }
 
 
 def plan(settings: ScoreSettings) -> Prediction:
@@ -175,6 +191,7 @@ def _prediction(
         rows_to_score=to_score,
         documents_per_s=throughput.documents_per_s if throughput else 0.0,
         seconds=seconds,
+        scoring_s=to_score / throughput.documents_per_s if throughput else 0.0,
         usd=round(budget.price.usd(seconds), 6) if budget.price else None,
         sample=throughput.sample if throughput else 0,
         peak_worker_bytes=night.scorer.peak_worker_bytes,
