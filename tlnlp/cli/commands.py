@@ -114,11 +114,10 @@ def _evaluate(call: Call, model: str) -> None:
     result = evaluate_version(call.settings(EvaluateSettings, model=model)).to_json()
     if call.as_json:
         console.print_json(result)
-        return
-    confusion = result.pop("confusion")
-    console.print_facts(result)
-    console.heading("Labels (rows) by predicted class (columns)")
-    console.print_rows(["", *confusion], [[label, *row.values()] for label, row in confusion.items()])
+    else:
+        confusion = result.pop("confusion")
+        console.print_facts(result)
+        console.print_matrix("Labels (rows) by predicted class (columns)", confusion)
 
 
 def _report(call: Call, model: str, out: str | None) -> None:

@@ -25,6 +25,13 @@ def print_rows(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     _console().print(table)
 
 
+def print_matrix(title: str, matrix: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print a heading, and a table of rows by name whose columns are the names of the first row."""
+    heading(title)
+    columns = list(next(iter(matrix.values()), {}))
+    print_rows(["", *columns], [[name, *row.values()] for name, row in matrix.items()])
+
+
 def print_facts(facts: Mapping[str, Any]) -> None:
     """Print one line for each name and value; a nested mapping is joined on its line."""
     width = max((len(name) for name in facts), default=0)
