@@ -64,9 +64,8 @@ def load_settings(
         UsageError: the file cannot be read, a key is unknown (the error names the most similar one), or a value does
             not fit its key.
     """
-    values: dict[str, Any] = dict(defaults or {})
-    if file is not None:
-        values |= read_yaml(file)
+    in_file = read_yaml(file) if file is not None else {}
+    values: dict[str, Any] = dict(defaults or {}) | in_file
     for override in overrides:
         _apply(values, override)
     values |= given or {}
@@ -74,7 +73,7 @@ def load_settings(
         return kind.model_validate(values)
     except ValidationError as error:
         where = f"{file}: " if file is not None else ""
-        if file is not None and (other := _other_job(kind, set(read_yaml(file)))) is not None:
+        if (other := _other_job(kind, set(in_file))) is not None:
             needed = _job(kind)
             raise UsageError(f"{file} is a config of {other}: {needed} needs a file with its own keys") from error
         raise UsageError("\n".join(where + _explain(kind, problem) for problem in error.errors())) from error

@@ -46,6 +46,7 @@ class RayExecutor:
     def __init__(self, settings: RaySettings) -> None:
         self._settings = settings
         self._local = LocalExecutor()
+        self._started = False
 
     @property
     def places(self) -> int:
@@ -54,8 +55,10 @@ class RayExecutor:
 
     def start(self) -> None:
         """Join or start the cluster, and make its processes import what tasks need. Raises EngineError, UsageError."""
-        cluster.start(self._settings)
-        tasks.warm_up(self._settings)
+        if not self._started:
+            cluster.start(self._settings)
+            tasks.warm_up(self._settings)
+            self._started = True
 
     def is_small(self, tokens: float) -> bool:
         """Return whether work on this many tokens runs in this process.
