@@ -26,7 +26,7 @@ from tlnlp.storage import Storage, local_path
 from tlnlp.warehouse.catalog import open_catalog
 from tlnlp.warehouse.ddl import statements
 from tlnlp.warehouse.places import Dialect
-from tlnlp.warehouse.publish import publish_day
+from tlnlp.warehouse.publish import Publication, publish_day
 from tlnlp.warehouse.published import published, published_pair
 from tlnlp.warehouse.schema import QUARANTINE, SCORES, Column, arrow_schema
 
@@ -78,11 +78,11 @@ class Table:
         rows = [score_row(number, run_id, day, kept) for number in range(count)]
         rejected = [{"document_id": "bad", "reason": "empty_text", "run_id": run_id, "score_date": day}]
         owner: dict[str, Any] = {"source": "s3://x/y", "model": "reviews", "run_id": run_id, "summary": {}}
-        aside = [self._stage(run_id, "aside", rejected, QUARANTINE)]
-        publish_day(catalog, "quarantine", score_date=day, files=aside, columns=QUARANTINE, **owner)
+        aside = (self._stage(run_id, "aside", rejected, QUARANTINE),)
+        publish_day(catalog, Publication("quarantine", day, aside, columns=QUARANTINE, **owner))
         columns = (*SCORES, *kept)
-        files = [self._stage(run_id, f"scores-{part}", rows[part::2], columns) for part in range(2)]
-        publish_day(catalog, "scores", score_date=day, files=files, kept=kept, **owner)
+        files = tuple(self._stage(run_id, f"scores-{part}", rows[part::2], columns) for part in range(2))
+        publish_day(catalog, Publication("scores", day, files, kept=tuple(kept), **owner))
         self.rows[day] = rows
 
     def _stage(self, run_id: str, name: str, rows: Sequence[Row], columns: Sequence[Column]) -> str:

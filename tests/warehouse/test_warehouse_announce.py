@@ -19,7 +19,7 @@ from tlnlp.config import AnnounceSettings
 from tlnlp.errors import NotFoundError, StorageError, UsageError
 from tlnlp.warehouse.announce import announce, announce_now, check_targets, names_of, raise_failures, run_command
 from tlnlp.warehouse.catalog import open_catalog
-from tlnlp.warehouse.publish import publish_day
+from tlnlp.warehouse.publish import Publication, publish_day
 from tlnlp.warehouse.published import published
 from tlnlp.warehouse.schema import QUARANTINE
 
@@ -100,9 +100,9 @@ def catalog(s3_warehouse: str) -> Catalog:
 
 
 def empty_night(catalog: Catalog, run_id: str) -> None:
-    owner: dict[str, Any] = {"source": "s3://x/y", "model": "reviews", "run_id": run_id, "summary": {}, "files": []}
-    publish_day(catalog, "scores", score_date=DAY, **owner)
-    publish_day(catalog, "quarantine", score_date=DAY, columns=QUARANTINE, **owner)
+    owner: dict[str, Any] = {"source": "s3://x/y", "model": "reviews", "run_id": run_id, "summary": {}, "files": ()}
+    publish_day(catalog, Publication("scores", DAY, **owner))
+    publish_day(catalog, Publication("quarantine", DAY, columns=QUARANTINE, **owner))
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from tlnlp.errors import NotFoundError, UsageError
 from tlnlp.warehouse.catalog import open_catalog
 from tlnlp.warehouse.ddl import Statement, script, statements
 from tlnlp.warehouse.places import DIALECTS, NOTES, Dialect
-from tlnlp.warehouse.publish import publish_day
+from tlnlp.warehouse.publish import Publication, publish_day
 from tlnlp.warehouse.published import Published, published, published_pair
 from tlnlp.warehouse.schema import QUARANTINE, SCORES, Column
 
@@ -257,5 +257,5 @@ def test_what_is_published_is_what_is_described(warehouse: Path) -> None:
     with pytest.raises(NotFoundError, match="table quarantine"):
         published_pair(catalog, "scores")
     owner: dict[str, Any] = {"source": "file:///documents", "model": "reviews", "run_id": "r1", "summary": {}}
-    publish_day(catalog, "quarantine", score_date=DAY, files=[], columns=QUARANTINE, **owner)
+    publish_day(catalog, Publication("quarantine", DAY, (), columns=QUARANTINE, **owner))
     assert [table.name for table in published_pair(catalog, "scores")] == ["scores", "quarantine"]

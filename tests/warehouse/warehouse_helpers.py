@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from pyiceberg.catalog import Catalog
 
 from tlnlp.warehouse.catalog import open_catalog
-from tlnlp.warehouse.publish import PublishResult, publish_day
+from tlnlp.warehouse.publish import Publication, PublishResult, publish_day
 from tlnlp.warehouse.query import run_query
 from tlnlp.warehouse.schema import SCORES, Column, arrow_schema
 from tlnlp.warehouse.tables import load_table
@@ -60,7 +60,13 @@ def write_rows(
 
 
 def publish(
-    warehouse: Path, run_id: str, rows: int, day: date = DAY, catalog: Catalog | None = None, **options: Any
+    warehouse: Path,
+    run_id: str,
+    rows: int,
+    day: date = DAY,
+    catalog: Catalog | None = None,
+    expected: str | None = None,
+    **options: Any,
 ) -> PublishResult:
     """Stage ``rows`` rows of a run in two files and publish them as the day."""
     half = rows // 2
@@ -70,13 +76,14 @@ def publish(
         if len(numbers)
     ]
     given: dict[str, Any] = {
-        "files": files,
+        "files": tuple(files),
         "source": "file:///documents",
         "model": "reviews",
         "summary": {"model_version": "1", "rows_in": str(rows), "rows_scored": str(rows)},
     }
     opened = catalog or open_catalog(str(warehouse))
-    return publish_day(opened, "scores", score_date=day, run_id=run_id, **given | options)
+    publication = Publication("scores", day, run_id=run_id, **given | options)
+    return publish_day(opened, publication, expected)
 
 
 def sql(warehouse: Path, query: str, **options: Any) -> list[tuple[Any, ...]]:

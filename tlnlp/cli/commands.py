@@ -236,10 +236,10 @@ def _runs(call: Call) -> None:
     """List the runs of finetune and score, newest first. With --json, print their complete ledgers."""
     from tlnlp.registry import Registry
     from tlnlp.runs.ledger import list_ledgers
-    from tlnlp.storage import Storage
+    from tlnlp.warehouse.run_folder import all_ledgers
 
     settings = call.settings(RunsSettings)
-    ledgers = Registry(settings.registry).ledgers() + list_ledgers(Storage(settings.warehouse), "ledgers")
+    ledgers = Registry(settings.registry).ledgers() + list_ledgers(all_ledgers(settings.warehouse))
     ledgers.sort(key=lambda ledger: str(ledger["started_at"]), reverse=True)
     call.show_list(ledgers, ["run_id", "kind", "status", "started_at", "duration_s", "counts"])
 

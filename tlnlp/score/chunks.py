@@ -1,6 +1,6 @@
 """Make the output rows of a night: rows that the model scores, in chunks; copied rows; quarantined rows.
 
-The output of one Spark job is called a piece. Each chunk of scored rows is a piece.
+The output of one Spark job is called a piece (``warehouse/run_folder.py``). Each chunk of scored rows is a piece.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from tlnlp.runs.background import repeated
 from tlnlp.runs.progress import meter
 from tlnlp.score import contract
 from tlnlp.score.session import spark_errors, spark_input
-from tlnlp.score.staging import Piece, PreparedRows, Staging
+from tlnlp.score.staging import PreparedRows, Staging
 from tlnlp.score.udf import PeakParam, batch_scorer, spark_udf
+from tlnlp.warehouse.run_folder import Piece, chunk_name
 from tlnlp.warehouse.schema import QUARANTINE, SCORES, Column, spark_ddl
 
 STAGE = "encoder"
@@ -90,13 +91,13 @@ class ChunkScorer:
                 before_chunk(sum(piece.rows for piece in pieces), rows)
                 frame = self.spark.read.parquet(*prepared.folders(contract.SCORE, buckets))
                 scored = self._scored(frame, rows, kept_columns)
-                pieces.append(staging.write(f"scores-{number:04d}", scored, "scoring"))
+                pieces.append(staging.write(chunk_name(number), scored, "scoring"))
         self.seconds = time.monotonic() - started
         return pieces
 
-    def distinct_texts(self, pieces: Sequence[Piece]) -> int:
-        """Return how many distinct texts the scored rows of the pieces have."""
-        files = [spark_input(file) for piece in pieces for file in piece.files if "/scores-" in file]
+    def distinct_texts(self, scored: Sequence[Piece]) -> int:
+        """Return how many distinct texts the pieces of scores have."""
+        files = [spark_input(file) for piece in scored for file in piece.files]
         if not files:
             return 0
         with spark_errors("counting the texts"):

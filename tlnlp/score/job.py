@@ -11,9 +11,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
 
 from pyiceberg.catalog import Catalog
 from pyspark.sql import SparkSession
@@ -31,13 +30,13 @@ from tlnlp.score.plan import NightBudget
 from tlnlp.score.result import Counts, ScoreResult
 from tlnlp.score.resume import UnfinishedRuns
 from tlnlp.score.session import jvm_peak_bytes
-from tlnlp.score.staging import Piece, PreparedRows
-from tlnlp.storage import Storage
+from tlnlp.score.staging import PreparedRows
 from tlnlp.warehouse.announce import check_targets
 from tlnlp.warehouse.audit import audit_quarantine, audit_scores
 from tlnlp.warehouse.catalog import open_catalog
 from tlnlp.warehouse.clean import clean_runs
-from tlnlp.warehouse.publish import publish_day
+from tlnlp.warehouse.publish import Publication, publish_day
+from tlnlp.warehouse.run_folder import QUARANTINE_PIECE, REUSED_PIECE, Piece, all_ledgers
 from tlnlp.warehouse.schema import QUARANTINE, Column, check_kept, check_table, quarantine_name
 from tlnlp.warehouse.tables import day_token
 
@@ -72,8 +71,8 @@ def score(settings: ScoreSettings) -> ScoreResult:
     check_targets(settings.warehouse, settings.announce)
     run_id = new_run_id(datetime.now(UTC))
     ledger = Ledger("score", run_id, settings.model_dump(mode="json"))
-    warehouse = Storage(settings.warehouse)
-    with ledger.kept(lambda finished: finished.save(warehouse, f"ledgers/{run_id}.json")):
+    ledgers = all_ledgers(settings.warehouse)
+    with ledger.kept(lambda finished: finished.save(ledgers, f"{run_id}.json")):
         return _Night(settings, ledger).run()
 
 
@@ -117,24 +116,25 @@ class _Night:
             prepared, kept_columns = night.prepare()
         self.ledger.inputs(settings.documents, None, rows=prepared.total)
         self.ledger.counts |= Counts.of(prepared, 0).to_json()
-        self._check_input(prepared)
+        self._check_input(prepared, night.spark)
         with self.ledger.stage("estimate"):
             self.budget.estimate(night, prepared, kept_columns)
         with self.ledger.stage("score"):
-            pieces = scorer.score_chunks(
+            scored = scorer.score_chunks(
                 staging, prepared, kept_columns, self.budget.chunk_rows, self.budget.before_chunk
             )
+        pieces = list(scored)
         with self.ledger.stage("copy"):
             if prepared.count(contract.REUSED):
                 rows = reused_rows(night.spark, prepared, night.model, settings, self.run_id, kept_columns)
-                pieces.append(staging.write("reused", rows, "copying previous scores"))
+                pieces.append(staging.write(REUSED_PIECE, rows, "copying previous scores"))
             rejected = quarantine_rows(night.spark, prepared, settings, self.run_id)
-            quarantine = staging.write("quarantine", rejected, "writing the quarantine")
-        counts = Counts.of(prepared, scorer.distinct_texts(pieces))
+            quarantine = staging.write(QUARANTINE_PIECE, rejected, "writing the quarantine")
+        counts = Counts.of(prepared, scorer.distinct_texts(scored))
         self.ledger.counts |= counts.to_json()
         return _StagedNight(tuple(file for piece in pieces for file in piece.files), quarantine, counts, kept_columns)
 
-    def _check_input(self, prepared: PreparedRows) -> None:
+    def _check_input(self, prepared: PreparedRows, spark: SparkSession) -> None:
         """Raise NothingToPublishError if the input is empty or too much of it would go to quarantine."""
         rows = prepared.total
         if rows == 0:
@@ -144,18 +144,12 @@ class _Night:
             )
         rejected = prepared.count(contract.QUARANTINED)
         if rejected > self.settings.max_quarantine_share * rows:
-            reasons = ", ".join(f"{count} {reason}" for reason, count in self._quarantine_reasons(prepared))
+            reasons = ", ".join(f"{count} {reason}" for reason, count in _quarantine_reasons(prepared, spark))
             raise NothingToPublishError(
                 f"{self.settings.documents}: quarantine would take {rejected} of {rows} documents ({reasons}), more "
                 f"than max_quarantine_share={self.settings.max_quarantine_share}; nothing was published; correct the "
                 "source, or raise max_quarantine_share if this share is expected"
             )
-
-    def _quarantine_reasons(self, prepared: PreparedRows) -> list[tuple[str, int]]:
-        spark = SparkSession.getActiveSession()
-        assert spark is not None
-        frame = spark.read.parquet(*prepared.folders(contract.QUARANTINED, prepared.buckets(contract.QUARANTINED)))
-        return sorted((str(row["reason"]), int(row["count"])) for row in frame.groupBy("reason").count().collect())
 
     def _publish(self, staged: _StagedNight, night: NightContext, expected: dict[str, str]) -> int:
         """Audit the staged files, commit the quarantine and then the scores; return the snapshot id of the scores."""
@@ -163,32 +157,22 @@ class _Night:
         with self.ledger.stage("audit"):
             self._audit(staged, night)
         summary = {key: str(value) for key, value in counts.to_json().items()}
-        summary |= {"model_version": str(night.model.version)}
-        shared: dict[str, Any] = {
-            "score_date": day,
-            "source": source_name(settings),
-            "model": night.model.name,
-            "run_id": self.run_id,
-            "summary": summary | {"mode": settings.mode},
-        }
-        quarantine_table = quarantine_name(settings.table)
+        summary |= {"model_version": str(night.model.version), "mode": settings.mode}
+        scores = Publication(
+            table=settings.table,
+            score_date=day,
+            files=staged.score_files,
+            source=source_name(settings),
+            model=night.model.name,
+            run_id=self.run_id,
+            summary=summary,
+            kept=staged.kept_columns,
+        )
+        name, files = quarantine_name(settings.table), tuple(staged.quarantine.files)
+        quarantine = replace(scores, table=name, files=files, kept=(), columns=QUARANTINE)
         with self.ledger.stage("publish"):
-            publish_day(
-                self.catalog,
-                quarantine_table,
-                files=staged.quarantine.files,
-                columns=QUARANTINE,
-                expected=expected[quarantine_table],
-                **shared,
-            )
-            result = publish_day(
-                self.catalog,
-                settings.table,
-                files=staged.score_files,
-                kept=staged.kept_columns,
-                expected=expected[settings.table],
-                **shared,
-            )
+            publish_day(self.catalog, quarantine, expected[quarantine.table])
+            result = publish_day(self.catalog, scores, expected[scores.table])
         self.ledger.results["snapshot_id"] = result.snapshot_id
         say(
             f"published {_counted(result.rows, 'row')} of {day} in table {settings.table}, replacing "
@@ -207,7 +191,7 @@ class _Night:
             expected_rows=counts.rows_published,
         )
         audit_quarantine(
-            staged.quarantine.files, score_date=day, run_id=self.run_id, expected_rows=counts.rows_quarantined
+            list(staged.quarantine.files), score_date=day, run_id=self.run_id, expected_rows=counts.rows_quarantined
         )
 
     @contextmanager
@@ -261,6 +245,11 @@ class _Night:
             scorer.peak_worker_bytes,
             self.ledger.cost,
         )
+
+
+def _quarantine_reasons(prepared: PreparedRows, spark: SparkSession) -> list[tuple[str, int]]:
+    frame = spark.read.parquet(*prepared.folders(contract.QUARANTINED, prepared.buckets(contract.QUARANTINED)))
+    return sorted((str(row["reason"]), int(row["count"])) for row in frame.groupBy("reason").count().collect())
 
 
 def _counted(count: int, noun: str) -> str:

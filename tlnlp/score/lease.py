@@ -15,9 +15,9 @@ from pathlib import Path
 from tlnlp.errors import StorageError
 from tlnlp.runs.background import repeated
 from tlnlp.storage import Storage
+from tlnlp.warehouse.run_folder import LEASE
 
 RENEW_EVERY_S = 60.0
-KEY = "alive.json"
 
 
 def this_machine() -> str:
@@ -39,12 +39,12 @@ def held(run: Storage) -> Iterator[None]:
         StorageError: the mark cannot be written at the start.
     """
     content = json.dumps({"machine": this_machine(), "pid": os.getpid()}).encode()
-    run.write(KEY, content)
+    run.write(LEASE, content)
 
     def renew() -> None:
         # One failed renewal does no harm, because cleaning waits for much longer than RENEW_EVERY_S.
         with suppress(StorageError):
-            run.write(KEY, content)
+            run.write(LEASE, content)
 
     try:
         with repeated(renew, RENEW_EVERY_S):
@@ -53,7 +53,7 @@ def held(run: Storage) -> Iterator[None]:
         # A mark that cannot be deleted names a process that has ended, so it does no harm. The block's own exception
         # must not be hidden by this one.
         with suppress(StorageError):
-            run.delete([KEY])
+            run.delete([LEASE])
             if not any(run.list()):
                 run.delete_folder("")
 
@@ -64,7 +64,7 @@ def has_ended(run: Storage) -> bool:
     A run of another machine can be judged only by the age of its objects, so the result is False.
     """
     try:
-        holder = json.loads(run.read(KEY))
+        holder = json.loads(run.read(LEASE))
         if holder["machine"] != this_machine():
             return False
         os.kill(int(holder["pid"]), 0)

@@ -25,6 +25,7 @@ from tlnlp.score.session import jvm_peak_bytes
 from tlnlp.score.staging import PreparedRows
 from tlnlp.storage import Storage
 from tlnlp.warehouse.catalog import open_catalog
+from tlnlp.warehouse.run_folder import all_ledgers
 from tlnlp.warehouse.schema import Column, check_kept, check_table
 
 # The scoring of the sample should take about so long.
@@ -151,7 +152,7 @@ def plan(settings: ScoreSettings) -> Prediction:
     run_id = new_run_id(datetime.now(UTC))
     ledger = Ledger("plan", run_id, settings.model_dump(mode="json"))
     warehouse, catalog = Storage(settings.warehouse), open_catalog(settings.warehouse, settings.catalog)
-    with ledger.kept(lambda finished: finished.save(warehouse, f"ledgers/{run_id}.json")):
+    with ledger.kept(lambda finished: finished.save(all_ledgers(settings.warehouse), f"{run_id}.json")):
         model = resolve_model(settings, catalog)
         with open_night(settings, catalog, model, run_id) as night:
             try:

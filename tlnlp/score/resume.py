@@ -17,10 +17,9 @@ from tlnlp.registry import ModelVersion
 from tlnlp.score import lease
 from tlnlp.storage import Storage
 from tlnlp.warehouse.audit import footer_rows
+from tlnlp.warehouse.run_folder import LEASE, read_manifest, run_storage, score_manifests
 
 FOLDER = "unfinished"
-MANIFESTS = "manifests"
-SCORED = "scores-"
 
 
 @dataclass(frozen=True)
@@ -71,20 +70,17 @@ class UnfinishedRuns:
         entry = self._others().get(run_id)
         if entry is None or entry.get("table") != self.table:
             return False
-        run = self._run(run_id)
-        return lease.has_ended(run) or not run.exists(lease.KEY)
+        run = run_storage(self.warehouse, run_id)
+        return lease.has_ended(run) or not run.exists(LEASE)
 
     def unregister_removed(self) -> None:
         """Remove this table's other runs from the register if their files no longer exist."""
         for run_id, entry in self._others().items():
-            if entry.get("table") == self.table and not any(self._run(run_id).list()):
+            if entry.get("table") == self.table and not any(run_storage(self.warehouse, run_id).list()):
                 self._entries().delete([f"{run_id}.json"])
 
     def _entries(self) -> Storage:
         return Storage(self.warehouse).at(FOLDER)
-
-    def _run(self, run_id: str) -> Storage:
-        return Storage(self.warehouse).at(f"runs/{run_id}")
 
     def _others(self) -> dict[str, dict[str, str]]:
         others: dict[str, dict[str, str]] = {}
@@ -98,14 +94,13 @@ class UnfinishedRuns:
 
     def _pieces(self, run_id: str) -> list[list[str]]:
         """Return the file URIs of each finished piece of scores whose files are complete."""
-        run = self._run(run_id)
+        run = run_storage(self.warehouse, run_id)
         present = {entry.key for entry in run.list()}
         complete = []
-        for key in sorted(present):
-            if key.startswith(f"{MANIFESTS}/{SCORED}"):
-                with suppress(StorageError, InputDataError, ValueError, KeyError, OSError):
-                    files: dict[str, int] = json.loads(run.read(key))["files"]
-                    keys = {uri.removeprefix(run.url("")).lstrip("/") for uri in files}
-                    if keys <= present and all(footer_rows([uri]) == rows for uri, rows in files.items()):
-                        complete.append(sorted(files))
+        for key in score_manifests(present):
+            with suppress(StorageError, InputDataError, ValueError, OSError):
+                files = read_manifest(run, key).files
+                keys = {uri.removeprefix(run.url("")).lstrip("/") for uri in files}
+                if keys <= present and all(footer_rows([uri]) == rows for uri, rows in files.items()):
+                    complete.append(sorted(files))
         return complete

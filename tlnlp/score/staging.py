@@ -1,18 +1,11 @@
 """Write the Parquet files of one run, and a manifest for each finished piece.
 
-    runs/<run_id>/prepared/<attempt>/outcome=.../bucket=.../   every input row with its outcome; removed at the end
-    runs/<run_id>/<piece>/<attempt>/                           the files to be published
-    runs/<run_id>/manifests/<piece>.json                       files and rows of a finished piece
-
 Each attempt writes to a new folder. The folder is read only after its job has committed (``_SUCCESS``), so it holds
 exactly what the job committed.
 """
 
 from __future__ import annotations
 
-import json
-import re
-import secrets
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -20,20 +13,18 @@ from pyspark.sql import DataFrame
 
 from tlnlp.errors import EngineError
 from tlnlp.score.session import spark_errors, spark_input, spark_uri
-from tlnlp.storage import Storage
 from tlnlp.warehouse.audit import footer_rows
+from tlnlp.warehouse.run_folder import (
+    PREPARED,
+    Piece,
+    attempt_key,
+    bucket_folder,
+    partition_of,
+    run_storage,
+    write_manifest,
+)
 
 FOOTER_READERS = 16
-PREPARED = "prepared"
-_PARTITION = re.compile(r"outcome=(?P<outcome>[a-z]+)/bucket=(?P<bucket>\d+)/")
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A finished piece of a run: the URIs of its files, and the number of rows that the Parquet footers give."""
-
-    files: tuple[str, ...]
-    rows: int
 
 
 @dataclass(frozen=True)
@@ -58,7 +49,7 @@ class PreparedRows:
 
     def folders(self, outcome: str, buckets: list[int]) -> list[str]:
         """Return the folders of these buckets, as Spark's readers take them."""
-        return [f"{spark_input(self.uri)}/outcome={outcome}/bucket={bucket}" for bucket in buckets]
+        return [bucket_folder(spark_input(self.uri), outcome, bucket) for bucket in buckets]
 
     def chunks(self, outcome: str, rows: int) -> list[list[int]]:
         """Group the buckets of an outcome into chunks of at most ``rows`` rows; a larger bucket is a chunk alone."""
@@ -78,7 +69,7 @@ class Staging:
 
     def __init__(self, warehouse: str, run_id: str) -> None:
         self.run_id = run_id
-        self.storage = Storage(warehouse).at(f"runs/{run_id}")
+        self.storage = run_storage(warehouse, run_id)
 
     def prepare(self, rows: DataFrame) -> PreparedRows:
         """Write the prepared rows and count them. This is the only read of the input.
@@ -88,14 +79,13 @@ class Staging:
             EngineError: the Spark job failed or did not commit.
             StorageError: the warehouse cannot be read or written.
         """
-        key = f"{PREPARED}/{secrets.token_hex(4)}"
+        key = attempt_key(PREPARED)
         files = self._write(rows, key, ["outcome", "bucket"], "reading the documents")
         rows_by_outcome: dict[str, dict[int, int]] = {}
         for file, count in zip(files, _counts(files), strict=True):
-            match = _PARTITION.search(file)
-            assert match is not None
-            by_bucket = rows_by_outcome.setdefault(match["outcome"], {})
-            by_bucket[int(match["bucket"])] = by_bucket.get(int(match["bucket"]), 0) + count
+            outcome, bucket = partition_of(file)
+            by_bucket = rows_by_outcome.setdefault(outcome, {})
+            by_bucket[bucket] = by_bucket.get(bucket, 0) + count
         return PreparedRows(self.storage.url(key), rows_by_outcome)
 
     def write(self, piece: str, rows: DataFrame, what: str) -> Piece:
@@ -105,12 +95,10 @@ class Staging:
             EngineError: the Spark job failed or did not commit.
             StorageError: the warehouse cannot be read or written.
         """
-        files = self._write(rows, f"{piece}/{secrets.token_hex(4)}", [], what)
-        counts = _counts(files)
-        non_empty = [(file, count) for file, count in zip(files, counts, strict=True) if count]
-        finished = Piece(tuple(file for file, _ in non_empty), sum(counts))
-        manifest = {"piece": piece, "rows": finished.rows, "files": dict(non_empty)}
-        self.storage.write(f"manifests/{piece}.json", json.dumps(manifest, indent=1).encode())
+        files = self._write(rows, attempt_key(piece), [], what)
+        counts = zip(files, _counts(files), strict=True)
+        finished = Piece(piece, {file: count for file, count in counts if count})
+        write_manifest(self.storage, finished)
         return finished
 
     def drop_prepared(self) -> None:

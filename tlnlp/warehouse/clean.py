@@ -1,22 +1,21 @@
 """Remove the folders of abandoned runs: staged files that no table refers to and no process still writes.
 
-``runs/<run_id>/`` holds staged files, which are the table's own data once they are published. So a folder is removed
+A run's folder holds staged files, which are the table's own data once they are published. So a folder is removed
 only if its newest object is old (or its run is known to have ended), if it was not staged for another catalog, and if
 no snapshot of any table, current or past, refers to a file in it.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from pyiceberg.catalog import Catalog
 from pyiceberg.manifest import ManifestFile
 
-from tlnlp.errors import NotFoundError, StorageError
-from tlnlp.storage import Storage, join_uri
-from tlnlp.warehouse.staged import MARKER, run_id_of
+from tlnlp.errors import StorageError
+from tlnlp.storage import Storage
+from tlnlp.warehouse.run_folder import all_runs, marked_catalog, run_id_of
 from tlnlp.warehouse.tables import load_table, tables_of
 
 DAY_S = 24 * 60 * 60
@@ -44,13 +43,13 @@ def clean_runs(
     Raises:
         StorageError: a table or folder cannot be read (then nothing is removed), or a folder cannot be removed.
     """
-    runs = Storage(join_uri(warehouse, "runs"))
+    runs = all_runs(warehouse)
     candidates = _abandoned_runs(runs, now - timedelta(seconds=older_than_s), has_ended) - {keep_run or ""}
     if not candidates:
         return []
     # Tables are read after the ages, so that a run published in between counts as referred to.
     unreferred = candidates - _referred_runs(catalog)
-    removed = sorted(run_id for run_id in unreferred if _marked_for(runs, run_id) in (None, catalog.name))
+    removed = sorted(run_id for run_id in unreferred if marked_catalog(runs.at(run_id)) in (None, catalog.name))
     for run_id in removed:
         runs.delete_folder(run_id)
     return removed
@@ -84,14 +83,3 @@ def _referred_runs(catalog: Catalog) -> set[str]:
                 "removed; restore the files under tables/, or run again when the store answers"
             ) from error
     return found
-
-
-def _marked_for(runs: Storage, run_id: str) -> str | None:
-    """Return the name of the catalog that the run was staged for; None without a marker, ``?`` if it is damaged."""
-    try:
-        marker = json.loads(runs.read(f"{run_id}/{MARKER}"))
-    except NotFoundError:
-        return None
-    except ValueError:
-        return "?"
-    return str(marker.get("catalog", "?"))

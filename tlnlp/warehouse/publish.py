@@ -30,6 +30,7 @@ from pyiceberg.transforms import IdentityTransform
 
 from tlnlp.errors import PublishConflictError, StorageError, UsageError
 from tlnlp.storage import resolve_uri
+from tlnlp.warehouse.run_folder import mark_catalog
 from tlnlp.warehouse.schema import (
     NAMESPACE,
     SCORE_DATE,
@@ -39,7 +40,7 @@ from tlnlp.warehouse.schema import (
     iceberg_schema,
     iceberg_type,
 )
-from tlnlp.warehouse.staged import data_file, mark_catalog
+from tlnlp.warehouse.staged import data_file
 from tlnlp.warehouse.tables import PREFIX, day_files, is_day, last_publish, load_table, summary_of, token_of
 
 _TRIES = 12
@@ -68,37 +69,38 @@ class _UnsettledError(Exception):
 
 
 @dataclass(frozen=True)
-class _Publication:
+class Publication:
+    """What a run publishes to one table: the rows of one day.
+
+    Fields:
+        table: name of the table.
+        score_date: the day that the rows replace.
+        files: URIs of staged Parquet files; none publish an empty day.
+        source: name of the documents' source, the table's owner together with ``model``.
+        model: name of the model.
+        run_id: id of the run.
+        summary: facts of the run for the snapshot, where their keys become ``tlnlp.<key-with-dashes>``. Run id, model,
+            source and score date are added to them.
+        kept: kept columns; a column that the table lacks is added to it.
+        columns: the table's own columns, ``SCORES`` or ``QUARANTINE``.
+    """
+
     table: str
     score_date: date
     files: tuple[str, ...]
-    columns: tuple[Column, ...]
-    kept: tuple[Column, ...]
     source: str
     model: str
     run_id: str
-    summary: dict[str, str]
+    summary: Mapping[str, str]
+    kept: tuple[Column, ...] = ()
+    columns: tuple[Column, ...] = SCORES
 
 
-def publish_day(
-    catalog: Catalog,
-    table: str,
-    *,
-    score_date: date,
-    files: Sequence[str],
-    source: str,
-    model: str,
-    run_id: str,
-    summary: Mapping[str, str],
-    kept: Sequence[Column] = (),
-    columns: Sequence[Column] = SCORES,
-    expected: str | None = None,
-) -> PublishResult:
-    """Replace the rows of ``score_date`` by those of ``files`` (Parquet URIs, may be none), in one commit.
+def publish_day(catalog: Catalog, publication: Publication, expected: str | None = None) -> PublishResult:
+    """Replace the rows of a day by those of the publication's files, in one commit.
 
-    The same commit creates the table if it does not exist, and adds new kept columns. ``summary`` goes into the
-    snapshot with keys ``tlnlp.<key-with-dashes>``; run id, model, source and score date are added to it. ``columns`` is
-    ``SCORES`` or ``QUARANTINE``. ``expected`` is the ``day_token`` from the start of the run; None skips that check.
+    The same commit creates the table if it does not exist. ``expected`` is the ``day_token`` from the start of the run;
+    None skips that check.
 
     Raises:
         PublishConflictError: the table belongs to another source or model; or the day changed after ``expected``.
@@ -106,12 +108,14 @@ def publish_day(
         EngineError: a file does not fit the table, or holds rows of another day.
         StorageError: the store failed; the message says whether the table may have changed.
     """
-    uris = tuple(resolve_uri(uri) for uri in files)
+    uris = tuple(resolve_uri(uri) for uri in publication.files)
     if len(set(uris)) < len(uris):
-        raise UsageError(f"table {table}: a file of run {run_id} is listed twice, so its rows would count twice")
-    wanted = _Publication(table, score_date, uris, tuple(columns), tuple(kept), source, model, run_id, dict(summary))
+        raise UsageError(
+            f"table {publication.table}: a file of run {publication.run_id} is listed twice, so its rows would count "
+            "twice"
+        )
     mark_catalog(uris, catalog.name)
-    return _commit_in_turn(catalog, wanted, expected)
+    return _commit_in_turn(catalog, replace(publication, files=uris), expected)
 
 
 def check_publish(catalog: Catalog, table: str, *, source: str, model: str, kept: Sequence[Column] = ()) -> None:
@@ -128,8 +132,8 @@ def check_publish(catalog: Catalog, table: str, *, source: str, model: str, kept
         _new_kept(loaded.schema(), table, SCORES, kept)
 
 
-def _summary(wanted: _Publication) -> dict[str, str]:
-    summary = wanted.summary | {
+def _summary(wanted: Publication) -> dict[str, str]:
+    summary = dict(wanted.summary) | {
         "run-id": wanted.run_id,
         "model": wanted.model,
         "source": wanted.source,
@@ -138,7 +142,7 @@ def _summary(wanted: _Publication) -> dict[str, str]:
     return {PREFIX + key.removeprefix(PREFIX).replace("_", "-"): value for key, value in summary.items()}
 
 
-def _commit_in_turn(catalog: Catalog, wanted: _Publication, expected: str | None) -> PublishResult:
+def _commit_in_turn(catalog: Catalog, wanted: Publication, expected: str | None) -> PublishResult:
     """Plan and commit; if another commit came first, check that it left this day alone, and plan again."""
     cause: Exception | None = None
     for attempt in range(_TRIES):
@@ -163,7 +167,7 @@ def _commit_in_turn(catalog: Catalog, wanted: _Publication, expected: str | None
     raise _gave_up(cause, wanted) from cause
 
 
-def _commit(catalog: Catalog, table: Table | None, wanted: _Publication) -> PublishResult:
+def _commit(catalog: Catalog, table: Table | None, wanted: Publication) -> PublishResult:
     if table is None:
         transaction = _creation(catalog, wanted)
         old: list[DataFile] = []
@@ -192,7 +196,7 @@ def _commit(catalog: Catalog, table: Table | None, wanted: _Publication) -> Publ
     return PublishResult(overwrite.snapshot_id, rows, replaced)
 
 
-def _creation(catalog: Catalog, wanted: _Publication) -> Transaction:
+def _creation(catalog: Catalog, wanted: Publication) -> Transaction:
     # In a transaction, so that the table never appears without its first day.
     catalog.create_namespace_if_not_exists(NAMESPACE)
     plain = [replace(column, required=False) for column in wanted.kept]
@@ -222,7 +226,7 @@ def _check_owner(table: Table, source: str, model: str) -> None:
             )
 
 
-def _add_kept(transaction: Transaction, schema: Schema, wanted: _Publication) -> None:
+def _add_kept(transaction: Transaction, schema: Schema, wanted: Publication) -> None:
     new = _new_kept(schema, wanted.table, wanted.columns, wanted.kept)
     if new:
         with transaction.update_schema() as update:
@@ -250,7 +254,7 @@ def _new_kept(schema: Schema, table: str, columns: Sequence[Column], kept: Seque
     return new
 
 
-def _published_before(table: Table, wanted: _Publication) -> PublishResult | None:
+def _published_before(table: Table, wanted: Publication) -> PublishResult | None:
     for snapshot in table.snapshots():
         summary = summary_of(snapshot)
         if summary.get(f"{PREFIX}run-id") != wanted.run_id:
@@ -267,7 +271,7 @@ def _published_before(table: Table, wanted: _Publication) -> PublishResult | Non
     return None
 
 
-def _day_conflict(table: Table | None, wanted: _Publication) -> PublishConflictError:
+def _day_conflict(table: Table | None, wanted: Publication) -> PublishConflictError:
     winner = last_publish(table, wanted.score_date) if table else None
     name = summary_of(winner).get(f"{PREFIX}run-id", "unknown") if winner else "unknown"
     return PublishConflictError(
@@ -276,7 +280,7 @@ def _day_conflict(table: Table | None, wanted: _Publication) -> PublishConflictE
     )
 
 
-def _gave_up(cause: Exception, wanted: _Publication) -> Exception:
+def _gave_up(cause: Exception, wanted: Publication) -> Exception:
     if isinstance(cause, _LOST):
         return PublishConflictError(
             f"table {wanted.table}: other commits came first {_TRIES} times in a row, so nothing of run "

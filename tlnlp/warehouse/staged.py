@@ -1,10 +1,7 @@
-"""Open staged Parquet files, mark their run's folder, and describe them to Iceberg from their footers."""
+"""Open staged Parquet files, and describe them to Iceberg from their footers."""
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
@@ -17,15 +14,12 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.types import MapType, NestedField
 
 from tlnlp.errors import EngineError, NotFoundError, StorageError
-from tlnlp.storage import Storage, resolve_uri
+from tlnlp.storage import resolve_uri
 from tlnlp.storage.s3 import is_s3, s3_of_environment
 from tlnlp.warehouse.schema import SCORE_DATE
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
-
-MARKER = "_catalog.json"
-_RUN_FOLDER = re.compile(r"^(?P<folder>.*/runs/(?P<run_id>[^/]+))/")
 
 
 def counted(n: int, thing: str) -> str:
@@ -61,19 +55,6 @@ def open_parquet(uri: str) -> pq.ParquetFile:
         raise StorageError(
             f"{uri}: not a complete Parquet file ({type(error).__name__}); score the day again"
         ) from error
-
-
-def run_id_of(uri: str) -> str | None:
-    """Return the run id of a file below ``.../runs/<run_id>/``; None for a file elsewhere."""
-    match = _RUN_FOLDER.match(uri)
-    return match["run_id"] if match else None
-
-
-def mark_catalog(files: Sequence[str], catalog_name: str) -> None:
-    """Record in the folders of the files' runs which catalog will refer to them; cleaning by another spares them."""
-    folders = {match["folder"] for uri in files if (match := _RUN_FOLDER.match(uri))}
-    for folder in sorted(folders):
-        Storage(folder).write(MARKER, json.dumps({"catalog": catalog_name}).encode())
 
 
 def data_file(io: FileIO, metadata: TableMetadata, uri: str, score_date: date) -> DataFile | None:
