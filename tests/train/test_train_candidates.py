@@ -23,7 +23,7 @@ from tlnlp.runs.ledger import Ledger
 from tlnlp.storage import Storage
 from tlnlp.train import candidates, co_training, cross_validation
 from tlnlp.train.candidates import Candidate, best_candidate
-from tlnlp.train.co_training import EVIDENCE, CoTraining
+from tlnlp.train.co_training import CoTraining
 from tlnlp.train.context import Run
 from tlnlp.train.cross_validation import CURVE_DRAWS, CrossValidation, fold_count, learning_curve
 from tlnlp.train.dataset import Examples, Reader
@@ -34,6 +34,7 @@ from tlnlp.train.held_out_calibration import HeldOutCalibration
 from tlnlp.train.local_executor import LocalExecutor
 from tlnlp.train.pseudo_label_calibration import PseudoLabelCalibration
 from tlnlp.train.time_budget import TimeBudget
+from tlnlp.train.tuned_constants import TUNED
 
 Rows = list[dict[str, Any]]
 
@@ -207,7 +208,7 @@ def test_the_learning_curve_of_a_pretrained_encoder_has_several_draws(
 
 
 def test_the_learning_curve_of_a_tuned_encoder_needs_enough_labels(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cross_validation, "FEW_LABELS_HALVED", 59)
+    monkeypatch.setattr(cross_validation, "TUNED", replace(TUNED, few_labels_halved=59))
     run, frozen = made(plain(), "training.moves=always", "training.max_steps=20", "training.min_steps=20")
     validation = best_candidate(run, frozen, with_documents=False).cross_validation
     assert validation is not None
@@ -216,7 +217,7 @@ def test_the_learning_curve_of_a_tuned_encoder_needs_enough_labels(made: Made, m
     assert [(labels, len(hits)) for labels, hits in curve] == [(12, 15), (12, 15), (24, 15), (24, 15), (45, 60)]
     assert (curve[-1][1] == validation.hits(run.examples.targets)).all()
     # With fewer labels, the curve is that of a head on the pretrained encoder.
-    monkeypatch.setattr(cross_validation, "FEW_LABELS_HALVED", 60)
+    monkeypatch.setattr(cross_validation, "TUNED", replace(TUNED, few_labels_halved=60))
     curve, of = learning_curve(run, validation, frozen)
     assert of == "as_pretrained"
     assert sum(len(hits) for labels, hits in curve if labels == 12) == CURVE_DRAWS * 60
@@ -235,7 +236,7 @@ def test_documents_are_refused_on_strong_evidence_alone(
     truth = run.examples.one_hot.astype(np.float64)
     validation = replace(candidate.cross_validation, encoder=truth)
     # Label spreading gets ``lost`` of 60 labels wrong, the labels-only model none.
-    assert (lost - EVIDENCE * lost**0.5 > 0) is refused
+    assert (lost - TUNED.evidence * lost**0.5 > 0) is refused
     propagated = np.where((np.arange(60) < lost)[:, None], np.roll(truth, 1, axis=1), truth)
     monkeypatch.setattr(
         co_training,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +22,21 @@ from tlnlp.model.ngram import NgramView
 from tlnlp.registry import Registry
 from tlnlp.storage.uri import local_path
 from tlnlp.train import co_training, time_budget
-from tlnlp.train.co_training import EVIDENCE, CoTraining
+from tlnlp.train.co_training import CoTraining
 from tlnlp.train.co_training_round import RoundPredictions
 from tlnlp.train.distributed.ray_executor import RayExecutor
-from tlnlp.train.domain_shift import FOREIGN
 from tlnlp.train.executor import Executor
 from tlnlp.train.finetune import FinetuneResult, finetune
 from tlnlp.train.fit.ngram_fit import NgramFit
 from tlnlp.train.local_executor import LocalExecutor
-from tlnlp.train.pseudo_labels import PSEUDO_LABELS_C
 from tlnlp.train.time_budget import Plan, TimeBudget
+from tlnlp.train.tuned_constants import TUNED
 
 
 @pytest.fixture(autouse=True)
 def short_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten rounds: a tiny encoder needs fewer windows."""
-    monkeypatch.setattr(time_budget, "SHORT_ROUND_CROPS", 600)
+    monkeypatch.setattr(time_budget, "TUNED", replace(TUNED, short_round_crops=600))
 
 
 def pool(folder: Path, count: int = 200, seed: int = 5) -> Path:
@@ -128,7 +128,7 @@ def test_two_rounds_cut_short_between_them(
     ]  # fmt: skip
     assert (after["counts"]["unlabelled"], after["counts"]["labelled_inside"]) == (200, 30)
     # The last n-grams learn from the documents of all rounds.
-    of_documents = [fit for fit in learned if fit.c == PSEUDO_LABELS_C]
+    of_documents = [fit for fit in learned if fit.c == TUNED.pseudo_labels_c]
     assert len(of_documents[-1].texts) == len(set(of_documents[-1].texts)) == 200
     check_version_of_two_rounds(result, tmp_path)
 
@@ -171,11 +171,11 @@ def misleading(folder: Path) -> Path:
     ("evidence", "reason"),
     [
         (
-            -EVIDENCE,
+            -TUNED.evidence,
             "label spreading over the documents is clearly less accurate: the model learns from the labels alone",
         ),
         (
-            EVIDENCE,
+            TUNED.evidence,
             "n-grams trained on the unlabelled documents are clearly less accurate: the model learns from the labels "
             "alone",
         ),
@@ -190,8 +190,8 @@ def test_a_pool_that_does_not_help_is_not_used(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     # With 300 labels the n-gram view is accurate without documents. Label spreading is only a little less accurate than
-    # the labels-only model, so a positive EVIDENCE lets it pass, and a negative one refuses it.
-    monkeypatch.setattr(co_training, "EVIDENCE", evidence)
+    # the labels-only model, so positive ``evidence`` lets it pass, and a negative one refuses it.
+    monkeypatch.setattr(co_training, "TUNED", replace(TUNED, evidence=evidence))
     given = overrides(tmp_path, tiny_encoder, misleading(tmp_path), labels=300)
     result = run([*given, "training.tuned_share=1", "training.moves=always"])
     stderr = capfd.readouterr().err
@@ -215,7 +215,7 @@ def test_documents_of_another_source_are_not_used(
     assert "co-training: " not in stderr
     (ledger,) = Registry(str(tmp_path / "registry")).ledgers("moods")
     assert ledger["results"]["relevance"]["same_source"] is False
-    assert ledger["results"]["relevance"]["further"] >= FOREIGN
+    assert ledger["results"]["relevance"]["further"] >= TUNED.foreign
     assert training_of(result)["report"]["pool"] == {"documents": 200, "read": 0, "labelled_inside": 0}
     assert training_of(result)["unlabelled_sha256"] == []
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tlnlp.model.combine import Floats
-from tlnlp.train.domain_shift import FOREIGN, Relevance, relevance
+from tlnlp.train.domain_shift import Relevance, relevance
+from tlnlp.train.tuned_constants import TUNED
 
 HIDDEN = 48
 
@@ -24,7 +25,7 @@ def source(texts: int, seed: int, middle: int = 0) -> Floats:
 def test_the_result_does_not_depend_on_the_number_of_texts(labels: int, documents: int) -> None:
     figures = [relevance(source(labels, seed), source(documents, seed + 50)).further for seed in range(8)]
     assert np.mean(figures) == pytest.approx(0.5, abs=0.08)
-    assert max(figures) < FOREIGN
+    assert max(figures) < TUNED.foreign
     assert all(Relevance(further).same_source for further in figures)
 
 
@@ -47,7 +48,7 @@ def test_bounds_and_ties() -> None:
     assert relevance(labels, north).further == 0.5
     assert relevance(labels, -east).further == 1.0
     assert relevance(labels, np.vstack([east, north, -east, -both])).further == pytest.approx(2.5 / 4)
-    assert not Relevance(FOREIGN).same_source
+    assert not Relevance(TUNED.foreign).same_source
 
 
 def test_the_length_of_an_embedding_does_not_matter() -> None:

@@ -11,9 +11,10 @@ import pytest
 from tlnlp.config import FinetuneSettings, TrainingSettings
 from tlnlp.data.labels import Example, LabelledSet
 from tlnlp.errors import UsageError
-from tlnlp.train.dataset import CLASS_NAME_TEMPLATES, NO_TEXTS, Examples, Reader, class_name_texts
+from tlnlp.train.dataset import NO_TEXTS, Examples, Reader, class_name_texts
 from tlnlp.train.finetune import finetune
 from tlnlp.train.frozen_encoder import PretrainedEmbeddings, accuracy_by_names, names_contradicted
+from tlnlp.train.tuned_constants import TUNED
 
 NONE = np.zeros(0, dtype=np.int64)
 
@@ -42,7 +43,7 @@ def test_texts_of_class_names() -> None:
 def test_with_few_labels_fits_learn_from_class_names(tmp_path: Path, tiny_encoder: Path) -> None:
     prepared, settings = examples(tmp_path, tiny_encoder)
     fit = prepared.fit(settings, np.array([0, 1, 2]), NONE, 0)
-    templates = len(CLASS_NAME_TEMPLATES)
+    templates = len(TUNED.class_name_templates)
     assert len(fit.tokens) == len(fit.weights) == 3 + 2 * templates
     assert fit.targets.tolist() == [[1, 0], [0, 1], [1, 0], *([[1, 0], [0, 1]] * templates)]
     names = prepared.reader.whole.encode(["sour", "b"])
@@ -60,7 +61,7 @@ def test_labels_contradict_swapped_names(tmp_path: Path, tiny_encoder: Path, swa
     prepared, _ = examples(tmp_path, tiny_encoder)
     apart = np.eye(2)[::-1] if swapped else np.eye(2)
     # All texts are closer to the second name than to the first; only differences between texts show the class.
-    names = np.tile(apart + np.array([[0.0, 0.0], [0.9, 0.9]]), (len(CLASS_NAME_TEMPLATES), 1))
+    names = np.tile(apart + np.array([[0.0, 0.0], [0.9, 0.9]]), (len(TUNED.class_name_templates), 1))
     frozen = PretrainedEmbeddings(np.arange(8), np.eye(2)[prepared.targets], names)
     assert accuracy_by_names(frozen, prepared) == right
     assert names_contradicted(right, prepared) is swapped

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from tlnlp.config import FinetuneSettings
 from tlnlp.data.labels import Example, LabelledSet
 from tlnlp.model.combine import Floats, log_loss, softmax
-from tlnlp.train.dataset import CLASS_NAME_TEMPLATES, Examples, Reader
+from tlnlp.train.dataset import Examples, Reader
 from tlnlp.train.fit.linear_head import ABSENT, LinearHead, linear_head, with_head
 from tlnlp.train.folds import stratified_folds
 from tlnlp.train.frozen_encoder import PROBES, PretrainedEmbeddings, ProbeRecipe, cross_validate_probe, fit_probe
+from tlnlp.train.tuned_constants import TUNED
 
 HIDDEN = 24
 MIDDLES = 1.2 * np.random.default_rng(4).normal(size=(3, HIDDEN)) / HIDDEN**0.5
@@ -124,7 +125,7 @@ def examples(tiny_encoder: Path, tmp_path: Path) -> Examples:
 def frozen(seed: int, noise: float, names: Floats | None) -> PretrainedEmbeddings:
     """Return embeddings of 24 labels in a random order."""
     chosen = np.random.default_rng(seed).permutation(24)
-    of_names = np.zeros((0, HIDDEN)) if names is None else np.tile(names, (len(CLASS_NAME_TEMPLATES), 1))
+    of_names = np.zeros((0, HIDDEN)) if names is None else np.tile(names, (len(TUNED.class_name_templates), 1))
     return PretrainedEmbeddings(chosen, states_of(LABELS[chosen], seed, noise), of_names)
 
 

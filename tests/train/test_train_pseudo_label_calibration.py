@@ -6,15 +6,8 @@ import numpy as np
 import pytest
 
 from tlnlp.model.combine import Floats, combine, expected_error, softmax
-from tlnlp.train.pseudo_label_calibration import (
-    COMBINED_ERROR,
-    STUDENT_ERROR,
-    STUDENT_SHARE,
-    PseudoLabelCalibration,
-    disagreement,
-    sharpened,
-    shrunken_error,
-)
+from tlnlp.train.pseudo_label_calibration import PseudoLabelCalibration, disagreement, sharpened, shrunken_error
+from tlnlp.train.tuned_constants import TUNED
 
 
 def two_views(seed: int, texts: int = 3000) -> tuple[Floats, Floats]:
@@ -41,17 +34,19 @@ def test_after_a_round_error_falls_with_disagreement() -> None:
     calibration = PseudoLabelCalibration(0.3, 2.0).after(propagated, ngram)
     assert calibration.first == (expected_error(propagated), disagreement(propagated, ngram))
     error, disagreed = calibration.first
-    assert expected_error(calibration.calibrated(propagated**3)) == pytest.approx(STUDENT_ERROR * error, abs=0.005)
+    assert expected_error(calibration.calibrated(propagated**3)) == pytest.approx(
+        TUNED.student_error * error, abs=0.005
+    )
     # The views now agree on half of the documents that they disagreed on.
     closer = np.where((np.arange(len(propagated)) % 2 == 0)[:, None], propagated, ngram)
     assert disagreement(propagated, closer) == pytest.approx(disagreed / 2, rel=0.1)
     combined = combine(propagated, closer, *calibration.weights(propagated, closer))
     assert expected_error(combined) == pytest.approx(
-        COMBINED_ERROR * error * disagreement(propagated, closer) / disagreed, abs=0.005
+        TUNED.combined_error * error * disagreement(propagated, closer) / disagreed, abs=0.005
     )
     # More disagreement than before does not raise the error.
     apart = combine(propagated, ngram[::-1], *calibration.weights(propagated, ngram[::-1]))
-    assert expected_error(apart) == pytest.approx(COMBINED_ERROR * error, abs=0.005)
+    assert expected_error(apart) == pytest.approx(TUNED.combined_error * error, abs=0.005)
     # Later rounds do not change the record of the first round.
     assert calibration.after(propagated, closer) == calibration
 
@@ -60,7 +55,7 @@ def test_n_grams_count_for_less_after_the_first_round() -> None:
     propagated, ngram = two_views(3)
     before = PseudoLabelCalibration(0.3, 1.0)
     first, second = before.weights(propagated, ngram), before.after(propagated, ngram).weights(propagated, ngram)
-    assert second[1] / second[0] == pytest.approx(STUDENT_SHARE * first[1] / first[0])
+    assert second[1] / second[0] == pytest.approx(TUNED.student_share * first[1] / first[0])
 
 
 def test_n_grams_count_for_more_where_they_learn_from_more_documents() -> None:

@@ -9,19 +9,16 @@ from tlnlp.train.time_budget import (
     BUNDLE_S,
     DOCUMENTS_ARE_FASTER,
     JOB_S,
-    LEAST_CROPS,
     LEAST_READ,
-    MOST_CROPS,
-    MOST_PASSES,
     NGRAMS_S_A_DOCUMENT,
     PLANNED_SHARE,
     READING_IS_FASTER,
     READING_SHARE,
-    SHORT_ROUND_CROPS,
     TASK_S,
     Plan,
     TimeBudget,
 )
+from tlnlp.train.tuned_constants import TUNED
 
 
 class Clock:
@@ -97,7 +94,7 @@ def test_a_fit_that_needs_no_job_does_not_pay_for_one() -> None:
     # Slightly more time than such a fit needs does not pay for the start of a job.
     assert made((left_s - 70) * 1000).crops(1, 60.0, 96, 20_000) == int((left_s - 70) * 1000 / 96)
     # This time is enough for a round without a job, and too short for a round with one.
-    short = [TimeBudget(LEAST_CROPS * 96 / 1000 + 45, 100.0, Clock(), jobless) for jobless in (0, 1e9)]
+    short = [TimeBudget(TUNED.least_crops * 96 / 1000 + 45, 100.0, Clock(), jobless) for jobless in (0, 1e9)]
     for one in short:
         one.record_throughput(1000)
     assert [one.plan(70_000, 200, 96, 4, 100_000).rounds for one in short] == [0, 1]
@@ -124,7 +121,7 @@ def test_without_time_for_an_encoder_documents_are_read_once() -> None:
     made, clock = budget(600, tokens_per_s=300.0)
     made.record_reading_throughput(9000)
     left_s = PLANNED_SHARE * 600 - BUNDLE_S
-    assert left_s < LEAST_CROPS * 96 / 300 + JOB_S
+    assert left_s < TUNED.least_crops * 96 / 300 + JOB_S
     each_s = 200 / 9000 + NGRAMS_S_A_DOCUMENT
     plan = made.plan(70_000, 200, 96, 4, 100_000)
     assert (plan.rounds, plan.documents) == (0, int((left_s - BESIDE_READING_S) / each_s))
@@ -151,8 +148,8 @@ def test_windows_fill_the_time_left() -> None:
     crops = made.crops(1, 100.0, 96, 20_000)
     assert crops * 96 / 3000 == pytest.approx(PLANNED_SHARE * 1800 - BUNDLE_S - 100 - 25, rel=0.01)
     assert made.crops(2, 100.0, 96, 20_000) < crops / 2
-    assert made.crops(1, 100.0, 96, 5000) == MOST_PASSES * 5000
-    assert made.crops(1, 100.0, 96, 1000) == SHORT_ROUND_CROPS
+    assert made.crops(1, 100.0, 96, 5000) == TUNED.most_passes * 5000
+    assert made.crops(1, 100.0, 96, 1000) == TUNED.short_round_crops
     clock.now += 5000
-    assert made.crops(1, 100.0, 96, 20_000) == LEAST_CROPS // 4
-    assert budget(1e6)[0].crops(1, 0.0, 96, 1_000_000) == MOST_CROPS
+    assert made.crops(1, 100.0, 96, 20_000) == TUNED.least_crops // 4
+    assert budget(1e6)[0].crops(1, 0.0, 96, 1_000_000) == TUNED.most_crops

@@ -18,7 +18,6 @@ from tlnlp.train.context import FIT, Run
 from tlnlp.train.cross_validation import (
     CURVE_FOLDS,
     CURVE_SHARES,
-    FEW_LABELS_HALVED,
     CrossValidation,
     cross_validate,
     cross_validate_pretrained,
@@ -29,13 +28,7 @@ from tlnlp.train.fit.encoder_fit import FitResult
 from tlnlp.train.fit.linear_head import LinearHead, with_head
 from tlnlp.train.folds import FOLDS, measured_folds
 from tlnlp.train.frozen_encoder import PretrainedEmbeddings, ProbeRecipe, fit_probe
-
-# Share of the remaining time that tuning on labels may take where documents need time too: in proportion to the error
-# rate of the pretrained encoder, and at most MOVING_SHARE.
-MOVING_SHARE_AN_ERROR, MOVING_SHARE = 1.5, 0.4
-# Tuning nearly always helps (AG News, 8 labels a class: 79 to 86 % of texts right), but 32 labels rarely show that. So
-# the tuned encoder is rejected only if it is worse by this many standard errors.
-DOUBT = 1.0
+from tlnlp.train.tuned_constants import TUNED
 
 
 @dataclass(frozen=True)
@@ -60,7 +53,7 @@ def best_candidate(run: Run, frozen: PretrainedEmbeddings, *, with_documents: bo
     if pretrained is not None and with_documents and moves == "auto":
         seconds, left_s = _tuning_s(run, parts), run.time_budget.left_s
         wrong = 1.0 - float(pretrained.hits(run.examples.targets).mean())
-        allowed_s = min(MOVING_SHARE, MOVING_SHARE_AN_ERROR * wrong) * left_s
+        allowed_s = min(TUNED.moving_share, TUNED.moving_share_an_error * wrong) * left_s
         note = run.artifacts.note("moving", lambda: {"in_time": seconds <= allowed_s})
         if not note["in_time"]:
             say(
@@ -88,7 +81,7 @@ def _tuned_is_better(run: Run, tuned: CrossValidation, pretrained: CrossValidati
     """
     hits, hits_before = tuned.hits(run.examples.targets), pretrained.hits(run.examples.targets)
     right, before = float(hits.mean()), float(hits_before.mean())
-    better = right + DOUBT * paired_standard_error(hits, hits_before) >= before
+    better = right + TUNED.doubt * paired_standard_error(hits, hits_before) >= before
     run.ledger.results["candidates"] = {"moved": round(right, 4), "as_pretrained": round(before, 4)}
     say(
         f"accuracy on held-out labels: {right:.1%} by the tuned encoder, {before:.1%} by the pretrained encoder: the "
@@ -148,6 +141,6 @@ def _record_throughput(run: Run, validation: CrossValidation, tokens_a_step: flo
     places = run.executor.places
     rate = float(np.mean([fit.rate for fit in validation.fits])) * min(len(validation.fits), places)
     run.time_budget.record_label_throughput(rate * tokens_a_step)
-    if len(run.examples.texts) > FEW_LABELS_HALVED:
+    if len(run.examples.texts) > TUNED.few_labels_halved:
         seconds = float(np.mean([fit.seconds for fit in validation.fits]))
         run.time_budget.reserve(sum(CURVE_SHARES) * CURVE_FOLDS * seconds / places)

@@ -33,19 +33,14 @@ from tlnlp.train.learned import Learned
 from tlnlp.train.pseudo_label_calibration import PseudoLabelCalibration
 from tlnlp.train.pseudo_labels import Documents, PseudoLabels, tokenize_documents
 from tlnlp.train.time_budget import Plan, beside_reading_s
+from tlnlp.train.tuned_constants import TUNED
 
 # Co-training needs at least this many documents.
 LEAST_DOCUMENTS = 50
 # Share of the remaining time that the calibration on held-out labels may take.
 HELD_OUT_SHARE = 0.08
-# Documents of the same source nearly always help, so they are refused only if pseudo-labels are worse than the labels
-# alone by this many standard errors. A limit of two standard errors refused good documents in a draw of 200 IMDb labels
-# (87.0 and 82.0 % of held-out labels right), which cost three points of accuracy.
-EVIDENCE = 3.3
 # Documents for the calibration of the n-gram view, where the encoder stays as pretrained.
 MEASURED_DOCUMENTS = 2_000
-# Assumed error of pseudo-labels from class names, where no label can measure it (IMDb 10 %, AG News 28 %).
-UNMEASURED_ERROR = 0.2
 # Texts that the average length of the pool is estimated from.
 SAMPLED = 500
 
@@ -190,7 +185,7 @@ class CoTraining:
         """
         run, validation = self.run, self.cross_validation
         if validation is None:
-            return PseudoLabelCalibration(UNMEASURED_ERROR, 1.0)
+            return PseudoLabelCalibration(TUNED.unmeasured_error, 1.0)
         if validation.tuned:
             share_s = HELD_OUT_SHARE * run.time_budget.left_s / len(validation.fits)
             tokens_a_document = max(1.0, float(documents.cut.lengths.mean()))
@@ -211,7 +206,7 @@ class CoTraining:
         expected, share = 1 - calibration.error, calibration.share
         figures = {"labels_alone": before, "among_documents": right, "expected": expected, "ngram_share": share}
         run.ledger.results["held_out"] = {name: round(figure, 4) for name, figure in figures.items()}
-        if right + EVIDENCE * paired_standard_error(hits, hits_before) < before:
+        if right + TUNED.evidence * paired_standard_error(hits, hits_before) < before:
             say("label spreading over the documents is clearly less accurate: the model learns from the labels alone")
             return None
         say(f"weight of n-grams trained on pseudo-labels: {share:.2f} of the naive Bayes weight")

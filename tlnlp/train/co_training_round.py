@@ -32,11 +32,10 @@ from tlnlp.train.fit.linear_head import LinearHead, linear_head, with_head
 from tlnlp.train.label_spreading import propagate_labels
 from tlnlp.train.pseudo_label_calibration import PseudoLabelCalibration, disagreement
 from tlnlp.train.pseudo_labels import Documents, PseudoLabels, confidence, ngram_fit_on
+from tlnlp.train.tuned_constants import TUNED
 
 # Parts that the documents are dealt to; the n-gram view that predicts a part learns from the other parts.
 PARTS = 4
-# A student learns from documents of at least this confidence (``confidence``): below, errors outweigh the gain.
-CONFIDENT = 0.3
 # Texts that the head is fitted on, at most; more texts would hardly change it.
 OF_HEAD = 5000
 
@@ -211,7 +210,7 @@ def student_examples(
     """
     sure = confidence(predictions.combined)
     # Where few documents are confident, the more confident half of all documents is used.
-    chosen = np.flatnonzero(sure >= min(CONFIDENT, float(np.median(sure))))
+    chosen = np.flatnonzero(sure >= min(TUNED.confident, float(np.median(sure))))
     return (
         predictions.documents.whole.take(chosen) + examples.whole,
         np.vstack([predictions.combined[chosen], examples.one_hot]).astype(np.float32),
@@ -226,7 +225,7 @@ def round_summary(round_number: int, predictions: RoundPredictions, *, measured:
         measured: whether labels calibrated the predictions; without, no expected accuracy is given.
     """
     agree = 1.0 - disagreement(predictions.propagated, predictions.ngram)
-    sure = float((confidence(predictions.combined) >= CONFIDENT).mean())
+    sure = float((confidence(predictions.combined) >= TUNED.confident).mean())
     expected, count = 1.0 - expected_error(predictions.combined), len(predictions.documents)
     line = f"round {round_number}: the views agree on {agree:.1%} of {count} documents"
     say(f"{line}; expected accuracy: {expected:.1%}" if measured else line)

@@ -20,13 +20,10 @@ from tlnlp.train.fit.linear_head import LinearHead, linear_head
 from tlnlp.train.fit.ngram_fit import NgramFit
 from tlnlp.train.folds import FOLDS, ONE_FOLD_FROM, measured_folds, stratified_folds
 from tlnlp.train.frozen_encoder import PretrainedEmbeddings, ProbeRecipe, cross_validate_probe
+from tlnlp.train.tuned_constants import TUNED
 
 # Fewest held-out labels for a cross-validation.
 MIN_HELD_OUT = 8
-# Inverse strength of the ridge penalty of n-gram views that learn from labels.
-LABELS_C = 10.0
-# Up to this many labels, two folds are used for fits that tune the encoder, not four: half as many fits.
-FEW_LABELS_HALVED = 250
 # The learning curve: fewest labels for it, the shares of the labels it is measured at, and folds per share.
 LEAST_OF_A_CURVE = 40
 CURVE_SHARES = (0.25, 0.5)
@@ -100,7 +97,7 @@ def fold_count(labels: int, *, with_documents: bool) -> int:
     Few labels must not take minutes, and documents need the time too: both get two folds. Many labels hold out a single
     fold, with one fit, so that fold need not be a half.
     """
-    halved = labels <= FEW_LABELS_HALVED or (with_documents and labels < ONE_FOLD_FROM)
+    halved = labels <= TUNED.few_labels_halved or (with_documents and labels < ONE_FOLD_FROM)
     return 2 if halved else FOLDS
 
 
@@ -161,7 +158,7 @@ def learning_curve(
     count = len(examples.texts)
     if count < LEAST_OF_A_CURVE:
         return [], of
-    if validation.tuned and count <= FEW_LABELS_HALVED:
+    if validation.tuned and count <= TUNED.few_labels_halved:
         pretrained, of = cross_validate_pretrained(examples, run.settings.seed, frozen), "as_pretrained"
         if pretrained is None:
             return [], of
@@ -233,5 +230,5 @@ def ngram_fit_of(examples: Examples, train: NDArray[np.int64], seed: int, held_o
         [examples.texts[i] for i in held_out],
         len(examples.classes),
         seed,
-        LABELS_C,
+        TUNED.labels_c,
     )

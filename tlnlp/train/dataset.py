@@ -21,6 +21,7 @@ from tlnlp.model.tokenize import Encoder, TokenIds
 from tlnlp.model.torch_encoder import encoder_folder, save_tokenizer
 from tlnlp.train.fit.batches import steps_of
 from tlnlp.train.fit.encoder_fit import EmbeddingSpec, EncoderFit, Objective
+from tlnlp.train.tuned_constants import TUNED
 
 Positions = NDArray[np.int64]
 NO_TEXTS = TokenIds.of([])
@@ -28,11 +29,6 @@ NO_TEXTS = TokenIds.of([])
 WHOLE_TOKENS = 8192
 # Fewest tokens of a window; fewer would not show the class of a text.
 LEAST_WINDOW = 28
-# Up to this many labels, contrastive training on pairs of texts is better than cross-entropy.
-FEW_LABELS = 1000
-# Class names as extra training texts. An encoder pretrained on pairs of texts knows what a name means, so they help
-# where labels are few. More templates would outweigh the labels (tests/bench/RESULTS.md).
-CLASS_NAME_TEMPLATES = ("{}", "It is about {}.", "The text is {}.")
 
 
 @dataclass(frozen=True)
@@ -118,7 +114,7 @@ def class_name_texts(classes: Sequence[str], descriptions: Mapping[str, str]) ->
     words = [re.sub(r"[\W_]+", " ", descriptions.get(name, name)).strip() for name in classes]
     if not all(re.search(r"[^\W\d]", word) for word in words):
         return []
-    return [template.format(word) for template in CLASS_NAME_TEMPLATES for word in words]
+    return [template.format(word) for template in TUNED.class_name_templates for word in words]
 
 
 @dataclass(frozen=True)
@@ -214,7 +210,7 @@ class Examples:
         """Return the objective of fits: the configured one, or for ``auto`` the one for this number of labels."""
         if settings.training.objective != "auto":
             return settings.training.objective
-        return "contrast" if len(self.texts) <= FEW_LABELS else "classify"
+        return "contrast" if len(self.texts) <= TUNED.few_labels else "classify"
 
     def embedding(self, settings: FinetuneSettings) -> EmbeddingSpec:
         """Return how the encoder of these examples embeds texts."""

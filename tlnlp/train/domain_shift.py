@@ -14,12 +14,10 @@ import numpy as np
 
 from tlnlp.model.combine import Floats
 from tlnlp.train.fit.linear_head import unit_length
+from tlnlp.train.tuned_constants import TUNED
 
 # Documents that the test uses.
 SAMPLED_DOCUMENTS = 256
-# From this figure on, documents count as foreign. It was 0.4 to 0.65 for documents of the same source (IMDb, AG News,
-# TREC, 16 to 200 labels), and at least 0.96 for those of another.
-FOREIGN = 0.9
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class Relevance:
     @property
     def same_source(self) -> bool:
         """Return whether the documents count as being of the same source."""
-        return self.further < FOREIGN
+        return self.further < TUNED.foreign
 
 
 def relevance(labelled: Floats, documents: Floats) -> Relevance:

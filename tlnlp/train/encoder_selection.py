@@ -21,15 +21,12 @@ from tlnlp.runs.progress import say
 from tlnlp.train.context import Run
 from tlnlp.train.cross_validation import cross_validate_pretrained
 from tlnlp.train.frozen_encoder import accuracy_by_names, embed_labels
+from tlnlp.train.tuned_constants import TUNED
 
 AUTO = "auto"
 # The most accurate encoder that this project has measured; a log line recommends it to users who lack it.
 STRONGEST = "e5-small-v2"
 GAIN = "on this project's benchmark its accuracy is about 4 to 20 points higher from the same labels"
-# A smaller encoder scores faster, so it is preferred where the labels show that it loses less accuracy than this.
-WORTH_A_LARGER = 0.01
-# From this share of non-Latin letters on, encoders made for English are left out.
-OTHER_SCRIPT = 0.5
 # Texts, and characters of each, that the share of non-Latin letters is measured on.
 SAMPLED = 1000
 
@@ -82,7 +79,7 @@ def candidates(settings: FinetuneSettings, texts: Sequence[str]) -> list[str]:
 
 def fits_script(encoder: KnownEncoder, texts: Sequence[str]) -> bool:
     """Return whether the encoder's languages are written in the script of most of the texts."""
-    return encoder.languages.lower() != "english" or other_script(texts) < OTHER_SCRIPT
+    return encoder.languages.lower() != "english" or other_script(texts) < TUNED.other_script
 
 
 def other_script(texts: Sequence[str]) -> float:
@@ -131,7 +128,7 @@ def _better(chosen: str, other: str, hits: Mapping[str, NDArray[np.bool_] | None
     between = f"95 % interval {low:+.1%} to {high:+.1%}"
     if high < 0:
         return other, f"it predicts {-lead:.1%} more of the labels correctly than {chosen} ({between})"
-    if high < WORTH_A_LARGER:
+    if high < TUNED.worth_a_larger:
         return other, f"it is smaller than {chosen}, which is less than a point more accurate ({lead:+.1%}, {between})"
     if low > 0:
         return chosen, f"it predicts {lead:.1%} more of the labels correctly than {other} ({between})"

@@ -13,8 +13,9 @@ from tlnlp.model.combine import Floats, log_loss
 from tlnlp.model.tokenize import TokenIds
 from tlnlp.train.context import Run
 from tlnlp.train.dataset import Examples
-from tlnlp.train.fit.linear_head import HEAD_C, LinearHead, linear_head, unit_length
+from tlnlp.train.fit.linear_head import LinearHead, linear_head, unit_length
 from tlnlp.train.pseudo_labels import tokenize_documents
+from tlnlp.train.tuned_constants import TUNED
 
 # Labelled texts that are embedded at most; a linear head needs no more.
 FROZEN_LABELS = 1000
@@ -56,7 +57,7 @@ class ProbeRecipe:
         with_names: whether the penalty is lighter along the directions of the class names.
     """
 
-    c: float = HEAD_C
+    c: float = TUNED.head_c
     with_names: bool = False
 
 

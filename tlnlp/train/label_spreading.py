@@ -17,12 +17,8 @@ from sklearn.neighbors import NearestNeighbors
 
 from tlnlp.model.combine import Floats, combine
 from tlnlp.train.fit.linear_head import LinearHead, unit_length
+from tlnlp.train.tuned_constants import TUNED
 
-NEIGHBOURS = 10
-# How fast the weight of an edge falls with the cosine distance of its two texts.
-SHARPNESS = 5.0
-# Share of a text's new value that comes from its neighbours in each iteration (alpha of Zhou et al.).
-FROM_NEIGHBOURS = 0.95
 ITERATIONS = 100
 
 
@@ -30,10 +26,10 @@ def neighbour_graph(states: NDArray[Any]) -> Any:
     """Return the graph of nearest neighbours as a sparse symmetric matrix (texts, texts), normalised by degree."""
     texts = len(states)
     directions = unit_length(states).astype(np.float32)
-    count = min(NEIGHBOURS, texts - 1)
+    count = min(TUNED.neighbours, texts - 1)
     distances, neighbours = NearestNeighbors(n_neighbors=count, algorithm="brute").fit(directions).kneighbors()
     # For unit vectors, 1 - cosine is half the squared distance.
-    edges = np.exp(-SHARPNESS / 2 * distances.astype(np.float64) ** 2)
+    edges = np.exp(-TUNED.sharpness / 2 * distances.astype(np.float64) ** 2)
     rows = np.repeat(np.arange(texts), count)
     graph = scipy.sparse.csr_matrix((edges.ravel(), (rows, neighbours.ravel())), (texts, texts))
     graph = graph.maximum(graph.T)
@@ -50,7 +46,7 @@ def spread_labels(graph: Any, known: Floats) -> Floats:
     """
     propagated = known.copy()
     for _ in range(ITERATIONS):
-        propagated = FROM_NEIGHBOURS * (graph @ propagated) + (1 - FROM_NEIGHBOURS) * known
+        propagated = TUNED.from_neighbours * (graph @ propagated) + (1 - TUNED.from_neighbours) * known
     # A text that no label reaches gets equal probabilities.
     propagated += 1e-9
     return np.asarray(propagated / propagated.sum(axis=1, keepdims=True))

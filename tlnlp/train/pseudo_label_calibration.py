@@ -14,20 +14,7 @@ from tlnlp.model.combine import (
     sharpness_for,
     softmax,
 )
-
-# The error that label spreading itself expects counts as much as this number of held-out labels.
-PRIOR_LABELS = 8
-# Error of label spreading in a student's space, as a multiple of its error before the first round. A student draws the
-# texts of a class together, which makes label spreading overconfident, so its own expectation is not used there.
-STUDENT_ERROR = 0.8
-# Error of both views together, as a multiple of the error before the first round at unchanged disagreement; error falls
-# in proportion to disagreement (figures: tests/bench/RESULTS.md).
-COMBINED_ERROR = 0.9
-# In a round n-grams learn from more documents than in the calibration, and become more accurate. Their share grows by
-# this power of the ratio of documents (figures: tests/bench/RESULTS.md).
-SHARE_POWER = 1 / 3
-# Factor on the share of n-grams after the first round: a student has learned much of what the n-grams know.
-STUDENT_SHARE = 0.6
+from tlnlp.train.tuned_constants import TUNED
 
 
 @dataclass(frozen=True)
@@ -46,7 +33,7 @@ class PseudoLabelCalibration:
 
     def calibrated(self, propagated: Floats) -> Floats:
         """Return calibrated probabilities from those of label spreading, both (documents, classes)."""
-        return sharpened(propagated, self.error if self.first is None else STUDENT_ERROR * self.first[0])
+        return sharpened(propagated, self.error if self.first is None else TUNED.student_error * self.first[0])
 
     def weights(self, propagated: Floats, ngram: Floats) -> tuple[float, float]:
         """Return the weights (encoder, ngram) of the log-linear pool of two (documents, classes) views."""
@@ -54,11 +41,11 @@ class PseudoLabelCalibration:
             return pool_taught(propagated, ngram, self.share)
         error, disagreed = self.first
         less = min(1.0, disagreement(propagated, ngram) / max(disagreed, 1e-6))
-        return pool_taught(propagated, ngram, STUDENT_SHARE * self.share, COMBINED_ERROR * less * error)
+        return pool_taught(propagated, ngram, TUNED.student_share * self.share, TUNED.combined_error * less * error)
 
     def among(self, times: float) -> PseudoLabelCalibration:
         """Return the calibration for ``times`` as many documents as ``share`` was measured with."""
-        return replace(self, share=self.share * times**SHARE_POWER)
+        return replace(self, share=self.share * times**TUNED.share_power)
 
     def after(self, propagated: Floats, ngram: Floats) -> PseudoLabelCalibration:
         """Return the calibration after a round with these probabilities; only the first round changes it."""
@@ -87,4 +74,4 @@ def disagreement(propagated: Floats, ngram: Floats) -> float:
 
 def shrunken_error(wrong: NDArray[np.bool_], expected: float) -> float:
     """Return the error rate on held-out labels, ``wrong`` (labels,), shrunk towards the ``expected`` rate."""
-    return float((wrong.sum() + PRIOR_LABELS * expected) / (len(wrong) + PRIOR_LABELS))
+    return float((wrong.sum() + TUNED.prior_labels * expected) / (len(wrong) + TUNED.prior_labels))

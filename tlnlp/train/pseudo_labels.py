@@ -14,10 +14,7 @@ from tlnlp.model.ngram import features_for
 from tlnlp.model.tokenize import TokenIds
 from tlnlp.train.dataset import Examples
 from tlnlp.train.fit.ngram_fit import NgramFit
-
-# Inverse strength of the ridge penalty. Features scaled by log-count ratios are small and pseudo-labels are many, so a
-# stronger penalty would underfit.
-PSEUDO_LABELS_C = 100.0
+from tlnlp.train.tuned_constants import TUNED
 
 
 @dataclass(frozen=True)
@@ -87,6 +84,6 @@ def ngram_fit_on(
         [*examples.texts, *predicted],
         len(examples.classes),
         settings.seed,
-        PSEUDO_LABELS_C,
+        TUNED.pseudo_labels_c,
         features_for(len(examples.classes)),
     )

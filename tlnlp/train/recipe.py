@@ -11,9 +11,8 @@ from tlnlp.runs.progress import say
 from tlnlp.train.candidates import Candidate, best_candidate
 from tlnlp.train.co_training import LEAST_DOCUMENTS, co_train
 from tlnlp.train.context import Run
-from tlnlp.train.cross_validation import LABELS_C
 from tlnlp.train.dataset import NO_TEXTS
-from tlnlp.train.domain_shift import FOREIGN, SAMPLED_DOCUMENTS, relevance
+from tlnlp.train.domain_shift import SAMPLED_DOCUMENTS, relevance
 from tlnlp.train.frozen_encoder import (
     PretrainedEmbeddings,
     accuracy_by_names,
@@ -22,6 +21,7 @@ from tlnlp.train.frozen_encoder import (
     names_contradicted,
 )
 from tlnlp.train.learned import Learned
+from tlnlp.train.tuned_constants import TUNED
 
 
 def learn(run: Run, pool: Pool | None) -> tuple[Run, Learned]:
@@ -74,13 +74,13 @@ def _is_same_source(run: Run, frozen: PretrainedEmbeddings, pool: Pool) -> bool:
     if not measured.same_source:
         say(f"{figure}: their subject or language is another: the model learns from the labels alone")
         return False
-    say(f"{figure} (50% is expected of the same source; documents from {FOREIGN:.0%} on are not used)")
+    say(f"{figure} (50% is expected of the same source; documents from {TUNED.foreign:.0%} on are not used)")
     return True
 
 
 def _labels_only(run: Run, candidate: Candidate, frozen: PretrainedEmbeddings) -> Learned:
     settings, examples, fit, validation = run.settings, run.examples, candidate.fit, candidate.cross_validation
-    ngram = fit_ngram(examples.texts, examples.targets.tolist(), len(examples.classes), settings.seed, c=LABELS_C)
+    ngram = fit_ngram(examples.texts, examples.targets.tolist(), len(examples.classes), settings.seed, c=TUNED.labels_c)
     if validation is None:
         return Learned(fit.weights, ngram, (1.0, 0.0), fit.steps, None, frozen)
     held = validation.held

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tlnlp.train.tuned_constants import TUNED
+
 # Ratio of throughputs until measured: embedding (a forward pass) to training (forward, backward, update).
 READING_IS_FASTER = 3.0
 # Ratio of throughputs: training on documents (larger batches, all layers) to training on labels.
@@ -20,17 +22,10 @@ BESIDE_READING_S, NGRAMS_S_A_DOCUMENT = 10.0, 1.5e-3
 BUNDLE_S = 25.0
 # Share of the time budget that is planned; the rest covers a machine that slows down.
 PLANNED_SHARE = 0.98
-# Fewest windows that make a new encoder worth a round, and the most that still help.
-LEAST_CROPS, MOST_CROPS = 2_500, 60_000
 # Fewest documents that n-grams learn enough from.
 LEAST_READ = 500
-# Windows of a full round; more time than that pays for another round, whose label spreading has a better encoder. With
-# few documents, fewer windows are enough.
-ROUND_CROPS, SHORT_ROUND_CROPS = 26_000, 10_000
 # Share of a round that embeds documents.
 READING_SHARE = 0.2
-# Most windows of a document in a round; few documents are repeated more often, up to SHORT_ROUND_CROPS.
-MOST_PASSES = 3
 
 
 @dataclass(frozen=True)
@@ -127,11 +122,11 @@ class TimeBudget:
             read_tokens: mean tokens of a document as it is embedded.
             crop_tokens: mean tokens of a window as it is trained on.
         """
-        crops = min(ROUND_CROPS, _useful(pool))
+        crops = min(TUNED.round_crops, _useful(pool))
         training_s = crops * crop_tokens / self.training_tokens_per_s
-        overhead_s = self._overhead_s(crops * crop_tokens) + beside_reading_s(crops // MOST_PASSES)
+        overhead_s = self._overhead_s(crops * crop_tokens) + beside_reading_s(crops // TUNED.most_passes)
         round_s = training_s / (1 - 2 * READING_SHARE) + overhead_s
-        least_tokens = LEAST_CROPS * crop_tokens
+        least_tokens = TUNED.least_crops * crop_tokens
         least_s = least_tokens / self.training_tokens_per_s + self._overhead_s(least_tokens)
         if pool == 0:
             return Plan(0, 0)
@@ -160,7 +155,7 @@ class TimeBudget:
         share_s = self.left_s / rounds_left - afterwards_s
         without_job = min((share_s - TASK_S) * self.training_tokens_per_s, self._jobless_tokens)
         affordable = int(max(without_job, (share_s - self._job_s) * self.training_tokens_per_s) / crop_tokens)
-        return max(LEAST_CROPS // 4, min(affordable, MOST_CROPS, _useful(documents)))
+        return max(TUNED.least_crops // 4, min(affordable, TUNED.most_crops, _useful(documents)))
 
 
 def beside_reading_s(documents: int) -> float:
@@ -170,4 +165,4 @@ def beside_reading_s(documents: int) -> float:
 
 def _useful(documents: int) -> int:
     """Return the number of windows beyond which training on so many documents gains little."""
-    return max(SHORT_ROUND_CROPS, MOST_PASSES * documents)
+    return max(TUNED.short_round_crops, TUNED.most_passes * documents)

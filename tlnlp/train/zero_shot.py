@@ -14,11 +14,12 @@ from tlnlp.errors import InputDataError, UsageError
 from tlnlp.model.combine import Floats, sharpness_for, softmax
 from tlnlp.runs.progress import say
 from tlnlp.train.candidates import Candidate, as_pretrained
-from tlnlp.train.co_training import LEAST_DOCUMENTS, UNMEASURED_ERROR, co_train
+from tlnlp.train.co_training import LEAST_DOCUMENTS, co_train
 from tlnlp.train.context import Run
 from tlnlp.train.fit.linear_head import LinearHead
 from tlnlp.train.frozen_encoder import PretrainedEmbeddings, embed_documents, embed_labels
 from tlnlp.train.learned import Learned
+from tlnlp.train.tuned_constants import TUNED
 
 # Documents that estimate the mean of all documents.
 DOCUMENTS_OF_MEAN = 512
@@ -68,5 +69,5 @@ def head_of_names(frozen: PretrainedEmbeddings, states: Floats, classes: int) ->
     names, centre = frozen.name_directions(classes), states.mean(axis=0)
     along = (states - centre) @ names.T
     weight = names / np.maximum(along.std(axis=0), 1e-12)[:, None]
-    power = sharpness_for(softmax((states - centre) @ weight.T), UNMEASURED_ERROR)
+    power = sharpness_for(softmax((states - centre) @ weight.T), TUNED.unmeasured_error)
     return LinearHead((power * weight).astype(np.float32), (-power * weight @ centre).astype(np.float32))

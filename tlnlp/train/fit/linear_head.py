@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from tlnlp.model.combine import Floats, softmax
+from tlnlp.train.tuned_constants import TUNED
 
-# The inverse strength of the ridge penalty, for centred states with a mean squared length of 1.
-HEAD_C = 1.0
 # A class without a labelled text gets this much less bias, in nats, than the class with the least bias.
 ABSENT = 3.0
 
@@ -55,7 +54,7 @@ def linear_head(
     labels: NDArray[np.int64],
     classes: int,
     weights: NDArray[np.float32] | None = None,
-    c: float = HEAD_C,
+    c: float = TUNED.head_c,
     directions: Floats | None = None,
 ) -> LinearHead | None:
     """Fit logistic regression to pooled states (texts, hidden).
