@@ -186,7 +186,7 @@ def test_several_workers_run_even_a_small_fit_as_a_job(made: Made) -> None:
 
 
 def test_the_number_of_folds() -> None:
-    limit = cross_validation.FEW_LABELS_HALVED
+    limit = TUNED.few_labels_halved
     counts = [fold_count(labels, with_documents=False) for labels in (8, limit, limit + 1)]
     assert counts == [2, 2, 4]
     assert fold_count(limit + 1, with_documents=True) == 2
