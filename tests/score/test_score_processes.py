@@ -26,6 +26,7 @@ from score_kit import (
 
 from tlnlp.score import lease
 from tlnlp.storage import Storage
+from tlnlp.warehouse.run_folder import LEASE
 
 PATIENCE_S = 240
 
@@ -117,13 +118,13 @@ def test_a_lease_distinguishes_an_active_run_from_a_dead_one(tmp_path: Path) -> 
     assert not lease.has_ended(run)
     with lease.held(run):
         assert not lease.has_ended(run)
-        mark = json.loads(run.read(lease.KEY))
-    assert not run.exists(lease.KEY)
+        mark = json.loads(run.read(LEASE))
+    assert not run.exists(LEASE)
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    run.write(lease.KEY, json.dumps(mark | {"pid": ended.pid}).encode())
+    run.write(LEASE, json.dumps(mark | {"pid": ended.pid}).encode())
     assert lease.has_ended(run)
-    run.write(lease.KEY, json.dumps(mark | {"pid": ended.pid, "machine": "elsewhere"}).encode())
+    run.write(LEASE, json.dumps(mark | {"pid": ended.pid, "machine": "elsewhere"}).encode())
     assert not lease.has_ended(run)
-    run.write(lease.KEY, b"not json")
+    run.write(LEASE, b"not json")
     assert not lease.has_ended(run)
