@@ -16,7 +16,7 @@ from score_kit import broken_string, counts, live_runs, night, rows, write_parqu
 
 from tlnlp.config import ScoreSettings
 from tlnlp.errors import InputDataError, NothingToPublishError, TlnlpError, UsageError
-from tlnlp.score.source import detect_format, read_documents
+from tlnlp.score.source import read_documents
 from tlnlp.warehouse.schema import SCORES
 
 pytestmark = pytest.mark.usefixtures("spark")
@@ -74,7 +74,7 @@ def test_a_format_may_be_given(spark: SparkSession, tmp_path: Path) -> None:
     source = tmp_path / "documents.txt"
     source.write_text(jsonl(GOOD))
     assert len(pairs(spark, source, format="json")) == 2
-    with pytest.raises(InputDataError, match=r"no file name ends in \.parquet, \.jsonl or \.csv; .*--set format="):
+    with pytest.raises(InputDataError, match=r"no file there ends in \.parquet, \.jsonl, .*--set format="):
         read(spark, source)
 
 
@@ -198,7 +198,7 @@ def test_missing_mixed_and_unreadable_files_are_refused(spark: SparkSession, tmp
     write_parquet(mixed / "a.parquet", GOOD)
     (mixed / "b.csv").write_text("id,text\n")
     with pytest.raises(InputDataError, match="several formats"):
-        detect_format(str(mixed))
+        read(spark, mixed)
     nanos = pa.array([1], pa.timestamp("ns"))
     pq.write_table(pa.table({"id": ["1"], "text": ["x"], "at": nanos}), tmp_path / "nanos.parquet")
     with pytest.raises(InputDataError, match="nanosecond timestamps"):
@@ -241,11 +241,14 @@ def test_files_of_one_folder_must_agree(registry: Path, warehouse: Path, tmp_pat
     headers, types = tmp_path / "headers", tmp_path / "types"
     headers.mkdir()
     (headers / "a.csv").write_text("id,text\n1,good\n")
-    (headers / "b.csv").write_text("text,id\nbad,2\n")
+    (headers / "b.csv").write_text("body,id\nbad,2\n")
     write_parquet(types / "a.parquet", [GOOD[0] | {"item": 1}])
     write_parquet(types / "b.parquet", [GOOD[1] | {"item": "boots"}])
-    with pytest.raises(InputDataError, match=r"[ab]\.csv cannot be read"):
+    with pytest.raises(InputDataError, match=r"b\.csv: has no column 'text' \(it has: body, id\)"):
         night(headers, warehouse, registry)
+    (headers / "b.csv").write_text("text,id\nbad,2\n")
+    with pytest.raises(InputDataError, match=r"b\.csv: its columns are text, id, in other files id, text"):
+        night(headers, warehouse, registry, csv={"multiline": False})
     with pytest.raises(InputDataError, match=r"[ab]\.parquet cannot be read"):
         night(types, warehouse, registry, keep_columns="item")
 

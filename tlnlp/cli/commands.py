@@ -57,7 +57,7 @@ def _check(call: Call, uri: str) -> None:
     from tlnlp.errors import LabelFaultsError
 
     given = call.settings(FinetuneSettings, labels=uri)  # So that the config of finetune serves both.
-    contract = LabelContract(given.text_column, given.label_column, given.classes, given.min_per_class)
+    contract = LabelContract.of(given, given.min_per_class)
     labelled = read_labels(given.labels, contract)
     faults = [vars(fault) for fault in labelled.faults]
     call.show(

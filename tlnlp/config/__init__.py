@@ -6,13 +6,12 @@ from tlnlp.config.finetune import FinetuneSettings, RaySettings, TeachingSetting
 from tlnlp.config.score import (
     AnnounceSettings,
     BigQuerySettings,
-    CsvSettings,
     GlueSettings,
     ScoreSettings,
     SnowflakeSettings,
     SparkSettings,
 )
-from tlnlp.config.shared import DEFAULT_WORKSPACE, CostSettings, LabelSettings, RegistrySettings
+from tlnlp.config.shared import DEFAULT_WORKSPACE, CostSettings, CsvSettings, LabelSettings, RegistrySettings
 from tlnlp.config.warehouse import DdlSettings, QuerySettings, RunsSettings
 
 __all__ = [

@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from tlnlp.config.base import Settings, Uri
-from tlnlp.config.shared import DEFAULT_WORKSPACE, CostSettings, LabelSettings
+from tlnlp.config.shared import DEFAULT_WORKSPACE, CostSettings, CsvSettings, InputFormat, LabelSettings
 
 
 class TrainingSettings(Settings):
@@ -115,6 +115,10 @@ class FinetuneSettings(LabelSettings):
     """A word or two for each class whose name does not say what the class is: ``{"0": "negative"}``."""
     unlabelled: Uri | None = None
     """Path or URI of documents without labels, their texts in ``text_column``. None: train on the labels alone."""
+    unlabelled_format: InputFormat = "auto"
+    """File format of the documents. json is JSON Lines. auto: of each file, by its name."""
+    unlabelled_csv: CsvSettings = CsvSettings()
+    """How documents in CSV are written."""
     time_budget_s: float = Field(1200.0, gt=0)
     """Seconds that a run with unlabelled documents may take. More time allows more rounds."""
     registry: Uri = f"{DEFAULT_WORKSPACE}/registry"

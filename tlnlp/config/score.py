@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from tlnlp.config.base import Day, Names, Settings, Uri
-from tlnlp.config.shared import DEFAULT_WORKSPACE, CostSettings
+from tlnlp.config.shared import DEFAULT_WORKSPACE, CostSettings, CsvSettings, InputFormat
 
 
 class SparkSettings(Settings):
@@ -24,21 +24,6 @@ class SparkSettings(Settings):
     """Least number of scoring tasks. 0: as many as the cluster runs at the same time."""
     conf: dict[str, str] = Field(default_factory=dict)
     """Further Spark properties, passed on unchanged."""
-
-
-class CsvSettings(Settings):
-    """How documents in CSV are written."""
-
-    header: bool = True
-    """Whether the first row holds the names of the columns."""
-    delimiter: str = ","
-    """Character between two fields."""
-    quote: str = '"'
-    """Character around a quoted field."""
-    escape: str = '"'
-    """Character before a quote inside a quoted field."""
-    multiline: bool = True
-    """Whether quoted fields may hold line breaks. With False, Spark can split large files."""
 
 
 class GlueSettings(Settings):
@@ -94,7 +79,7 @@ class ScoreSettings(Settings):
     source: str | None = None
     """Name of the source of the documents. None: the URI of ``documents``. A table takes one source only, so set a
     name where the URI changes every night."""
-    format: Literal["auto", "parquet", "json", "csv"] = "auto"
+    format: InputFormat = "auto"
     """File format. json is JSON Lines. auto: by the names of the files."""
     id_column: str = "id"
     """Name of the column of document ids."""

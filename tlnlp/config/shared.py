@@ -5,14 +5,17 @@ The default of a key stands in its line; the text below the line says what the k
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from tlnlp.config.base import Names, Settings, Uri
 
 DEFAULT_WORKSPACE = ".tlnlp"
 OnFault = Literal["fail", "skip"]
+InputFormat = Literal["auto", "parquet", "json", "csv"]
+# On a command line, a tab is easier to write as backslash and t.
+_Character = Annotated[str, BeforeValidator(lambda value: "\t" if value == "\\t" else value)]
 
 
 class RegistrySettings(Settings):
@@ -22,11 +25,36 @@ class RegistrySettings(Settings):
     """Folder or URI of the model registry."""
 
 
+class CsvSettings(Settings):
+    """How files in CSV are written."""
+
+    header: bool = True
+    """Whether the first row holds the names of the columns. Without it they are named ``_c0``, ``_c1``, ..."""
+    delimiter: _Character = Field(",", min_length=1, max_length=1)
+    """Character between two fields; ``\\t`` is a tab."""
+    quote: str = Field('"', max_length=1)
+    """Character around a quoted field. Empty: no field is quoted."""
+    escape: str = Field('"', max_length=1)
+    """Character before a quote inside a quoted field. Empty: a quoted field holds no quote."""
+    multiline: bool = True
+    """Whether quoted fields may hold line breaks. With False, a large file can be read in parts, by several tasks."""
+
+    @model_validator(mode="after")
+    def _check(self) -> CsvSettings:
+        if self.delimiter in (self.quote, self.escape, "\n", "\r") or {self.quote, self.escape} & {"\n", "\r"}:
+            raise ValueError("delimiter must differ from quote and escape, and none of them is a line break")
+        return self
+
+
 class LabelSettings(Settings):
     """Where a labelled set is, and what it must fulfil."""
 
     labels: Uri = Field(min_length=1)
     """Path or URI of Parquet, JSON Lines or CSV: a file, or a folder of files."""
+    format: InputFormat = "auto"
+    """File format of the labels. json is JSON Lines. auto: of each file, by its name."""
+    csv: CsvSettings = CsvSettings()
+    """How labels in CSV are written."""
     text_column: str = "text"
     """Name of the column of texts."""
     label_column: str = "label"

@@ -7,9 +7,11 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
+from tlnlp.data.csv_records import DEFAULT_DIALECT, CsvDialect
 from tlnlp.data.rows import read_rows
-from tlnlp.data.tables import SourceFile, source_files
+from tlnlp.data.tables import AUTO, SourceFile, source_files
 from tlnlp.data.text import is_blank, is_text, text_sha256
 from tlnlp.errors import LabelFaultsError
 
@@ -20,6 +22,43 @@ LABEL_CHARS = 100
 DUPLICATE = "duplicate"
 
 
+class CsvKeys(Protocol):
+    """The settings of CSV, whose keys are the fields of ``CsvDialect``."""
+
+    def model_dump(self) -> dict[str, Any]:
+        """Return the values by key."""
+        ...
+
+
+class LabelKeys(Protocol):
+    """The settings of a job that reads labels."""
+
+    @property
+    def text_column(self) -> str:
+        """Return the name of the column of texts."""
+        ...
+
+    @property
+    def label_column(self) -> str:
+        """Return the name of the column of labels."""
+        ...
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Return the allowed labels."""
+        ...
+
+    @property
+    def format(self) -> str:
+        """Return the format of the files."""
+        ...
+
+    @property
+    def csv(self) -> CsvKeys:
+        """Return how CSV is written."""
+        ...
+
+
 @dataclass(frozen=True)
 class LabelContract:
     """State the names of the columns, and what a labelled set must hold.
@@ -27,12 +66,23 @@ class LabelContract:
     Fields:
         classes: the only allowed labels; empty means that any non-empty label is a class.
         min_per_class: fewest sound examples of each class.
+        format: ``parquet``, ``json`` or ``csv``; ``auto``: by the names of the files.
+        csv: how files in CSV are written.
     """
 
     text_column: str = "text"
     label_column: str = "label"
     classes: tuple[str, ...] = ()
     min_per_class: int = 5
+    format: str = AUTO
+    csv: CsvDialect = DEFAULT_DIALECT
+
+    @classmethod
+    def of(cls, settings: LabelKeys, min_per_class: int) -> LabelContract:
+        """Return the contract that the settings of a job state, with another ``min_per_class``."""
+        csv = CsvDialect(**settings.csv.model_dump())
+        columns = settings.text_column, settings.label_column
+        return cls(*columns, settings.classes, min_per_class, settings.format, csv)
 
 
 @dataclass(frozen=True)
@@ -44,26 +94,30 @@ class Fault:
         row: number of the row in the file, from 1; 0 means the file or the set as a whole.
         kind: the fault in one or two words.
         detail: an explanation for the user.
+        line: number of the row's first line in the file, from 1, where rows and lines are counted apart (CSV); else 0.
     """
 
     file: str
     row: int
     kind: str
     detail: str
+    line: int = 0
 
     def __str__(self) -> str:
-        place = f"{self.file}, row {self.row}" if self.row else self.file
+        line = f" (line {self.line})" if self.line else ""
+        place = f"{self.file}, row {self.row}{line}" if self.row else self.file
         return f"{place}: {self.kind}: {self.detail}"
 
 
 @dataclass(frozen=True)
 class Example:
-    """Hold a labelled text and its place: the URI of the file, and the row in it, from 1."""
+    """Hold a labelled text and its place: the URI of the file, the row in it, and its line (see ``Fault``)."""
 
     text: str
     label: str
     file: str
     row: int
+    line: int = 0
 
 
 @dataclass(frozen=True)
@@ -111,9 +165,10 @@ def read_labels(uri: str, contract: LabelContract) -> LabelledSet:
     digest, rows = hashlib.sha256(), 0
     read: list[Example] = []
     faults: list[Fault] = []
-    for source in source_files(uri):
-        digest.update(source.data)
-        rows += _read_file(source, contract, read, faults)
+    for source in source_files(uri, contract.format):
+        data = source.read()
+        digest.update(data)
+        rows += _read_file(source, data, contract, read, faults)
     examples = _without_conflicts(read, faults)
     faults.sort(key=lambda fault: (fault.file, fault.row))
     present = sorted({example.label for example in examples})
@@ -162,21 +217,24 @@ def _count(number: int, singular: str, plural: str = "") -> str:
     return f"{number} {singular if number == 1 else plural or singular + 's'}"
 
 
-def _read_file(source: SourceFile, contract: LabelContract, examples: list[Example], faults: list[Fault]) -> int:
+def _read_file(
+    source: SourceFile, data: bytes, contract: LabelContract, examples: list[Example], faults: list[Fault]
+) -> int:
     """Append the rows of a file to the examples or to the faults; return the number of rows."""
-    rows = 0
-    for row in read_rows(source, (contract.text_column, contract.label_column)):
-        rows += row.number > 0
+    found = list(read_rows(source, (contract.text_column, contract.label_column), contract.csv, data))
+    if found and found[-1].number == 0:
+        found = found[-1:]  # Of a damaged file nothing is used: what its undamaged part lacks is unknown.
+    for row in found:
         if row.fault is not None:
-            faults.append(Fault(source.uri, row.number, *row.fault))
+            faults.append(Fault(source.uri, row.number, *row.fault, row.line))
             continue
         text, label = row.values[0], _label_name(row.values[1])
         fault = _fault_of(text, label, contract)
         if fault is not None:
-            faults.append(Fault(source.uri, row.number, *fault))
+            faults.append(Fault(source.uri, row.number, *fault, row.line))
         else:
-            examples.append(Example(str(text), label, source.uri, row.number))
-    return rows
+            examples.append(Example(str(text), label, source.uri, row.number, row.line))
+    return sum(row.number > 0 for row in found)
 
 
 def _label_name(value: object) -> str:
@@ -219,7 +277,7 @@ def _without_conflicts(examples: list[Example], faults: list[Fault]) -> list[Exa
             kind, detail = DUPLICATE, f"the same text as {where}"
             if len(labels) > 1:
                 kind, detail = "conflicting labels", f"{example.label!r} here, {other.label!r} in {where}"
-            faults.append(Fault(example.file, example.row, kind, detail))
+            faults.append(Fault(example.file, example.row, kind, detail, example.line))
     return unique
 
 

@@ -1,21 +1,28 @@
-"""Read some columns of a small table row by row; an unreadable row is reported and does not stop the others."""
+"""Read some columns of a file row by row; an unreadable row is reported and does not stop the others.
+
+A file is read in pieces: Parquet by record batches, JSON Lines and CSV by blocks. Spark splits lines into records and
+values by the same functions (see ``line_batches``).
+"""
 
 from __future__ import annotations
 
-import io
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet
 
-from tlnlp.data.tables import SourceFile, decompressed
+from tlnlp.data.csv_records import DEFAULT_DIALECT, CsvDialect, column_names, csv_records
+from tlnlp.data.json_lines import UNREADABLE_ROW, WRONG_ENCODING, parse_line
+from tlnlp.data.lines import read_lines
+from tlnlp.data.tables import SourceFile
 from tlnlp.errors import InputDataError
 
-_BOM = b"\xef\xbb\xbf"
-WRONG_ENCODING = ("wrong encoding", "not UTF-8; convert the file (iconv -t UTF-8)")
+BATCH_ROWS = 1024
+UNREADABLE_FILE = "unreadable file"
+# Whether a file holds JSON at all is decided by so many lines; until then their faults are held back.
+_FIRST_LINES = 1000
 
 
 @dataclass(frozen=True)
@@ -26,81 +33,91 @@ class Row:
         number: place in the file, from 1 (JSON Lines: lines; CSV: records below the header); 0 means the whole file.
         values: one value for each wanted column, in their order; None where the row has none.
         fault: kind and detail of the fault; None for a readable row.
+        line: number of the row's first line in a CSV file, from 1; 0 where it is not known.
     """
 
     number: int
     values: tuple[object, ...] = ()
     fault: tuple[str, str] | None = None
+    line: int = 0
 
 
-def read_rows(source: SourceFile, wanted: Sequence[str]) -> Iterator[Row]:
+@dataclass(frozen=True)
+class Part:
+    """The rows of a file that begin between two places, in bytes; ``end`` None is the end of the file.
+
+    Of Parquet these are whole row groups. A CSV file whose fields may hold line breaks, or a compressed file, has only
+    one part.
+    """
+
+    source: SourceFile
+    start: int = 0
+    end: int | None = None
+
+
+def read_rows(
+    source: SourceFile, wanted: Sequence[str], dialect: CsvDialect = DEFAULT_DIALECT, data: bytes | None = None
+) -> Iterator[Row]:
     """Yield the wanted columns of a file, row by row. Values of a CSV file are text, exactly as written.
 
-    A truncated file, or one in another format than its name says, yields one row: number 0, with a fault.
+    A truncated file, or one in another format than its name says, yields a row with number 0 and a fault, after the
+    rows before the damage.
+
+    Args:
+        dialect: how the file is written, if it is CSV.
+        data: the bytes of the file, where they are at hand. None: the file is read in pieces.
 
     Raises:
         InputDataError: the file lacks a wanted column, or has several of that name.
+        StorageError: the store cannot be read.
     """
+    yield from read_part(Part(source), wanted, dialect, data)
+
+
+def read_part(
+    part: Part, wanted: Sequence[str], dialect: CsvDialect = DEFAULT_DIALECT, data: bytes | None = None
+) -> Iterator[Row]:
+    """Yield the rows of a part of a file, as ``read_rows`` does; they are numbered from the start of the part."""
+    source = part.source
     try:
-        data = decompressed(source)
-        if source.format == "json":
-            yield from _json_rows(source, data.removeprefix(_BOM), wanted)
-            return
-        if source.format == "parquet":
-            table, skipped = _parquet(source, data, wanted), set[int]()
-        else:
-            table, skipped = _csv(source, data.removeprefix(_BOM), wanted)
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        with source.opened(data) as stream:
+            if source.format == "parquet":
+                yield from _parquet_rows(part, stream, wanted)
+            elif source.format == "json":
+                lines = read_lines(stream, part.start, part.end)
+                yield from _json_rows(source.uri, lines, wanted, is_whole=part == Part(source))
+            else:
+                yield from _csv_rows(part, stream, wanted, dialect)
+    except (pa.ArrowException, OSError, EOFError) as error:
         # Arrow's message may quote the data, so the fault names only the class of the error.
         detail = f"not readable as {source.format} ({type(error).__name__}); the file may be truncated, write it again"
-        yield Row(0, fault=("unreadable file", detail))
-        return
-    yield from _table_rows(table, wanted, skipped)
+        yield Row(0, fault=(UNREADABLE_FILE, detail))
 
 
-def _parquet(source: SourceFile, data: bytes, wanted: Sequence[str]) -> pa.Table:
-    file = pyarrow.parquet.ParquetFile(io.BytesIO(data))
-    _check_columns(source, file.schema_arrow.names, wanted)
-    return file.read(columns=list(wanted))
+def _parquet_rows(part: Part, stream: Any, wanted: Sequence[str]) -> Iterator[Row]:
+    if part.source.codec is not None:
+        stream = pa.BufferReader(stream.read())  # The end of a Parquet file is read first.
+    file = pyarrow.parquet.ParquetFile(stream)
+    check_columns(part.source.uri, file.schema_arrow.names, wanted)
+    groups = [group for group in range(file.num_row_groups) if _begins_in(part, file.metadata.row_group(group))]
+    last = 0
+    for batch in file.iter_batches(BATCH_ROWS, row_groups=groups, columns=list(wanted)):
+        columns = [_as_bytes(batch.column(name)).to_pylist() for name in wanted]
+        for number, values in enumerate(zip(*columns, strict=True), start=last + 1):
+            try:
+                yield Row(number, tuple(value.decode() if isinstance(value, bytes) else value for value in values))
+            except UnicodeDecodeError:
+                yield Row(number, fault=WRONG_ENCODING)
+        last += batch.num_rows
 
 
-def _csv(source: SourceFile, data: bytes, wanted: Sequence[str]) -> tuple[pa.Table, set[int]]:
-    """Return the wanted columns as bytes, and the numbers of the records with too few or too many fields."""
-    skipped: set[int] = set()
-
-    def skip(row: pyarrow.csv.InvalidRow) -> str:
-        skipped.add(row.number - 1)
-        return "skip"
-
-    # With threads, Arrow does not report the number of a bad record.
-    read = pyarrow.csv.ReadOptions(use_threads=False)
-    parse = pyarrow.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip)
-    bare = pyarrow.csv.ConvertOptions(check_utf8=False)
-    with pyarrow.csv.open_csv(io.BytesIO(data), read, parse, bare) as opened:
-        _check_columns(source, opened.schema.names, wanted)
-    convert = pyarrow.csv.ConvertOptions(
-        check_utf8=False,
-        strings_can_be_null=False,
-        include_columns=list(wanted),
-        column_types={name: pa.binary() for name in wanted},
-    )
-    return pyarrow.csv.read_csv(io.BytesIO(data), read, parse, convert), skipped
+def _begins_in(part: Part, group: Any) -> bool:
+    column = group.column(0)
+    begins = min(place for place in (column.dictionary_page_offset, column.data_page_offset) if place is not None)
+    return begins >= part.start and (part.end is None or begins < part.end)
 
 
-def _table_rows(table: pa.Table, wanted: Sequence[str], skipped: set[int]) -> Iterator[Row]:
-    columns = [_as_bytes(table.column(name)).to_pylist() for name in wanted]
-    records = zip(*columns, strict=True)
-    for number in range(1, table.num_rows + len(skipped) + 1):
-        if number in skipped:
-            yield Row(number, fault=("unreadable row", "more or fewer fields than the header; check its quotes"))
-            continue
-        try:
-            yield Row(number, tuple(value.decode() if isinstance(value, bytes) else value for value in next(records)))
-        except UnicodeDecodeError:
-            yield Row(number, fault=WRONG_ENCODING)
-
-
-def _as_bytes(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _as_bytes(column: pa.Array) -> pa.Array:
     # Arrow decodes a whole column at once, so one bad value would make all of them unreadable.
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
@@ -109,36 +126,111 @@ def _as_bytes(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column
 
 
-def _json_rows(source: SourceFile, data: bytes, wanted: Sequence[str]) -> Iterator[Row]:
-    lines = [(number, line) for number, line in enumerate(data.split(b"\n"), start=1) if line.strip()]
-    parsed = [(number, _parse_line(line)) for number, line in lines]
-    records = [record for _, record in parsed if isinstance(record, dict)]
-    if not records:
-        yield Row(0, fault=("unreadable file", "no line is a JSON object in UTF-8; write one object per line"))
-        return
-    _check_columns(source, list(dict.fromkeys(name for record in records for name in record)), wanted)
-    for number, record in parsed:
-        if isinstance(record, dict):
-            yield Row(number, tuple(record.get(name) for name in wanted))
-        else:
-            yield Row(number, fault=record)
+def _csv_rows(part: Part, stream: Any, wanted: Sequence[str], dialect: CsvDialect) -> Iterator[Row]:
+    names: list[str] = []
+    if part.start:
+        head = next(csv_records(read_lines(stream), dialect), None)
+        names = column_names(head.fields or [], dialect) if head is not None else []
+    lines = read_lines(stream, part.start, part.end)
+    yield from csv_rows(part.source.uri, lines, wanted, dialect, names, has_start=part.start == 0)
 
 
-def _parse_line(line: bytes) -> dict[str, object] | tuple[str, str]:
+def csv_rows(
+    uri: str,
+    lines: Iterable[bytes],
+    wanted: Sequence[str],
+    dialect: CsvDialect,
+    names: Sequence[str] = (),
+    has_start: bool = True,
+) -> Iterator[Row]:
+    """Yield the rows of a CSV file by its lines. A faulty row holds what values it has.
+
+    Args:
+        names: the columns that the file has to have. Empty: those that it says.
+        has_start: whether the lines begin with the first one of the file. Without it, ``names`` must be given.
+
+    Raises:
+        InputDataError: the file lacks a wanted column, has several of that name, or other columns than ``names``.
+    """
+    found = [] if has_start else list(names)
+    places = [] if has_start else check_columns(uri, found, wanted)
+    number = 0
+    for record in csv_records(lines, dialect):
+        if not found:
+            if record.fields is None:
+                detail = f"the quotes of line {record.line}, the first one, do not match; check the quotes of the file"
+                yield Row(0, fault=(UNREADABLE_FILE, detail))
+                return
+            found = column_names(record.fields, dialect)
+            places = check_columns(uri, found, wanted)
+            if names and found != list(names):
+                raise InputDataError(f"{uri}: its columns are {', '.join(found)}, in other files {', '.join(names)}")
+            if dialect.header:
+                continue
+        number += 1
+        yield _csv_row(number, record.line, record.fields, len(found), places)
+    if not found:
+        yield Row(0, fault=(UNREADABLE_FILE, "not readable as csv: the file is empty; write it again"))
+
+
+def _csv_row(number: int, line: int, fields: list[str] | None, width: int, places: Sequence[int]) -> Row:
+    if fields is None:
+        return Row(number, (), (UNREADABLE_ROW, "a quoted field does not end as it should; check its quotes"), line)
+    values = tuple(fields[place] if place < len(fields) else None for place in places)
+    if len(fields) != width:
+        return Row(number, values, (UNREADABLE_ROW, "more or fewer fields than the header; check its quotes"), line)
+    is_utf8 = all(value is None or not _has_surrogate(value) for value in values)
+    return Row(number, values, None if is_utf8 else WRONG_ENCODING, line)
+
+
+def _has_surrogate(value: str) -> bool:
     try:
-        record = json.loads(line.decode())
-    except UnicodeDecodeError:
-        return WRONG_ENCODING
-    except (ValueError, RecursionError):
-        return "unreadable row", "the line is not JSON; the file may be truncated"
-    return record if isinstance(record, dict) else ("unreadable row", "the line is not a JSON object")
+        value.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
-def _check_columns(source: SourceFile, names: Sequence[str], wanted: Sequence[str]) -> None:
+def _json_rows(uri: str, lines: Iterable[bytes], wanted: Sequence[str], is_whole: bool) -> Iterator[Row]:
+    names = dict.fromkeys(wanted, False)  # Whether each was seen; the names of other columns are for a message.
+    held: list[Row] | None = [] if is_whole else None  # None once a line is known to be a JSON object.
+    others: dict[str, None] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        record = parse_line(line, wanted)
+        if isinstance(record, dict):
+            yield from held or ()
+            held = None
+            for name in record:
+                if name in names:
+                    names[name] = True
+                elif len(others) < _FIRST_LINES:
+                    others[name] = None
+            yield Row(number, tuple(record.get(name) for name in wanted))
+        elif held is not None and len(held) < _FIRST_LINES:
+            held.append(Row(number, fault=record))
+        else:
+            yield from held or ()
+            held = None
+            yield Row(number, fault=record)
+    if held is not None:
+        yield Row(0, fault=(UNREADABLE_FILE, "no line is a JSON object in UTF-8; write one object per line"))
+    elif is_whole:
+        check_columns(uri, [*(name for name, seen in names.items() if seen), *others], wanted)
+
+
+def check_columns(uri: str, names: Sequence[str], wanted: Sequence[str]) -> list[int]:
+    """Return the places of the wanted columns among the names of a file's columns.
+
+    Raises:
+        InputDataError: a column is missing, or there are several of that name.
+    """
     for column in wanted:
         if (count := names.count(column)) != 1:
             problem = f"has no column {column!r}" if count == 0 else f"has {count} columns {column!r}"
             raise InputDataError(
-                f"{source.uri}: {problem} (it has: {', '.join(names)}); "
+                f"{uri}: {problem} (it has: {', '.join(names)}); "
                 "set the names of your columns with --set text_column= and --set label_column="
             )
+    return [names.index(column) for column in wanted]

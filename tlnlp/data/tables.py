@@ -1,15 +1,18 @@
-"""List and read the files of a table in Parquet, JSON Lines or CSV: one file, or a folder of files."""
+"""List and open the files of a table in Parquet, JSON Lines or CSV: one file, or a folder of files."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 
-from tlnlp.errors import InputDataError, NotFoundError
-from tlnlp.storage import Storage, resolve_uri
+from tlnlp.errors import InputDataError
+from tlnlp.storage import Entry, Storage, resolve_uri
 
 FORMATS = {
     ".parquet": "parquet",
@@ -18,33 +21,72 @@ FORMATS = {
     ".ndjson": "json",
     ".csv": "csv",
 }
+CODECS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
+AUTO = "auto"
 
 
 @dataclass(frozen=True)
 class SourceFile:
-    """Hold the URI, the raw bytes and the format (``parquet``, ``json`` or ``csv``) of one input file."""
+    """Name one input file: its storage, its key there, its format (``parquet``, ``json`` or ``csv``) and its size."""
 
-    uri: str
-    data: bytes
+    storage: Storage
+    key: str
     format: str
+    size_bytes: int
+
+    @property
+    def uri(self) -> str:
+        """Return the URI of the file."""
+        return self.storage.url(self.key)
+
+    @property
+    def codec(self) -> str | None:
+        """Return how the file is compressed as a whole, by the ending of its name; None where it is not."""
+        return CODECS.get(PurePosixPath(self.key.lower()).suffix)
+
+    def read(self) -> bytes:
+        """Return the bytes of the file, as they are stored."""
+        return self.storage.read(self.key)
+
+    @contextmanager
+    def opened(self, data: bytes | None = None) -> Iterator[Any]:
+        """Open the file for reading, decompressed. A file that is not compressed can be read from any place.
+
+        Args:
+            data: the bytes of the file, where they are at hand. None: they are read from the storage, in pieces.
+        """
+        stored: BinaryIO = io.BytesIO(data) if data is not None else self.storage.open(self.key)
+        with stored:
+            if self.codec is None:
+                yield stored
+            else:
+                with pa.CompressedInputStream(pa.PythonFile(stored, "r"), self.codec) as stream:
+                    yield stream
 
 
 def format_of(name: str) -> str | None:
     """Return the format by the ending of a file name, or None; of ``name.csv.gz`` the ending is ``.csv``."""
     path = PurePosixPath(name.lower())
-    suffix = PurePosixPath(path.stem).suffix if path.suffix in (".gz", ".bz2", ".zst") else path.suffix
+    suffix = PurePosixPath(path.stem).suffix if path.suffix in CODECS else path.suffix
     return FORMATS.get(suffix)
 
 
-def data_keys(folder: Storage, name: str) -> list[str]:
-    """Return the keys of the files in the folder ``name`` below ``folder``, sorted.
+def is_hidden(name: str) -> bool:
+    """Return whether engines hide a file or folder of this name (``_SUCCESS``, ``.crc``), as Spark does.
 
-    Files and folders that begin with "_" or "." are left out: engines write them beside the data (``_SUCCESS``,
-    ``.crc``). The name of the folder itself may begin with them.
+    The folder of a partition is not hidden, even if the name of its column begins with "_": ``_day=2026-01-31``.
     """
-    keys = [entry.key for entry in folder.list(name)]
-    inside = [(key, key.removeprefix(f"{name}/").split("/")) for key in keys]
-    return sorted(key for key, parts in inside if not any(part.startswith(("_", ".")) for part in parts))
+    return name.startswith(".") or (name.startswith("_") and "=" not in name) or name.endswith("._COPYING_")
+
+
+def data_entries(folder: Storage, name: str) -> list[Entry]:
+    """Return the files in the folder ``name`` below ``folder`` and its sub-folders, sorted by key.
+
+    Hidden files and folders are left out (see ``is_hidden``). The name of the folder itself may be a hidden one.
+    """
+    found = [(entry, entry.key.removeprefix(f"{name}/").split("/")) for entry in folder.list(name)]
+    shown = [entry for entry, parts in found if not any(map(is_hidden, parts))]
+    return sorted(shown, key=lambda entry: entry.key)
 
 
 def split_uri(uri: str) -> tuple[Storage, str]:
@@ -53,42 +95,38 @@ def split_uri(uri: str) -> tuple[Storage, str]:
     return Storage(parent if not parent.endswith("//") else parent + "/"), name
 
 
-def source_files(uri: str) -> Iterator[SourceFile]:
-    """Read the files of a table one after the other, in the order of their names.
+def source_files(uri: str, format: str = AUTO, format_key: str = "format") -> list[SourceFile]:
+    """Return the files of a table, in the order of their names. Nothing is opened.
+
+    Args:
+        format: ``auto``: all files in a known format, each by its name. Otherwise a format: the files of a folder whose
+            names show it; where no name does, the files whose names show no format; a single file, whatever its name.
+        format_key: the key of the settings that gives the format, for messages.
 
     Raises:
         InputDataError: there is no file, or none in a known format.
         StorageError: the store cannot be read.
     """
     folder, name = split_uri(uri)
-    format = format_of(name)
-    if format is not None:
-        try:
-            yield SourceFile(folder.url(name), folder.read(name), format)
-            return
-        except NotFoundError:
-            pass  # A folder may have such a name, too: Spark writes folders named "labels.parquet".
-    root = Storage(uri)
-    keys = data_keys(folder, name)
-    found = [(key, kind) for key in keys if (kind := format_of(key)) is not None]
-    if not keys and not folder.exists(name):
-        raise InputDataError(f"{root.uri}: nothing is there; check the path")
+    # A folder may be named like a file: Spark writes folders named "labels.parquet".
+    size = folder.size_bytes(name)
+    if size is not None:
+        entries = [(name, size)]
+    else:
+        entries = [(entry.key, entry.size_bytes) for entry in data_entries(folder, name)]
+    if not entries:
+        raise InputDataError(f"{resolve_uri(uri)}: nothing is there; check the path")
+    kinds = [format_of(key) for key, _ in entries]
+    if format == AUTO:
+        found = [SourceFile(folder, key, kind, size) for (key, size), kind in zip(entries, kinds, strict=True) if kind]
+    else:
+        shown = None if size is not None or format not in kinds else format
+        of_kind = [entry for entry, kind in zip(entries, kinds, strict=True) if size is not None or kind == shown]
+        found = [SourceFile(folder, key, format, bytes_) for key, bytes_ in of_kind]
     if not found:
         endings = ", ".join(FORMATS)
-        raise InputDataError(f"{root.uri}: no file there ends in {endings}; check the path")
-    for key, kind in found:
-        yield SourceFile(folder.url(key), folder.read(key), kind)
-
-
-def decompressed(source: SourceFile) -> bytes:
-    """Return the bytes of a file, decompressed if its name ends in .gz, .bz2 or .zst.
-
-    Raises:
-        OSError: the file is truncated, or not compressed in that format.
-    """
-    ending = source.uri.lower().rsplit(".", 1)[-1]
-    codec = {"gz": "gzip", "bz2": "bz2", "zst": "zstd"}.get(ending)
-    if codec is None:
-        return source.data
-    with pa.CompressedInputStream(pa.BufferReader(source.data), codec) as stream:
-        return bytes(stream.read())
+        raise InputDataError(
+            f"{resolve_uri(uri)}: no file there ends in {endings}; check the path, or give the format with "
+            f"--set {format_key}="
+        )
+    return found

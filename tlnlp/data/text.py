@@ -9,7 +9,12 @@ CUT_MARK = " ... "
 HEAD_SHARE = 0.5
 _TAG_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 _WHITESPACE = re.compile(r"\s+")
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffd]")
+# The insides of character classes, for Python and for Java: Spark decides by the same rules (``score.contract``).
+# Control characters of binary content, and the replacement character:
+CONTROL_CLASS = r"\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f\ufffd"
+# White space, as ``str.isspace`` has it:
+BLANK_CLASS = r"\u0009-\u000d\u001c-\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+_CONTROL = re.compile(f"[{CONTROL_CLASS}]")
 _NEVER = re.compile(r"[\x00\ud800-\udfff]")
 MAX_CONTROL_SHARE = 0.1
 

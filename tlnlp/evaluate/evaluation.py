@@ -112,7 +112,7 @@ def read_evaluation_labels(settings: EvaluateSettings) -> LabelledSet:
 
     A text that is repeated with the same label is counted once, and reported.
     """
-    contract = LabelContract(settings.text_column, settings.label_column, settings.classes, min_per_class=0)
+    contract = LabelContract.of(settings, 0)
     labelled = read_labels(settings.labels, contract)
     faults = tuple(fault for fault in labelled.faults if fault.kind != DUPLICATE)
     if repeated := len(labelled.faults) - len(faults):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from tlnlp.data.text import CUT_MARK, MAX_CONTROL_SHARE, cut_lengths
+from tlnlp.data.text import BLANK_CLASS, CONTROL_CLASS, CUT_MARK, MAX_CONTROL_SHARE, cut_lengths
 from tlnlp.warehouse.schema import Column as TableColumn
 
 SCORE, REUSED, UNCHANGED = "score", "reused", "unchanged"
@@ -21,7 +21,7 @@ OUTCOMES = (SCORE, REUSED, UNCHANGED, DUPLICATE, QUARANTINED)
 BUCKETS = 64
 # Kept columns are renamed while rows are prepared, because their own names may collide with the columns used here.
 KEPT = "_kept_"
-_BLANK = r"(?U)^\s*$"
+_BLANK = rf"^[{BLANK_CLASS}]*$"
 COPIED = ("label", "score", "probabilities", "stage", "scored_at")
 
 
@@ -91,7 +91,7 @@ def cut_expression(max_chars: int) -> Column:
 def _reason(limits: Limits) -> Column:
     """Return the first reason that applies for quarantining a row, or null."""
     text, identifier = F.col("text"), F.col("document_id")
-    control = F.length(F.regexp_replace(text, r"[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f\ufffd]", ""))
+    control = F.length(F.regexp_replace(text, f"[^{CONTROL_CLASS}]", ""))
     return (
         F.when(F.col("fault").isNotNull(), F.col("fault"))
         .when(identifier.isNull() | ~F.is_valid_utf8(identifier) | identifier.rlike(_BLANK), F.lit("missing_id"))

@@ -172,6 +172,8 @@ def spark_errors(what: str) -> Iterator[None]:
                 f"{what}: a worker found the bundle damaged; nothing was published; run the night again, and train the "
                 "model again if this repeats"
             ) from error
+        if found := re.search(r"tlnlp\.errors\.InputDataError: ([^\n]+)", message):
+            raise InputDataError(found[1]) from error  # A worker found a file that it cannot read.
         if any(sign in message for sign in _UNREADABLE):
             raise InputDataError(f"{what}: {_unreadable(error)}") from error
         condition = _condition(error) or type(error).__name__

@@ -3,38 +3,56 @@
 Reading is lazy, and a malformed record becomes a row with a fault instead of an error. Every reader returns the same
 columns: ``document_id``, ``text``, ``source`` (URI of the file), ``fault`` (the quarantine reason of a malformed
 record, else null), then the kept columns under the names of ``contract.kept_name``.
+
+Files are listed, and lines are split into records and values, by the functions that read labels too (``tlnlp.data``).
+Spark lists and reads the same files: it is given their folder and a pattern of their names, since it opens tens of
+thousands of paths slowly.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.types import (
-    BinaryType,
-    BooleanType,
-    DataType,
-    DoubleType,
-    LongType,
-    StringType,
-    StructField,
-    StructType,
-)
+from pyspark.sql.types import BinaryType, StringType, StructField, StructType
 
 from tlnlp.config import ScoreSettings
-from tlnlp.data.tables import data_keys, format_of, split_uri
+from tlnlp.data.csv_records import CsvDialect
+from tlnlp.data.json_lines import parse_line
+from tlnlp.data.line_batches import LINE, SOURCE, START, LinePlan, parse_batches
+from tlnlp.data.samples import csv_columns, first_lines
+from tlnlp.data.tables import CODECS, FORMATS, SourceFile, format_of, source_files, split_uri
 from tlnlp.errors import InputDataError, NothingToPublishError
 from tlnlp.score.contract import kept_name
 from tlnlp.score.session import spark_errors, spark_input
 from tlnlp.warehouse.schema import Column as TableColumn
 from tlnlp.warehouse.schema import kept_column, spark_type
 
-# Spark's readers write the malformed records into this column.
+if TYPE_CHECKING:
+    from pyarrow import RecordBatch
+
+# Malformed records have their fault in this column.
 CORRUPT = "_tlnlp_corrupt_record"
 # JSON column types are inferred from so many lines.
 SAMPLE_LINES = 200
+# Files with these endings are never split, so their lines stay in order.
+_NEVER_SPLIT = (".gz", ".zst")
+
+
+@dataclass(frozen=True)
+class _Input:
+    """The files of a night, and how Spark is told of them: options and paths.
+
+    ``partitions`` are the wanted columns that are in the names of the folders (``day=2026-01-31``).
+    """
+
+    files: list[SourceFile]
+    options: dict[str, str]
+    paths: list[str]
+    partitions: tuple[str, ...]
 
 
 def read_documents(spark: SparkSession, settings: ScoreSettings) -> tuple[DataFrame, tuple[TableColumn, ...]]:
@@ -45,18 +63,16 @@ def read_documents(spark: SparkSession, settings: ScoreSettings) -> tuple[DataFr
         NothingToPublishError: the files hold no records.
         UsageError: a kept column has a type that the table cannot store.
     """
-    kind = settings.format if settings.format != "auto" else detect_format(settings.documents)
-    path = spark_input(settings.documents)
+    wanted = list(dict.fromkeys([settings.id_column, settings.text_column, *settings.keep_columns]))
+    given = _find_input(settings, wanted)
     with spark_errors(settings.documents):
-        if kind == "json":
-            frame = _json(spark, path, settings)
-        elif kind == "csv":
-            frame = _csv(spark, path, settings)
+        if given.files[0].format == "parquet":
+            frame = spark.read.options(**given.options).parquet(*given.paths)
+            _check_columns(settings, wanted, frame.columns)
+            frame = frame.withColumn(CORRUPT, F.lit(None).cast("string"))
+            frame = frame.withColumn(SOURCE, F.col("_metadata.file_path"))
         else:
-            frame = spark.read.parquet(path).withColumn(CORRUPT, F.lit(None).cast("string"))
-            frame = frame.withColumn("_tlnlp_source", F.col("_metadata.file_path"))
-    wanted = [settings.id_column, settings.text_column, *settings.keep_columns]
-    _check_columns(settings, wanted, [name for name in frame.columns if not name.startswith("_tlnlp_")])
+            frame = _records(spark, settings, given, wanted)
     types = {field.name: field.dataType for field in frame.schema.fields}
     if not isinstance(types[settings.text_column], StringType | BinaryType):
         found = types[settings.text_column].simpleString()
@@ -68,21 +84,58 @@ def read_documents(spark: SparkSession, settings: ScoreSettings) -> tuple[DataFr
     return _contract_columns(frame, settings, kept_columns), kept_columns
 
 
-def detect_format(uri: str) -> str:
-    """Return the format of a file or folder, judged by the file names: ``parquet``, ``json`` or ``csv``.
+def _find_input(settings: ScoreSettings, wanted: Sequence[str]) -> _Input:
+    """List the files, check that Spark can read them all in one way, and return them with Spark's options and paths."""
+    files = source_files(settings.documents, settings.format)
+    if len({file.format for file in files}) > 1:
+        raise InputDataError(
+            f"{settings.documents}: the folder holds several formats; check the path, or give the format with "
+            "--set format="
+        )
+    for file in files:
+        ending = file.key[file.key.rfind(".") :]
+        if file.codec is not None and (file.format == "parquet" or ending not in CODECS):
+            raise InputDataError(f"{file.uri}: Spark cannot read such a file; decompress it, or write it as {ending}")
+    _, name = split_uri(settings.documents)
+    if len(files) == 1 and files[0].key == name:
+        return _Input(files, {}, [spark_input(settings.documents)], ())
+    options = {"basePath": spark_input(settings.documents)}
+    partitions = _partitions(settings, files, name, wanted)
+    if not partitions:
+        options = {"recursiveFileLookup": "true"}
+    if all(format_of(file.key) == file.format for file in files):
+        options["pathGlobFilter"] = _name_pattern(files[0].format)
+        return _Input(files, options, [spark_input(settings.documents)], partitions)
+    return _Input(files, options, [spark_input(file.uri) for file in files], partitions)
+
+
+def _partitions(
+    settings: ScoreSettings, files: Sequence[SourceFile], name: str, wanted: Sequence[str]
+) -> tuple[str, ...]:
+    """Return the wanted columns that are in the names of folders.
 
     Raises:
-        InputDataError: there are no files, or their names show no format, or several.
+        InputDataError: some files lie in other folders. Spark would leave them out.
     """
-    folder, name = split_uri(uri)
-    keys = [name] if folder.exists(name) else data_keys(folder, name)
-    if not keys:
-        raise InputDataError(f"{uri}: nothing is there; check the path")
-    kinds = {format_of(key) for key in keys} - {None}
-    if len(kinds) != 1:
-        problem = "the folder holds several formats" if kinds else "no file name ends in .parquet, .jsonl or .csv"
-        raise InputDataError(f"{uri}: {problem}; check the path, or give the format with --set format=")
-    return str(kinds.pop())
+    layouts = {
+        tuple(part.partition("=")[0] for part in file.key.removeprefix(f"{name}/").split("/")[:-1] if "=" in part)
+        for file in files
+    }
+    found = tuple(column for column in wanted if any(column in layout for layout in layouts))
+    if found and len(layouts) > 1:
+        raise InputDataError(
+            f"{settings.documents}: column {found[0]!r} is in the names of folders ({found[0]}=...), but not all files "
+            "are in such folders; move the others away, or leave the column out"
+        )
+    return found
+
+
+def _name_pattern(format: str) -> str:
+    """Return the pattern of Hadoop that the names of files in a format match, in upper and lower case."""
+    endings = [ending for ending, kind in FORMATS.items() if kind == format]
+    codecs = ["", *CODECS] if format != "parquet" else [""]
+    either = {letter: f"[{letter}{letter.upper()}]" for letter in "abcdefghijklmnopqrstuvwxyz"}
+    return "*{" + ",".join("".join(either.get(c, c) for c in e) + codec for e in endings for codec in codecs) + "}"
 
 
 def _check_columns(settings: ScoreSettings, wanted: Sequence[str], columns: Sequence[str]) -> None:
@@ -99,7 +152,7 @@ def _contract_columns(frame: DataFrame, settings: ScoreSettings, kept_columns: S
     return frame.select(
         _quoted(settings.id_column).cast("string").alias("document_id"),
         _quoted(settings.text_column).cast("string").alias("text"),
-        F.regexp_replace("_tlnlp_source", "^s3a:", "s3:").alias("source"),
+        F.regexp_replace(SOURCE, "^s3a:", "s3:").alias("source"),
         F.when(F.col(CORRUPT).isNotNull(), F.col(CORRUPT)).alias("fault"),
         *kept,
     )
@@ -115,102 +168,79 @@ def _quoted(name: str) -> Column:
     return F.col("`" + name.replace("`", "``") + "`")
 
 
-def _json(spark: SparkSession, path: str, settings: ScoreSettings) -> DataFrame:
-    """Read JSON Lines. A line that is not exactly one object, or whose text is not a string, gets a fault.
+def _records(spark: SparkSession, settings: ScoreSettings, given: _Input, wanted: Sequence[str]) -> DataFrame:
+    """Read JSON Lines or CSV: Spark reads lines, and Python workers parse them."""
+    kind, dialect = given.files[0].format, CsvDialect(**settings.csv.model_dump())
+    from_lines = [name for name in wanted if name not in given.partitions]
+    if kind == "json":
+        names, types = _json_types(settings, given, from_lines)
+    else:
+        names = csv_columns(given.files, dialect)
+        types = dict.fromkeys(names, "string")
+        if not names:
+            raise _no_documents(settings)
+    _check_columns(settings, wanted, [*names, *given.partitions])
+    plan = LinePlan(
+        kind,
+        dialect,
+        settings.id_column,
+        settings.text_column,
+        tuple((name, types[name]) for name in from_lines),
+        (SOURCE, *given.partitions),
+        CORRUPT,
+        tuple(names) if kind == "csv" and not dialect.multiline else (),
+    )
+    # The end of a line is the line feed alone, as for the other readers.
+    lines = spark.read.option("lineSep", "\n").options(**given.options).text(given.paths)
+    lines = lines.select(
+        F.col("value").cast("binary").alias(LINE),
+        F.col("_metadata.file_path").alias(SOURCE),
+        F.col("_metadata.file_block_start").alias(START),
+        *(_quoted(name) for name in given.partitions),
+    )
+    passed = [field for field in lines.schema.fields if field.name in plan.passed]
+    if kind == "csv" and not plan.names and not all(file.key.endswith(_NEVER_SPLIT) for file in given.files):
+        # A field may go on in the next split, so the lines of each file come together in one task, in their order.
+        lines = lines.withColumn("_tlnlp_number", F.monotonically_increasing_id())
+        lines = lines.repartition(SOURCE).sortWithinPartitions(SOURCE, START, "_tlnlp_number").drop("_tlnlp_number")
 
-    Lines are read as text and parsed here, because Spark's JSON reader converts a number to a text silently. Spark's
-    parser ignores what follows the first value of a line. So each line is wrapped in an object with an ``end`` field:
-    ``end`` is null if the line holds more than one value.
-    """
-    lines = spark.read.text(path).withColumn("_tlnlp_source", F.col("_metadata.file_path"))
-    lines = lines.withColumn("value", F.ltrim("value", F.lit("\ufeff"))).where(~F.col("value").rlike(r"^\s*$"))
-    sample = [row["value"] for row in lines.select("value").limit(SAMPLE_LINES).collect()]
+    def parse(batches: Iterator[RecordBatch]) -> Iterator[RecordBatch]:
+        return parse_batches(batches, plan)
+
+    schema = StructType()
+    for name, type_name in plan.columns:
+        schema = schema.add(name, type_name)
+    schema = StructType([*schema.fields, StructField(CORRUPT, StringType()), *passed])
+    return lines.mapInArrow(parse, schema)
+
+
+def _json_types(settings: ScoreSettings, given: _Input, wanted: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Return the names of the columns by the first lines, and the type of each."""
+    sample = first_lines(given.files, SAMPLE_LINES)
     if not sample:
         raise _no_documents(settings)
-    schema = _sampled_schema(sample, settings, partitions=set(lines.columns) - {"value", "_tlnlp_source"})
-    wrapped = F.concat(F.lit('{"line":'), "value", F.lit(',"end":true}'))
-    parsed = F.from_json(
-        wrapped,
-        StructType(
-            [StructField("line", schema), StructField("end", BooleanType()), StructField(CORRUPT, StringType())]
-        ),
-        {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": CORRUPT},
-    )
-    sound = F.col(f"parsed.{CORRUPT}").isNull() & F.col("parsed.line").isNotNull() & F.col("parsed.end").isNotNull()
-    variant = F.try_variant_get(F.try_parse_json("value"), _json_path(settings.text_column), "variant")
-    kind = F.schema_of_variant(variant)
-    fault = (
-        F.when(~F.is_valid_utf8("value"), F.lit("not_text"))
-        .when(~sound, F.lit("malformed_record"))
-        .when(kind.isNotNull() & ~kind.isin("STRING", "VOID"), F.lit("not_text"))
-        .otherwise(F.lit(None).cast("string"))
-    )
-    fields = [F.col("parsed.line").getField(name).alias(name) for name in schema.names]
-    others = [name for name in lines.columns if name not in {"value", *schema.names}]
-    frame = lines.withColumn("parsed", parsed).withColumn("_tlnlp_fault", fault)
-    return frame.select(*fields, *others, F.col("_tlnlp_fault").alias(CORRUPT))
-
-
-def _json_path(name: str) -> str:
-    return "$['" + name.replace("'", "\\'") + "']"
-
-
-def _sampled_schema(lines: Sequence[str], settings: ScoreSettings, partitions: set[str]) -> StructType:
-    """Return the type of each wanted column, inferred from the lines; columns of ``partitions`` are left out."""
-    objects = [value for line in lines if isinstance(value := _parse(line), dict)]
-    names = dict.fromkeys(name for value in objects for name in value)  # In the order of first appearance.
+    objects = [record for line in sample if isinstance(record := parse_line(line, ()), dict)]
+    names = list(dict.fromkeys(name for record in objects for name in record))
     strings = {settings.id_column, settings.text_column}
-    if objects and not any(isinstance(value.get(settings.text_column), str | None) for value in objects):
-        raise InputDataError(
-            f"{settings.documents}: column {settings.text_column!r} holds no text in the first {SAMPLE_LINES} lines; "
-            "name the text column with --set text_column="
-        )
-    fields = [
-        StructField(name, StringType() if name in strings else _json_type([value.get(name) for value in objects]))
-        for name in names
-        if name not in partitions and (name in strings or name in settings.keep_columns)
-    ]
-    return StructType(fields)
-
-
-def _parse(line: str) -> object:
-    try:
-        return json.loads(line)
-    except ValueError:
-        return None
-
-
-def _json_type(values: Sequence[object]) -> DataType:
-    kinds = {type(value) for value in values if value is not None}
-    if kinds == {bool}:
-        return BooleanType()
-    if kinds == {int}:
-        return LongType()
-    return DoubleType() if kinds and kinds <= {int, float} else StringType()
-
-
-def _csv(spark: SparkSession, path: str, settings: ScoreSettings) -> DataFrame:
-    """Read CSV with every column as text. A record with too few or too many fields gets a fault."""
-    options = {
-        "header": str(settings.csv.header).lower(),
-        "sep": settings.csv.delimiter,
-        "quote": settings.csv.quote,
-        "escape": settings.csv.escape,
-        "multiLine": str(settings.csv.multiline).lower(),
-        "mode": "PERMISSIVE",
-        "columnNameOfCorruptRecord": CORRUPT,
-        # Columns are matched by name: a file with another header fails the run instead of filling the wrong columns.
-        "enforceSchema": "false",
+    if settings.text_column in wanted and settings.text_column in names:
+        texts = [record.get(settings.text_column) for record in objects]
+        if not any(isinstance(text, str | None) for text in texts):
+            raise InputDataError(
+                f"{settings.documents}: column {settings.text_column!r} holds no text in the first {SAMPLE_LINES} "
+                "lines; name the text column with --set text_column="
+            )
+    return names, {
+        name: "string" if name in strings else _json_type([record.get(name) for record in objects]) for name in names
     }
-    # The first line holds the column names. Without a header, the first record gives the number of columns.
-    first = options | ({"multiLine": "false"} if settings.csv.header else {})
-    header = spark.read.options(**first).csv(path)
-    if not header.columns:
-        raise _no_documents(settings)
-    schema = StructType([StructField(name, StringType()) for name in [*header.columns, CORRUPT]])
-    frame = spark.read.options(**options).schema(schema).csv(path)
-    broken = F.when(F.col(CORRUPT).isNotNull(), F.lit("malformed_record"))
-    return frame.withColumn("_tlnlp_source", F.col("_metadata.file_path")).withColumn(CORRUPT, broken)
+
+
+def _json_type(values: Sequence[object]) -> str:
+    kinds = [type(value) for value in values if value is not None]
+    if kinds and all(kind is bool for kind in kinds):
+        return "boolean"
+    if kinds and all(kind is int for kind in kinds):
+        return "bigint"
+    return "double" if kinds and all(issubclass(kind, int | float) and kind is not bool for kind in kinds) else "string"
 
 
 def _no_documents(settings: ScoreSettings) -> NothingToPublishError:

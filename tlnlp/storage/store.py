@@ -10,20 +10,23 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import io
 import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import obstore
 from obstore import exceptions as refusals
 from obstore.store import LocalStore, from_url
 
 from tlnlp.errors import NotFoundError, StorageError, UsageError
+from tlnlp.storage.reader import StoredFile
 from tlnlp.storage.s3 import is_s3, s3_of_environment
 from tlnlp.storage.uri import join_uri, local_path, resolve_uri
 
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["Entry", "Storage", "Tagged", "join_uri", "local_path", "resolve_uri"]
 
 _CHUNK_BYTES = 8 << 20
+_READ_BYTES = 1 << 20
 _NO_ACCESS = (PermissionError, refusals.PermissionDeniedError, refusals.UnauthenticatedError)
 
 # Inside the class Storage, `list` is a method, so annotations there use this name.
@@ -123,6 +127,13 @@ class Storage:
         with _translated("read", self.url(key)):
             return bytes(obstore.get(self._store(), key).bytes())
 
+    def open(self, key: str) -> BinaryIO:
+        """Open an object for reading in pieces. Raises NotFoundError, StorageError, here and when it is read."""
+        translated = partial(_translated, "read", self.url(key))
+        with translated():
+            reader = obstore.open_reader(self._store(), key, buffer_size=_READ_BYTES)
+        return io.BufferedReader(StoredFile(reader, translated), _READ_BYTES)
+
     def read_tagged(self, key: str) -> Tagged:
         """Return an object's data with its tag. Raises NotFoundError, StorageError."""
         with _translated("read", self.url(key)):
@@ -135,12 +146,15 @@ class Storage:
 
     def exists(self, key: str) -> bool:
         """Return True if an object is stored under ``key``. Raises StorageError."""
+        return self.size_bytes(key) is not None
+
+    def size_bytes(self, key: str) -> int | None:
+        """Return the size of the object under ``key``, None if there is none. Raises StorageError."""
         try:
             with _translated("look up", self.url(key)):
-                obstore.head(self._store(), key)
+                return int(obstore.head(self._store(), key)["size"])
         except NotFoundError:
-            return False
-        return True
+            return None
 
     def write(self, key: str, data: bytes | Path) -> None:
         """Store ``data`` (bytes, or the path of a local file) under ``key``; replaces an existing object atomically.

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import time
+from collections.abc import Callable
 
 from tlnlp.config import FinetuneSettings
+from tlnlp.data.csv_records import CsvDialect
 from tlnlp.data.labels import LabelContract, LabelledSet, describe_faults, read_labels, require_sound
 from tlnlp.data.pool import Pool, read_pool
 from tlnlp.data.text import text_sha256
 from tlnlp.errors import UsageError
 from tlnlp.runs.ledger import Ledger
-from tlnlp.runs.progress import say
+from tlnlp.runs.progress import LINE_EVERY_S, say
 
 
 def read_labelled(settings: FinetuneSettings, ledger: Ledger) -> LabelledSet:
@@ -25,7 +28,7 @@ def read_labelled(settings: FinetuneSettings, ledger: Ledger) -> LabelledSet:
     if not settings.labels:
         return _no_labels(settings)
     fewest = 0 if settings.allow_unvalidated else settings.min_per_class
-    contract = LabelContract(settings.text_column, settings.label_column, settings.classes, fewest)
+    contract = LabelContract.of(settings, fewest)
     parsed = read_labels(settings.labels, contract)
     labelled = require_sound(parsed, settings.on_fault, min_classes=1 if settings.allow_unvalidated else 2)
     if len(labelled.classes) < 2:
@@ -74,11 +77,48 @@ def read_documents(settings: FinetuneSettings, labelled: LabelledSet, ledger: Le
     with ledger.stage("unlabelled"):
         labels = {text_sha256(text) for text in labelled.texts}
         limit = settings.teaching.max_documents
-        pool = read_pool(settings.unlabelled, settings.text_column, limit, settings.seed, labels)
+        csv = CsvDialect(**settings.unlabelled_csv.model_dump())
+        pool = read_pool(
+            settings.unlabelled,
+            settings.text_column,
+            limit,
+            settings.seed,
+            labels,
+            settings.unlabelled_format,
+            csv,
+            _reading_progress(),
+        )
     ledger.inputs(pool.uri, digest=pool.digest, rows=pool.rows)
     ledger.counts |= {"unlabelled": len(pool.texts), "labelled_inside": pool.labelled_inside}
-    say(
+    say(describe_pool(pool))
+    return pool
+
+
+def describe_pool(pool: Pool) -> str:
+    """Return in words what was read of the unlabelled documents, and how much of it is used."""
+    lines = [
         f"unlabelled: {len(pool.texts)} distinct documents out of {pool.rows} rows; left out: {pool.labelled_inside} "
         f"labelled, {pool.unusable} without text"
-    )
-    return pool
+    ]
+    if pool.parts_read:
+        lines.append(
+            f"unlabelled: the input is large: these rows are from {pool.parts_read} of {pool.parts} parts of its "
+            "files, which were drawn at random"
+        )
+    if pool.unreadable:
+        files = "1 file or part of a file" if pool.unreadable == 1 else f"{pool.unreadable} files or parts of files"
+        lines.append(f"unlabelled: {files} cannot be read to the end: check whether they are damaged or cut off")
+    return "\n".join(lines)
+
+
+def _reading_progress() -> Callable[[int], None]:
+    """Return a function that prints the number of rows read, every few seconds."""
+    last = time.monotonic()
+
+    def report(rows: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= LINE_EVERY_S:
+            last = time.monotonic()
+            say(f"unlabelled: {rows} rows read")
+
+    return report
