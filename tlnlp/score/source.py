@@ -11,13 +11,22 @@ thousands of paths slowly.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.types import BinaryType, StringType, StructField, StructType
+from pyspark.sql.types import (
+    BinaryType,
+    BooleanType,
+    DataType,
+    DoubleType,
+    LongType,
+    StringType,
+    StructField,
+    StructType,
+)
 
 from tlnlp.config import ScoreSettings
 from tlnlp.data.csv_records import CsvDialect
@@ -31,15 +40,18 @@ from tlnlp.score.session import spark_errors, spark_input
 from tlnlp.warehouse.schema import Column as TableColumn
 from tlnlp.warehouse.schema import kept_column, spark_type
 
-if TYPE_CHECKING:
-    from pyarrow import RecordBatch
-
 # Malformed records have their fault in this column.
 CORRUPT = "_tlnlp_corrupt_record"
 # JSON column types are inferred from so many lines.
 SAMPLE_LINES = 200
 # Files with these endings are never split, so their lines stay in order.
 _NEVER_SPLIT = (".gz", ".zst")
+_SPARK_TYPES: dict[str, DataType] = {
+    "string": StringType(),
+    "bigint": LongType(),
+    "double": DoubleType(),
+    "boolean": BooleanType(),
+}
 
 
 @dataclass(frozen=True)
@@ -204,14 +216,9 @@ def _records(spark: SparkSession, settings: ScoreSettings, given: _Input, wanted
         lines = lines.withColumn("_tlnlp_number", F.monotonically_increasing_id())
         lines = lines.repartition(SOURCE).sortWithinPartitions(SOURCE, START, "_tlnlp_number").drop("_tlnlp_number")
 
-    def parse(batches: Iterator[RecordBatch]) -> Iterator[RecordBatch]:
-        return parse_batches(batches, plan)
-
-    schema = StructType()
-    for name, type_name in plan.columns:
-        schema = schema.add(name, type_name)
-    schema = StructType([*schema.fields, StructField(CORRUPT, StringType()), *passed])
-    return lines.mapInArrow(parse, schema)
+    values = [StructField(name, _SPARK_TYPES[kind]) for name, kind in plan.columns]
+    schema = StructType([*values, StructField(CORRUPT, StringType()), *passed])
+    return lines.mapInArrow(partial(parse_batches, plan=plan), schema)
 
 
 def _json_types(settings: ScoreSettings, given: _Input, wanted: Sequence[str]) -> tuple[list[str], dict[str, str]]:
