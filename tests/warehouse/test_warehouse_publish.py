@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,16 @@ def test_a_table_belongs_to_one_source_and_one_model(warehouse: Path, what: str,
     check_publish(open_catalog(str(warehouse)), "scores", **owner)
     check_publish(open_catalog(str(warehouse)), "unheard_of", **owner | {what: value})
     assert live_rows(warehouse) == 10
+
+
+def test_another_address_of_the_same_source_is_refused_with_the_key_that_mends_it(warehouse: Path) -> None:
+    """Documents in a folder for each day: ``source`` gives the table one name for all of them."""
+    publish(warehouse, "r1", 10, source="s3://bucket/day1/")
+    catalog = open_catalog(str(warehouse))
+    with pytest.raises(PublishConflictError, match=r"set the key `source` to 's3://bucket/day1/' for every night") as no:
+        check_publish(catalog, "scores", source="s3://bucket/day2/", model="reviews")
+    (named,) = re.findall(r"--set source='(\S+)'", str(no.value))
+    check_publish(catalog, "scores", source=named, model="reviews")
 
 
 def test_a_kept_column_is_added_and_null_where_files_lack_it(warehouse: Path) -> None:

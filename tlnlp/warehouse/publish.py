@@ -216,13 +216,21 @@ def _creation(catalog: Catalog, wanted: Publication) -> Transaction:
     )
 
 
+# What to do where a table belongs to another source or model, by what differs.
+_OWNER_REMEDIES = {
+    "source": "if only the address of the documents has changed (a folder for each day), set the key `source` to {0!r} "
+    "for every night (--set source={0!r}); give a new source a table of its own by --set table=NAME",
+    "model": "use {0!r} again, or give the model a table of its own by --set table=NAME",
+}
+
+
 def _check_owner(table: Table, source: str, model: str) -> None:
     for what, mine in (("source", source), ("model", model)):
         owner = table.properties.get(PREFIX + what)
         if owner != mine:
             raise PublishConflictError(
                 f"table {table.name()[-1]} belongs to {what} {owner!r}, but this run has {what} {mine!r}; a table "
-                f"takes one documents source and one model: name another with --set table=NAME, or use {owner!r} again"
+                f"takes one documents source and one model: {_OWNER_REMEDIES[what].format(owner)}"
             )
 
 
