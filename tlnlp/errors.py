@@ -13,11 +13,14 @@
     ├── PublishConflictError        9   another publisher was first; or the table belongs to another source or model
     └── BudgetError                10   the run would cost, or already costs, more than its budget
 
+A scheduler may retry the codes of errors that another try may mend. ``NO_RETRY_EXIT_CODES`` holds the other codes.
+
 A message states what is wrong, where, and the next safe step. It never contains document text or credentials.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import ClassVar
 
 
@@ -25,18 +28,22 @@ class TlnlpError(Exception):
     """Report a defect of tlnlp itself, and be the base class of all errors; users read ``str(error)``."""
 
     exit_code: ClassVar[int] = 1
+    retryable: ClassVar[bool] = True
+    """Whether the same command, run again, may succeed. Stated by each class that has an exit code of its own."""
 
 
 class UsageError(TlnlpError):
     """Report a wrong command line or configuration."""
 
     exit_code = 2
+    retryable = False
 
 
 class InputDataError(TlnlpError):
     """Report labels, documents or an encoder that cannot be read or used."""
 
     exit_code = 3
+    retryable = False
 
 
 class LabelFaultsError(InputDataError):
@@ -47,18 +54,21 @@ class BundleError(TlnlpError):
     """Report a model bundle that is incomplete, altered or of another format."""
 
     exit_code = 4
+    retryable = False
 
 
 class PromotionRefusedError(TlnlpError):
     """Report a refused promotion; the champion is unchanged."""
 
     exit_code = 5
+    retryable = False
 
 
 class StorageError(TlnlpError):
     """Report a store that cannot be reached, read or written."""
 
     exit_code = 6
+    retryable = True
 
 
 class NotFoundError(StorageError):
@@ -69,21 +79,39 @@ class EngineError(TlnlpError):
     """Report a failure of Spark or Ray."""
 
     exit_code = 7
+    retryable = True
 
 
 class NothingToPublishError(TlnlpError):
     """Report a scoring run that publishes nothing: empty input, or too many quarantined documents."""
 
     exit_code = 8
+    retryable = False
 
 
 class PublishConflictError(TlnlpError):
     """Report a publication that lost to another one, or a table of another source or model."""
 
     exit_code = 9
+    retryable = False
 
 
 class BudgetError(TlnlpError):
     """Report a run that would cost, or already costs, more than its budget."""
 
     exit_code = 10
+    retryable = False
+
+
+def _error_classes(base: type[TlnlpError]) -> Iterator[type[TlnlpError]]:
+    """Yield a class of errors and all classes below it."""
+    yield base
+    for below in base.__subclasses__():
+        yield from _error_classes(below)
+
+
+NO_RETRY_EXIT_CODES: tuple[int, ...] = tuple(
+    sorted({error.exit_code for error in _error_classes(TlnlpError) if not error.retryable})
+)
+"""The exit codes that a scheduler must not retry: another try cannot mend them, and after ``BudgetError`` it would
+spend another budget. The files in ``deploy/`` repeat them."""

@@ -1,35 +1,50 @@
 """Two DAGs: score every night, and train again when the labels change.
 
-Copy this file into Airflow's DAG folder, and set these environment variables for Airflow's processes: TLNLP_HOME, a
-checkout of tlnlp; TLNLP_SCORE, the command that scores a night (it reads the day from SCORE_DATE); TLNLP_FINETUNE and
-TLNLP_PROMOTE, the commands that train and promote. The commands run where Airflow's tasks run, and submit jobs to
-clusters from there. Airflow's own environment needs no package of tlnlp.
+``deploy/render.py`` fills in the settings; then copy this file from build/deploy/airflow/ into Airflow's DAG folder.
+The commands run where Airflow's tasks run, in the checkout there (TLNLP_HOME). They read the settings, and submit jobs
+to clusters. Airflow's own environment needs no package of tlnlp.
 """
 
 from __future__ import annotations
 
-import os
 from datetime import timedelta
+from typing import Any
 
 import pendulum
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, AirflowSkipException
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import DAG, Asset
 from airflow.timetables.interval import CronDataIntervalTimetable
 
-HOME = os.environ.get("TLNLP_HOME", ".")
-SCORE = os.environ.get("TLNLP_SCORE", "deploy/spark/submit-standalone.sh")
-FINETUNE = os.environ.get("TLNLP_FINETUNE", "deploy/ray/submit-finetune.sh")
-PROMOTE = os.environ.get("TLNLP_PROMOTE", "python jobs/promote.py --config conf/promote.yaml")
+HOME = "${TLNLP_HOME}"
+SCORE = "${AIRFLOW_SCORE}"  # It reads the day from SCORE_DATE.
+FINETUNE = "${AIRFLOW_FINETUNE}"
+PROMOTE = "${AIRFLOW_PROMOTE}"
 REFUSED = 5  # The exit code of the gate when it refuses a version, which is no failure of the DAG.
+NO_RETRY = (2, 3, 4, 5, 8, 9, 10)  # The exit codes that a retry cannot mend (NO_RETRY_EXIT_CODES in tlnlp/errors.py).
 
 scores = Asset(name="tlnlp_scores", uri="tlnlp://scores")
 labels = Asset(name="tlnlp_labels", uri="tlnlp://labels")
 START = pendulum.datetime(2026, 1, 1, tz="UTC")
 
 
-def command(line: str) -> str:
-    """Return the shell command that runs a line in TLNLP_HOME."""
-    return f'cd "{HOME}" && {line}'
+class JobOperator(BashOperator):
+    """Runs a command in the checkout. BashOperator would try again after every exit code but 0."""
+
+    def __init__(self, *, command: str, **options: Any) -> None:
+        # The space: Airflow takes a text that ends in .sh for the name of a file with a template.
+        super().__init__(bash_command=f"{command} ", cwd=HOME, append_env=True, **options)
+
+    def execute(self, context: Any) -> None:
+        """Run the command; its exit code decides whether the task has failed, and whether Airflow tries again."""
+        line = ["bash", "-c", self.bash_command]
+        code = self.subprocess_hook.run_command(line, env=self.get_env(context), cwd=self.cwd).exit_code
+        if code in self.skip_on_exit_code:
+            raise AirflowSkipException(f"exit code {code}: skipped")
+        if code in NO_RETRY:
+            raise AirflowFailException(f"exit code {code}: a retry cannot mend it; the log above has the reason")
+        if code != 0:
+            raise AirflowException(f"exit code {code}; the log above has the reason")
 
 
 with DAG(
@@ -42,11 +57,10 @@ with DAG(
     dagrun_timeout=timedelta(hours=8),
     tags=["tlnlp"],
 ):
-    BashOperator(
+    JobOperator(
         task_id="score",
-        bash_command=command(SCORE),
+        command=SCORE,
         env={"SCORE_DATE": "{{ data_interval_start | ds }}"},
-        append_env=True,
         # A night that runs again replaces its day, so a retry is safe.
         retries=2,
         retry_delay=timedelta(minutes=10),
@@ -63,19 +77,17 @@ with DAG(
     dagrun_timeout=timedelta(hours=12),
     tags=["tlnlp"],
 ):
-    finetune = BashOperator(
+    finetune = JobOperator(
         task_id="finetune",
-        bash_command=command(FINETUNE),
-        append_env=True,
+        command=FINETUNE,
         # A retry with the same labels and config resumes at the last checkpoint.
         retries=2,
         retry_delay=timedelta(minutes=5),
         execution_timeout=timedelta(hours=6),
     )
-    promote = BashOperator(
+    promote = JobOperator(
         task_id="promote",
-        bash_command=command(PROMOTE),
-        append_env=True,
+        command=PROMOTE,
         skip_on_exit_code=REFUSED,
         execution_timeout=timedelta(hours=1),
     )

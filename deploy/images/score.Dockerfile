@@ -1,6 +1,6 @@
 # The score image: Spark, its S3A connector and the locked Python environment. Driver and executors run this image.
 #
-#   docker build -f deploy/images/score.Dockerfile -t registry.example.com/tlnlp/score:0.1.0 .
+#   docker build -f deploy/images/score.Dockerfile -t "$IMAGE_REGISTRY/score:$IMAGE_TAG" .
 #
 # Apache's Spark image has Python 3.10, and tlnlp needs 3.11. So the base is a Python image, and Spark, Java and the
 # entrypoint are copied from Apache's image.
@@ -33,7 +33,7 @@ RUN python -m pip install --no-cache-dir --disable-pip-version-check --root-user
         --require-hashes -r requirements/score.lock
 
 COPY deploy/spark/spark-defaults.conf /opt/spark/conf/
-COPY deploy/spark/executor-pod.yaml deploy/spark/driver-pod.yaml /opt/tlnlp/spark/
+COPY deploy/spark/executor-pod.yaml /opt/tlnlp/spark/
 COPY deploy/images/entrypoint.sh /usr/local/bin/tlnlp-entrypoint
 COPY jobs /opt/tlnlp/jobs
 COPY conf /opt/tlnlp/conf

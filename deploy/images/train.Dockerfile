@@ -2,7 +2,7 @@
 # e5-small-v2. Torch includes its CUDA libraries, so CPU and GPU nodes run the same image. Ray's head, its workers and
 # the submitter run this image.
 #
-#   docker build -f deploy/images/train.Dockerfile -t registry.example.com/tlnlp/train:0.1.0 .
+#   docker build -f deploy/images/train.Dockerfile -t "$IMAGE_REGISTRY/train:$IMAGE_TAG" .
 
 FROM docker.io/library/maven:3.9.9-eclipse-temurin-17 AS encoder
 # The Maven coordinates are those of conf/encoders.yaml.

@@ -1,13 +1,16 @@
 #!/usr/bin/env bash
 # Train on a running Ray cluster whose nodes run the train image. Ctrl-C and the deadline stop the job.
 #
-#   RAY_API_SERVER_ADDRESS=http://ray-head.example.internal:8265 deploy/ray/submit-finetune.sh [--set KEY=VALUE ...]
+#   deploy/ray/submit-finetune.sh [--set KEY=VALUE ...]
 #
 # After a failure, submit the same labels and config again: the job resumes at its last checkpoint. The new version
-# becomes champion by `ray job submit --working-dir . -- python jobs/promote.py ...` or `tlnlp promote`.
+# becomes champion by deploy/promote.sh.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-: "${RAY_API_SERVER_ADDRESS:?set it to http://HOST:8265, the dashboard of the cluster}"
+# shellcheck source=deploy/load-settings.sh
+. deploy/load-settings.sh
+deploy/render.py
+export RAY_API_SERVER_ADDRESS
 ray=${RAY:-.venv/bin/ray}
 job=tlnlp-finetune-$(date -u +%Y%m%dT%H%M%SZ)
 
@@ -27,11 +30,11 @@ trap stop INT TERM
 
 # The deadline is four hours. After a lost worker the job itself resumes, up to ray.max_failures times.
 timeout 4h "$ray" job submit --submission-id "$job" \
-    --working-dir . --runtime-env deploy/ray/runtime-env.yaml \
+    --working-dir . --runtime-env "$RENDERED/ray/runtime-env.yaml" \
     -- python jobs/finetune.py --config conf/finetune.yaml \
-    --set labels=s3://example-bucket/labels \
-    --set registry=s3://example-bucket/registry \
-    --set model=tickets \
+    --set labels="$LABELS" \
+    --set registry="$REGISTRY" \
+    --set model="$MODEL" \
     --set ray.workers=2 \
     --set ray.max_failures=3 \
     "$@" &

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -23,18 +24,36 @@ class Airflow:
     """An Airflow with its own home folder; a call runs one of its commands and returns the output."""
 
     def __init__(self, home: Path, commands: dict[str, str]) -> None:
-        self.environment = os.environ | commands | {
+        """Make the home folder, with the DAGs as ``deploy/render.py`` fills them in for these commands."""
+        home.mkdir()
+        settings = (ROOT / "deploy" / "settings.env").read_text()
+        own = {"RENDERED": str(home / "rendered"), "TLNLP_HOME": str(home.parent)}
+        for name, line in commands.items():
+            script = home / f"{name.lower()}.sh"
+            script.write_text(f"#!/bin/sh\n{line}\n")
+            script.chmod(0o755)
+            own[name] = str(script)
+        for name, value in own.items():
+            settings = re.sub(rf"^{name}=.*$", f"{name}={value}", settings, flags=re.MULTILINE)
+        (home / "settings.env").write_text(settings)
+        render = [ROOT / "deploy" / "render.py"]
+        subprocess.run(render, env=os.environ | {"TLNLP_SETTINGS": str(home / "settings.env")}, check=True)
+        self.environment = os.environ | {
             "AIRFLOW_HOME": str(home),
-            "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "deploy" / "airflow"),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(home / "rendered" / "airflow"),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "false",
-            "TLNLP_HOME": str(home.parent),
-        }  # fmt: skip
+        }
         self("db", "migrate")
 
-    def __call__(self, *arguments: str) -> str:
-        done = subprocess.run(
-            [AIRFLOW, *arguments], env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command that may fail."""
+        command = [AIRFLOW, *arguments]
+        return subprocess.run(
+            command, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
+
+    def __call__(self, *arguments: str) -> str:
+        done = self.run(*arguments)
         assert done.returncode == 0, done.stdout[-4000:]
         return done.stdout
 
@@ -45,7 +64,8 @@ def night(tmp_path: Path, tiny_bundle: Path) -> Airflow:
     registry.publish("tiny", tiny_bundle)
     registry.set_champion("tiny", 1, expected=None, by="ada", reason="first")
     score = f"{sys.executable} -m tlnlp score --set documents=documents --set model=tiny --set score_date=$SCORE_DATE"
-    return Airflow(tmp_path / "airflow", {"TLNLP_SCORE": score, "TLNLP_FINETUNE": "true", "TLNLP_PROMOTE": "exit 5"})
+    commands = {"AIRFLOW_SCORE": score, "AIRFLOW_FINETUNE": "true", "AIRFLOW_PROMOTE": "exit 5"}
+    return Airflow(tmp_path / "airflow", commands)
 
 
 def write_documents(tmp_path: Path, name: str, start: int, count: int) -> None:
@@ -76,3 +96,11 @@ def test_two_nights_and_the_first_again(night: Airflow, tmp_path: Path) -> None:
 def test_a_refused_promotion_is_skipped_and_not_failed(night: Airflow) -> None:
     output = night("dags", "test", "tlnlp_learn", "2026-01-31T02:00:00+00:00")
     assert "Skipping" in output or "skipped" in output
+
+
+@pytest.mark.parametrize(("code", "retried"), [(10, False), (7, True)])
+def test_a_retry_follows_only_a_failure_that_it_may_mend(tmp_path: Path, code: int, retried: bool) -> None:
+    airflow = Airflow(tmp_path / "airflow", {"AIRFLOW_SCORE": f"exit {code}"})
+    done = airflow.run("tasks", "test", "tlnlp_score", "score", "2026-01-31T02:00:00+00:00")
+    assert f"exit code {code}" in done.stdout
+    assert ("AirflowFailException" in done.stdout) != retried

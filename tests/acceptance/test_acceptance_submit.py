@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -48,16 +49,17 @@ def test_a_night_by_the_script(
     storage = Storage(f"{s3_bucket}/submit")
     storage.write("documents/a.jsonl", kit.write_jsonl(tmp_path / "a.jsonl", kit.labelled(100)))
     Registry(storage.url("registry")).publish("tickets", tiny_bundle)
-    places = [f"{name}={storage.url(name)}" for name in ("documents", "registry", "warehouse")]
+    own = {"STORAGE": storage.uri, "SPARK_MASTER": master, "SPARK_HOME": str(spark_home)}
+    own |= {"AWS_REGION": os.environ["AWS_REGION"]}
+    settings = (ROOT / "deploy/settings.env").read_text()
+    for name, value in own.items():
+        settings = re.sub(rf"^{name}=.*$", f"{name}={value}", settings, flags=re.MULTILINE)
+    (tmp_path / "settings.env").write_text(settings)
     done = subprocess.run(
-        [
-            ROOT / "deploy/spark/submit-standalone.sh",
-            *(part for one in [*places, "model=tickets@1"] for part in ("--set", one)),
-        ],
+        [ROOT / "deploy/spark/submit-standalone.sh", "--set", "model=tickets@1"],
         env=os.environ
         | {
-            "MASTER": master,
-            "SPARK_HOME": str(spark_home),
+            "TLNLP_SETTINGS": str(tmp_path / "settings.env"),
             "SPARK_LOCAL_IP": "127.0.0.1",
             "SCORE_DATE": "2026-01-31",
             "PYSPARK_DRIVER_PYTHON": sys.executable,

@@ -1,12 +1,18 @@
-"""Helpers for the tests of ``deploy/``: read its documents, the pods in them, and the command lines in them."""
+"""Helpers for the tests of ``deploy/``: its files, filled in with the example settings, and the pods and jobs in them.
+
+``FILES`` has what ``deploy/render.py`` would write: the tests check the files that a cluster gets, not their templates.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
+import re
 import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -23,21 +29,52 @@ JOBS: dict[str, type[Settings]] = {
     "score.py": ScoreSettings,
 }
 TODAY = "2026-11-24"  # Replaces @today@, so that no test depends on the clock.
-# Folders of an image or a machine, and the folders of the repository that are copied there.
-INSTALLED = {"/opt/tlnlp/": "", "/etc/tlnlp/": "conf/"}
+# The folder of an image, and of the checkout on a machine with systemd, that holds the repository's files.
+INSTALLED = "/opt/tlnlp/"
 Recorded = Callable[..., list[str]]
-MANIFESTS = sorted([*(DEPLOY / "k8s").glob("*.yaml"), *(DEPLOY / "spark").glob("*.yaml")])
 
 
-def documents(path: Path) -> list[dict[str, Any]]:
-    """Return every document of a YAML file."""
-    return list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+def _load_render() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("render", DEPLOY / "render.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+render = _load_render()
+SETTINGS: dict[str, str] = render.read_settings(DEPLOY / "settings.env")
+FILES: dict[str, str] = render.rendered(SETTINGS)
+MANIFESTS = sorted(name for name in FILES if name.startswith(("k8s/", "spark/")) and name.endswith(".yaml"))
+
+
+def own_settings(folder: Path, **changes: str) -> Path:
+    """Write the example settings, with changes, to a folder that gets the filled-in files too; return the path."""
+    text = (DEPLOY / "settings.env").read_text()
+    for name, value in ({"RENDERED": str(folder / "rendered")} | changes).items():
+        text, count = re.subn(rf"^{name}=.*$", f"{name}={value}", text, flags=re.MULTILINE)
+        assert count == 1, f"{name} is not in deploy/settings.env"
+    path = folder / "settings.env"
+    path.write_text(text)
+    return path
+
+
+def documents(name: str) -> list[dict[str, Any]]:
+    """Return every document of a YAML file of deploy/, filled in."""
+    return list(yaml.safe_load_all(FILES[name]))
 
 
 def manifest(name: str) -> dict[str, Any]:
-    """Return the only document of a YAML file in deploy/."""
-    (document,) = documents(DEPLOY / name)
+    """Return the only document of a YAML file of deploy/, filled in."""
+    (document,) = documents(name)
     return document
+
+
+def request(name: str) -> dict[str, Any]:
+    """Return a request to a managed service, filled in."""
+    content: dict[str, Any] = json.loads(FILES[f"managed/{name}.json"])
+    return content
 
 
 def pods(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -66,8 +103,8 @@ def spark_application(name: str) -> dict[str, Any]:
 
 def command_lines() -> Iterator[tuple[str, list[str]]]:
     """Yield the file name and the argv of every job in a manifest or request. Other tests cover scripts and units."""
-    for path in MANIFESTS:
-        for document in documents(path):
+    for path in map(Path, MANIFESTS):
+        for document in documents(str(path)):
             if document["kind"].endswith("SparkApplication"):
                 spec = document["spec"].get("template", document["spec"])
                 yield path.name, [spec["mainApplicationFile"], *spec["arguments"]]
@@ -77,9 +114,9 @@ def command_lines() -> Iterator[tuple[str, list[str]]]:
                 for container in pod["spec"]["containers"]:
                     if container.get("args"):
                         yield path.name, container["args"]
-    spark = json.loads((DEPLOY / "managed/emr-serverless-job-run.json").read_text())["jobDriver"]["sparkSubmit"]
+    spark = request("emr-serverless-job-run")["jobDriver"]["sparkSubmit"]
     yield "emr-serverless-job-run.json", [spark["entryPoint"], *spark["entryPointArguments"]]
-    batch = json.loads((DEPLOY / "managed/dataproc-batch.json").read_text())["pysparkBatch"]
+    batch = request("dataproc-batch")["pysparkBatch"]
     yield "dataproc-batch.json", [batch["mainPythonFileUri"], *batch["args"]]
 
 
@@ -102,10 +139,7 @@ def config_file(named: str, files: tuple[str, ...] = ()) -> Path:
     """Return the file of the repository that a name in a manifest refers to."""
     shipped = {Path(file).name: file for file in files}
     named = shipped.get(named, named)
-    for folder, own in INSTALLED.items():
-        if named.startswith(folder):
-            named = own + named.removeprefix(folder)
-    path = ROOT / named
+    path = ROOT / named.removeprefix(INSTALLED)
     assert path.is_file(), f"{named}: no such file in the repository"
     return path
 

@@ -11,7 +11,8 @@ import deploy_kit as kit
 import pytest
 from botocore.validate import ParamValidator
 
-MANAGED = kit.DEPLOY / "managed"
+# Google Cloud reads code and data at gs:// only.
+GOOGLE = {"STORAGE": "gs://example-bucket"}
 
 
 def _faults(operation: str, request: dict[str, Any]) -> str:
@@ -45,7 +46,7 @@ def _misfits(value: Any, shape: Any, place: str) -> list[str]:
     [("CreateApplication", "emr-serverless-application"), ("StartJobRun", "emr-serverless-job-run")],
 )
 def test_a_request_to_emr_faults(operation: str, name: str) -> None:
-    request = json.loads((MANAGED / f"{name}.json").read_text())
+    request = kit.request(name)
     # The aws command adds a token to every request that lacks one.
     assert _faults(operation, request | {"clientToken": "token"}) == ""
     faults = _faults("StartJobRun", {"clientToken": "token", "executionRoleArn": "arn:aws:im::1:role/a"})
@@ -54,8 +55,8 @@ def test_a_request_to_emr_faults(operation: str, name: str) -> None:
 
 
 def test_emr_runs_one_night_at_a_time_and_ends_it() -> None:
-    application = json.loads((MANAGED / "emr-serverless-application.json").read_text())
-    run = json.loads((MANAGED / "emr-serverless-job-run.json").read_text())
+    application = kit.request("emr-serverless-application")
+    run = kit.request("emr-serverless-job-run")
     assert application["schedulerConfiguration"]["maxConcurrentRuns"] == 1
     assert 0 < run["executionTimeoutMinutes"] <= 12 * 60
     properties = run["configurationOverrides"]["applicationConfiguration"][0]["properties"]
@@ -71,8 +72,11 @@ def test_the_scripts_put_the_day_into_the_request(run_script: kit.Recorded) -> N
     request = json.loads(kit.after(argv, "--cli-input-json"))
     assert _faults("StartJobRun", request | {"clientToken": "token"}) == ""
     assert f"score_date={day}" in request["jobDriver"]["sparkSubmit"]["entryPointArguments"]
-    argv = run_script("managed/dataproc-submit.sh", SCORE_DATE=day, SUFFIX="-again")
-    assert f"score_date={day}" in json.loads(kit.after(argv, "--data"))["pysparkBatch"]["args"]
+    argv = run_script("managed/dataproc-submit.sh", settings=GOOGLE, SCORE_DATE=day, SUFFIX="-again")
+    batch = json.loads(kit.after(argv, "--data"))["pysparkBatch"]
+    assert f"score_date={day}" in batch["args"]
+    assert batch["mainPythonFileUri"] == "gs://example-bucket/code/score.py"
+    assert "/projects/example-project/locations/europe-west3/" in argv[-1]
     batch_id = argv[-1].partition("batchId=")[2]
     assert re.fullmatch(r"[a-z0-9][a-z0-9-]{2,61}[a-z0-9]", batch_id), "not an id that Dataproc takes"
     assert "token" not in " ".join(argv)
@@ -85,7 +89,7 @@ def test_a_request_to_dataproc_faults() -> None:
     except ImportError:
         kit.needs(False, reason)
 
-    batch = dataproc_v1.Batch.from_json((MANAGED / "dataproc-batch.json").read_text(), ignore_unknown_fields=False)
+    batch = dataproc_v1.Batch.from_json(kit.FILES["managed/dataproc-batch.json"], ignore_unknown_fields=False)
     execution = batch.environment_config.execution_config
     assert 0 < execution.ttl.total_seconds() <= 12 * 3600
     assert execution.authentication_config.user_workload_authentication_type.name == "SERVICE_ACCOUNT"
@@ -95,4 +99,4 @@ def test_both_services_get_the_same_night() -> None:
     emr, dataproc = (
         kit.job_settings(argv) for place, argv in kit.command_lines() if place.startswith(("emr-", "dataproc-"))
     )
-    assert json.loads(emr.model_dump_json().replace("s3://", "gs://")) == json.loads(dataproc.model_dump_json())
+    assert emr == dataproc

@@ -98,7 +98,9 @@ def test_another_address_of_the_same_source_is_refused_with_the_key_that_mends_i
     """Documents in a folder for each day: ``source`` gives the table one name for all of them."""
     publish(warehouse, "r1", 10, source="s3://bucket/day1/")
     catalog = open_catalog(str(warehouse))
-    with pytest.raises(PublishConflictError, match=r"set the key `source` to 's3://bucket/day1/' for every night") as no:
+    with pytest.raises(
+        PublishConflictError, match=r"set the key `source` to 's3://bucket/day1/' for every night"
+    ) as no:
         check_publish(catalog, "scores", source="s3://bucket/day2/", model="reviews")
     (named,) = re.findall(r"--set source='(\S+)'", str(no.value))
     check_publish(catalog, "scores", source=named, model="reviews")
