@@ -170,8 +170,8 @@ def test_faults_in_csv(registry: Path, warehouse: Path, tmp_path: Path) -> None:
     assert reasons(warehouse) == {
         "2": "malformed_record",
         "3": "malformed_record",
-        "4": "null_text",
-        None: "missing_id",
+        "4": "empty_text",
+        "": "missing_id",
     }
     assert {row["text_sha256"] for row in rows(warehouse, "select text_sha256 from scores")} == {
         text_sha256("good, warm\nbread"),
