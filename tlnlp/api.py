@@ -52,7 +52,7 @@ class Classifier:
             registry: path or URI of the registry that a name is looked up in.
 
         Raises:
-            NotFoundError: the registry has no such model or version.
+            ModelNotFoundError: the registry has no such model or version.
             BundleError: a file of the bundle is missing or altered.
             StorageError: the registry cannot be reached.
         """

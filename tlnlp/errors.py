@@ -2,6 +2,7 @@
 
     TlnlpError                      1   a defect of tlnlp itself (also any exception not listed here)
     ├── UsageError                  2   command line or configuration: unknown key, bad value, wrong combination
+    │   └── ModelNotFoundError      2   the registry has no such model or version, or no champion of it
     ├── InputDataError              3   labels or documents cannot be read, or an encoder is not usable
     │   └── LabelFaultsError        3   the labelled set has faults; the message lists them
     ├── BundleError                 4   a model bundle is incomplete, altered or of another format
@@ -37,6 +38,10 @@ class UsageError(TlnlpError):
 
     exit_code = 2
     retryable = False
+
+
+class ModelNotFoundError(UsageError):
+    """Report a model, a version or a champion that the registry does not have; it names those that it has."""
 
 
 class InputDataError(TlnlpError):

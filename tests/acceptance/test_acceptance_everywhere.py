@@ -143,7 +143,7 @@ def test_each_failure_has_its_exit_code(platform: Platform, inputs: Storage) -> 
     """The next test reads the logs of these failures."""
     wrong = "canary-wrong-secret-key"
     platform.score("wrong-key", *scoring(inputs), code=6, AWS_SECRET_ACCESS_KEY=wrong)
-    platform.score("no-model", *scoring(inputs, "model=nobody"), code=6)
+    platform.score("no-model", *scoring(inputs, "model=nobody"), code=2)
     bad = [{"id": "same", "text": CANARY}, {"id": "same", "text": f"{CANARY} twice"}, {"id": None, "text": CANARY}]
     lines = "".join(json.dumps(row) + "\n" for row in bad) + f'{{"id": "broken", "text": "{CANARY}\n'
     inputs.write("unfit/a.jsonl", lines.encode())

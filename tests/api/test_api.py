@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import tlnlp
-from tlnlp.errors import InputDataError, LabelFaultsError, NotFoundError, UsageError
+from tlnlp.errors import InputDataError, LabelFaultsError, ModelNotFoundError, UsageError
 from tlnlp.registry import Registry
 
 TEXTS = kit.texts(12)
@@ -68,9 +68,9 @@ def test_a_version_is_loaded_by_name_and_by_folder(
         tlnlp.Classifier.load("reviews@1", registry), tlnlp.Classifier.load(folder), tlnlp.Classifier.load(str(folder))
     ):  # fmt: skip
         assert (loaded.predict_proba(TEXTS) == classifier.predict_proba(TEXTS)).all()
-    with pytest.raises(NotFoundError):
+    with pytest.raises(ModelNotFoundError):
         tlnlp.Classifier.load("reviews@2", registry)
-    with pytest.raises(NotFoundError):
+    with pytest.raises(ModelNotFoundError):
         tlnlp.Classifier.load("reviews", registry)  # Nothing was promoted.
 
 

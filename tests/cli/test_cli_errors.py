@@ -84,10 +84,14 @@ MISTAKES: dict[str, tuple[int, str, Callable[..., CliResult]]] = {
         "refused",
         lambda h, *a: tlnlp("promote", f"{MODEL}@2", *a, registry=h[1], labels=h[2], margin=0),
     ),
-    "no model": (6, "no model 'nobody'", lambda h, *a: score(h, *a, model="nobody")),
-    "no version": (6, "has no version 7", lambda h, *a: tlnlp("promote", f"{MODEL}@7", *a, registry=h[1])),
+    "no model": (
+        2,
+        "no model 'reviewz' in the registry",
+        lambda h, *a: score(h, *a, model="reviewz"),
+    ),
+    "no version": (2, "has no version 7", lambda h, *a: tlnlp("promote", f"{MODEL}@7", *a, registry=h[1])),
     "no warehouse": (6, "there is no such folder", lambda h, *a: tlnlp("query", "select 1", *a, warehouse=h[0] / "no")),
-    "nothing before": (6, "nothing to roll back to", lambda h, *a: tlnlp("rollback", MODEL, *a, registry=h[1])),
+    "nothing before": (2, "nothing to roll back to", lambda h, *a: tlnlp("rollback", MODEL, *a, registry=h[1])),
 }
 
 

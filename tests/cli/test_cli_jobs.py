@@ -59,8 +59,8 @@ def test_promote_as_a_script(folder: Path) -> None:
         ("score.py", ["--set", "documents=documents.jsonl"], 2, "'score_date' is not set"),
         ("score.py", ["--sett", "a=b"], 2, "unrecognized arguments"),
         ("finetune.py", ["--set", "labels=none.csv", "--set", "registry=registry"], 3, "nothing is there"),
-        ("promote.py", ["--set", "model=nobody", "--set", "registry=registry"], 6, "no model 'nobody'"),
-        ("promote.py", ["--set", "model=nobody", "--set", "registry=registry", "--debug"], 6, "Traceback"),
+        ("promote.py", ["--set", "model=nobody", "--set", "registry=registry"], 2, "no model 'nobody'"),
+        ("promote.py", ["--set", "model=nobody", "--set", "registry=registry", "--debug"], 2, "Traceback"),
     ],
 )
 def test_mistakes_have_the_same_codes(folder: Path, job: str, arguments: list[str], code: int, says: str) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from tlnlp.config import PromoteSettings, load_settings
-from tlnlp.errors import InputDataError, LabelFaultsError, NotFoundError, PromotionRefusedError, UsageError
+from tlnlp.errors import InputDataError, LabelFaultsError, ModelNotFoundError, PromotionRefusedError, UsageError
 from tlnlp.evaluate.evaluation import VersionPredictions, evaluate_version
 from tlnlp.evaluate.promotion_gate import PromoteResult, compare, promote
 from tlnlp.model import bundle
@@ -166,7 +166,10 @@ def test_labels_that_were_trained_on_are_refused(scene: Scene) -> None:
     # The bundles of the kit were trained on the 40 texts of seed 0.
     kit.write_jsonl(scene.labels, [*named_rows(200, 77), *kit.labelled(40, 0)[:7]])
     scene.promote("m@1")
-    with pytest.raises(PromotionRefusedError, match=r"of 207 texts, m@3 was trained on 7 and m@1 was trained on 7: "):
+    with pytest.raises(PromotionRefusedError, match=r"m@3 and m@1 learned from 7 of the 207 labels, so these"):
+        scene.promote("m@3")
+    kit.write_jsonl(scene.labels, kit.labelled(40, 0))
+    with pytest.raises(PromotionRefusedError, match=r": m@3 and m@1 learned from all 40 labels, so these cannot show"):
         scene.promote("m@3")
     assert scene.champion == 1
 
@@ -221,9 +224,9 @@ def test_force_needs_a_reason_and_records_it(scene: Scene) -> None:
 
 
 def test_what_does_not_exist(scene: Scene) -> None:
-    with pytest.raises(NotFoundError, match="m has no version 9; it has 1, 2, 3"):
+    with pytest.raises(ModelNotFoundError, match="m has no version 9; it has 1, 2, 3"):
         scene.promote("m@9")
-    with pytest.raises(NotFoundError, match="no model 'other'"):
+    with pytest.raises(ModelNotFoundError, match="no model 'other'"):
         scene.promote("other")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from registry_kit import MOMENT, contents, make_bundle, promote
 
-from tlnlp.errors import BundleError, NotFoundError, StorageError, UsageError
+from tlnlp.errors import BundleError, ModelNotFoundError, StorageError, UsageError
 from tlnlp.registry import ModelSpec, Registry, parse_model
 from tlnlp.runs.ledger import Ledger
 
@@ -176,20 +176,24 @@ def test_fetch_into_a_place_that_is_a_file(registry: Registry, folder: Path, tmp
 
 def test_not_found_says_what_there_is_and_what_to_do(registry: Registry, folder: Path) -> None:
     with pytest.raises(
-        NotFoundError, match=r"no model 'm' in the registry file://.*\(it is empty\); run tlnlp finetune"
+        ModelNotFoundError, match=r"no model 'm' in the registry file://.*\(it is empty\); run tlnlp finetune"
     ):
         registry.resolve("m@champion")
     registry.publish("other", folder)
-    with pytest.raises(NotFoundError, match=r"it holds other\)"):
+    with pytest.raises(ModelNotFoundError, match=r"it holds other\)") as caught:
         registry.resolve("m@1")
+    assert caught.value.exit_code == 2  # A mistake of the caller: the storage did not fail.
+    registry.publish("tickets", folder)
+    with pytest.raises(ModelNotFoundError, match=r"it holds tickets, other\); .* check the name and the address"):
+        registry.resolve("tickts")
     registry.publish("m", folder)
     registry.publish("m", folder)
     for spec in ("m", "m@champion"):
         with pytest.raises(
-            NotFoundError, match=r"no champion yet; it has 1, 2: promote one first \(tlnlp promote m@2\)"
+            ModelNotFoundError, match=r"no champion yet; it has 1, 2: promote one first \(tlnlp promote m@2\)"
         ):
             registry.resolve(spec)
-    with pytest.raises(NotFoundError, match="no version 7; it has 1, 2"):
+    with pytest.raises(ModelNotFoundError, match="no version 7; it has 1, 2"):
         registry.resolve("m@7")
 
 

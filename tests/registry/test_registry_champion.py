@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from registry_kit import MOMENT, promote
 
-from tlnlp.errors import NotFoundError, PromotionRefusedError, StorageError
+from tlnlp.errors import ModelNotFoundError, PromotionRefusedError, StorageError
 from tlnlp.registry import Registry
 
 
@@ -65,11 +65,11 @@ def test_the_champion_is_not_promoted_again(registry: Registry, folder: Path) ->
 
 
 def test_rollbacks_walk_back_and_say_when_they_cannot(registry: Registry, folder: Path) -> None:
-    with pytest.raises(NotFoundError, match="no model 'm'"):
+    with pytest.raises(ModelNotFoundError, match="no model 'm'"):
         registry.rollback("m", by="ada", reason="x")
     for _ in range(4):
         registry.publish("m", folder)
-    with pytest.raises(NotFoundError, match="no champion yet"):
+    with pytest.raises(ModelNotFoundError, match="no champion yet"):
         registry.rollback("m", by="ada", reason="x")
     for version in (1, 3, 2):
         promote(registry, version)
@@ -78,7 +78,7 @@ def test_rollbacks_walk_back_and_say_when_they_cannot(registry: Registry, folder
     promote(registry, 4)
     walked = [registry.rollback("m", by="grace", reason="x").version for _ in range(2)]
     assert walked == [3, 1]
-    with pytest.raises(NotFoundError, match=r"no champion came before version 1.*stays champion"):
+    with pytest.raises(ModelNotFoundError, match=r"no champion came before version 1.*stays champion"):
         registry.rollback("m", by="grace", reason="x")
     assert registry.resolve("m").version == 1
     assert promote(registry, 2).previous == 1
@@ -89,7 +89,7 @@ def test_no_rollback_to_a_version_that_is_gone(registry: Registry, folder: Path)
         registry.publish("m", folder)
         promote(registry, version)
     registry.storage.delete_folder("m/versions/1")
-    with pytest.raises(NotFoundError, match=r"no version 1, .*it has 2"):
+    with pytest.raises(ModelNotFoundError, match=r"no version 1, .*it has 2"):
         registry.rollback("m", by="ada", reason="x")
     assert registry.resolve("m").version == 2
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from registry_kit import make_bundle
 
-from tlnlp.errors import NotFoundError
+from tlnlp.errors import ModelNotFoundError
 from tlnlp.registry import Registry
 
 
@@ -23,9 +23,9 @@ def test_a_crashed_claim_leaves_a_gap(registry: Registry, folder: Path) -> None:
     registry.storage.write("m/versions/2/model.onnx", b"half")
     assert str(registry.publish("m", folder)) == "m@3"
     assert [info.version for info in registry.versions("m")] == [1, 3]
-    with pytest.raises(NotFoundError, match="no version 2, its publication never finished; it has 1, 3"):
+    with pytest.raises(ModelNotFoundError, match="no version 2, its publication never finished; it has 1, 3"):
         registry.resolve("m@2")
-    with pytest.raises(NotFoundError, match="never finished"):
+    with pytest.raises(ModelNotFoundError, match="never finished"):
         registry.set_champion("m", 2, expected=None, by="ada", reason="x")
 
 
@@ -73,5 +73,5 @@ def test_without_a_manifest_there_is_no_version(registry: Registry, folder: Path
     assert registry.versions("m") == []
     assert registry.models() == []
     for call in (lambda: registry.resolve("m@1"), lambda: registry.fetch(version, tmp_path / "out")):
-        with pytest.raises(NotFoundError, match="no model 'm'"):
+        with pytest.raises(ModelNotFoundError, match="no model 'm'"):
             call()

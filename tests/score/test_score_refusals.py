@@ -9,7 +9,14 @@ import pytest
 from pyspark.sql import SparkSession
 from score_kit import MODEL, NEXT_DAY, documents, live_runs, night, only_ledger, positives, rows, write_parquet
 
-from tlnlp.errors import BundleError, NotFoundError, NothingToPublishError, PublishConflictError, UsageError
+from tlnlp.errors import (
+    BundleError,
+    ModelNotFoundError,
+    NotFoundError,
+    NothingToPublishError,
+    PublishConflictError,
+    UsageError,
+)
 from tlnlp.model import bundle
 
 
@@ -121,7 +128,7 @@ def test_a_version_folder_must_hold_exactly_its_files(
 
 
 def test_an_unknown_model_or_version_is_refused(registry: Path, warehouse: Path, source: Path) -> None:
-    with pytest.raises(NotFoundError, match="no model 'nobody'"):
+    with pytest.raises(ModelNotFoundError, match="no model 'nobody'"):
         night(source, warehouse, registry, model="nobody")
-    with pytest.raises(NotFoundError, match="reviews has no version 9"):
+    with pytest.raises(ModelNotFoundError, match="reviews has no version 9"):
         night(source, warehouse, registry, model="reviews@9")

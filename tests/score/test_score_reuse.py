@@ -80,6 +80,9 @@ def test_the_incremental_mode_holds_what_is_new_or_changed(
     step = night(second, warehouse, registry, score_date=NEXT_DAY, **shared)
     assert outcome(step) == (12, 3, 9, 5)
     assert step.counts.rows_unchanged == 7
+    shown = step.facts()
+    assert shown["rows_reused"] == "9 (2 copied into this day, 7 unchanged since an earlier day, which keeps them)"
+    assert "rows_unchanged" not in shown
     assert ledger(warehouse, step.run_id)["counts"]["rows_unchanged"] == 7
     day = positives(warehouse, NEXT_DAY)
     assert set(day) == {"d2", "d3", "d4", "new1", "new2"}
@@ -101,6 +104,7 @@ def test_the_incremental_mode_holds_what_is_new_or_changed(
 
 def test_the_counts_are_in_the_snapshot(registry: Path, warehouse: Path, first: Path) -> None:
     result = night(first, warehouse, registry)
+    assert result.facts() == {key: value for key, value in result.to_json().items() if key != "rows_unchanged"}
     table = load_table(open_catalog(str(warehouse)), "scores")
     assert table is not None
     snapshot = table.current_snapshot()

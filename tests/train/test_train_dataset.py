@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import kit
@@ -70,7 +71,11 @@ def test_a_window_is_half_a_text(encoder: Path, tmp_path: Path, words: int, wind
     given = settings(encoder, labels=str(rows), max_length=100)
     examples = Examples.make(read_labels(str(rows), LabelContract()), Reader.make(given, tmp_path))
     assert sum(examples.reader.cut.edges) == 5
-    assert examples.fit(given, np.arange(2), np.arange(0), 0).crop_tokens == window
+    fit = examples.fit(given, np.arange(2), np.arange(0), 0)
+    assert fit.crop_tokens == window
+    # The names of the two classes, each in three wordings, are learned from like labelled texts.
+    assert fit.size == "8 examples (6 of them are wordings of the class names)"
+    assert replace(fit, class_names=0).size == "8 examples"
     assert examples.window(20) == 20
 
 

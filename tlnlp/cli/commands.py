@@ -178,7 +178,7 @@ def _score(call: Call) -> None:
     settings = call.settings(ScoreSettings)
     from tlnlp.score.job import score
 
-    call.show(score(settings).to_json())
+    call.show_result(score(settings))
 
 
 def _plan(call: Call) -> None:
@@ -187,8 +187,7 @@ def _plan(call: Call) -> None:
     settings = call.settings(ScoreSettings)
     from tlnlp.score.plan import plan
 
-    prediction = plan(settings)
-    call.show(prediction.to_json() if call.as_json else prediction.facts())
+    call.show_result(plan(settings))
 
 
 def _query(call: Call, sql: str) -> None:

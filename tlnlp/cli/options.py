@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import click
 
@@ -15,6 +15,18 @@ from tlnlp.runs import console
 from tlnlp.runs.progress import say
 
 S = TypeVar("S", bound=Settings)
+
+
+class Result(Protocol):
+    """A result with one form for programs and one for people."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all values."""
+        ...
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a terminal shows."""
+        ...
 
 
 class Call:
@@ -60,6 +72,10 @@ class Call:
     def show(self, result: dict[str, Any]) -> None:
         """Print one result: as JSON with ``--json``, else one line a key."""
         console.print_json(result) if self.as_json else console.print_facts(result)
+
+    def show_result(self, result: Result) -> None:
+        """Print one result: all its values as JSON with ``--json``, else the facts that a person reads."""
+        self.show(result.to_json() if self.as_json else result.facts())
 
     def show_list(self, rows: list[dict[str, Any]], columns: list[str]) -> None:
         """Print rows: all their keys as JSON with ``--json``, else a table of ``columns``."""

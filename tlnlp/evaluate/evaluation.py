@@ -92,7 +92,7 @@ def evaluate_version(settings: EvaluateSettings) -> EvaluateResult:
     Raises:
         InputDataError: the labels cannot be read, or hold a class that the version does not predict.
         LabelFaultsError: the labels have faults, and ``on_fault`` does not skip them.
-        NotFoundError: there is no such model or version.
+        ModelNotFoundError: there is no such model or version.
         BundleError: the bundle of the version is incomplete or altered.
         StorageError: the registry or the labels cannot be reached.
     """

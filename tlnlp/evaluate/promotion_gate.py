@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import getpass
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
 
 from tlnlp.config import PromoteSettings
+from tlnlp.data.labels import LabelledSet
 from tlnlp.errors import InputDataError, PromotionRefusedError, UsageError
 from tlnlp.evaluate.evaluation import VersionPredictions, predict_version, read_evaluation_labels
 from tlnlp.registry import Champion, ModelVersion, Registry
@@ -25,6 +27,7 @@ from tlnlp.registry.training import read_training
 from tlnlp.runs.progress import say
 
 POWER = 0.8
+OTHER_LABELS = "give labels that neither version was trained on"
 FIRST_VERSION = "the first version of this model becomes champion without a comparison"
 
 
@@ -90,7 +93,7 @@ def promote(settings: PromoteSettings) -> PromoteResult:
         UsageError: there is a champion but no labels for a comparison, or ``force`` is set without ``reason``.
         InputDataError: the labels cannot be read, are too few, or hold a class that a version does not predict.
         LabelFaultsError: the labels have faults, and ``on_fault`` does not skip them.
-        NotFoundError: there is no such model or version.
+        ModelNotFoundError: there is no such model or version.
         BundleError: a bundle is incomplete or altered.
         StorageError: the registry or the labels cannot be reached.
     """
@@ -156,7 +159,7 @@ def _candidate(registry: Registry, spec: str) -> ModelVersion:
         return registry.resolve(spec)
     versions = registry.versions(spec)
     if not versions:
-        return registry.resolve(spec)  # Raises NotFoundError, which lists the models.
+        return registry.resolve(spec)  # Raises ModelNotFoundError, which lists the models.
     return registry.resolve(f"{spec}@{versions[-1].version}")
 
 
@@ -169,11 +172,8 @@ def _compare(settings: PromoteSettings, registry: Registry, version: ModelVersio
     labelled = read_evaluation_labels(settings)
     champion_version = registry.resolve(f"{version.name}@{champion.version}")
     both = [predict_version(registry, each, labelled, settings.threads) for each in (version, champion_version)]
-    if overlaps := [f"{each.version} was trained on {each.trained_on}" for each in both if each.trained_on]:
-        raise PromotionRefusedError(
-            f"{labelled.uri}: of {len(labelled.examples)} texts, {' and '.join(overlaps)}: the accuracy on such texts "
-            "is too high: give labels that neither version was trained on"
-        )
+    if any(each.trained_on for each in both):
+        raise PromotionRefusedError(_seen(labelled, both))
     if len(labelled.examples) < settings.min_labels:
         raise InputDataError(
             f"{labelled.uri}: {len(labelled.examples)} sound {'label' if len(labelled.examples) == 1 else 'labels'}, "
@@ -185,6 +185,17 @@ def _compare(settings: PromoteSettings, registry: Registry, version: ModelVersio
             "then use --force with a reason"
         )
     return compare(both[0], both[1], settings.confidence)
+
+
+def _seen(labelled: LabelledSet, versions: Sequence[VersionPredictions]) -> str:
+    """Return why labels that a version learned from are refused, in one sentence."""
+    seen = {str(each.version): each.trained_on for each in versions if each.trained_on}
+    counts, total = list(dict.fromkeys(seen.values())), len(labelled.examples)
+    share = f"all {total}" if counts == [total] else f"{' and '.join(map(str, counts))} of the {total}"
+    return (
+        f"{labelled.uri}: {' and '.join(seen)} learned from {share} labels, so these cannot show which version is "
+        f"better: {OTHER_LABELS}"
+    )
 
 
 def _verdict(settings: PromoteSettings, comparison: Comparison) -> str:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from tlnlp.errors import NotFoundError, PromotionRefusedError, StorageError
+from tlnlp.errors import ModelNotFoundError, NotFoundError, PromotionRefusedError, StorageError
 from tlnlp.registry.names import CHAMPION
 from tlnlp.storage import Storage
 
@@ -126,11 +126,11 @@ class Alias:
             before: the current champion, as read.
 
         Raises:
-            NotFoundError: ``before`` has no predecessor.
+            ModelNotFoundError: ``before`` has no predecessor.
             PromotionRefusedError: the alias has moved since ``before`` was read.
         """
         if before.previous is None:
-            raise NotFoundError(
+            raise ModelNotFoundError(
                 f"{self._name}: no champion came before version {before.version}, so there is nothing to roll back to; "
                 "it stays champion"
             )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tlnlp.errors import UsageError
@@ -38,6 +40,11 @@ class ModelVersion:
 def is_name(name: str) -> bool:
     """Return whether a text is a valid model name."""
     return _NAME.fullmatch(name) is not None
+
+
+def nearest_first(name: str, names: Iterable[str]) -> list[str]:
+    """Return ``names``, the one most similar to ``name`` first."""
+    return sorted(names, key=lambda one: -difflib.SequenceMatcher(None, name, one).ratio())
 
 
 def check_name(name: str) -> None:

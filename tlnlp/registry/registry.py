@@ -11,9 +11,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tlnlp.errors import BundleError, NotFoundError, StorageError
+from tlnlp.errors import BundleError, ModelNotFoundError, NotFoundError, StorageError
 from tlnlp.registry.alias import FORMAT, Alias, Champion, dump
-from tlnlp.registry.names import ModelVersion, check_name, is_name, parse_model
+from tlnlp.registry.names import ModelVersion, check_name, is_name, nearest_first, parse_model
 from tlnlp.runs.ledger import Ledger, list_ledgers, utc_now
 from tlnlp.storage import Storage
 
@@ -73,14 +73,14 @@ class Registry:
 
         Raises:
             UsageError: ``spec`` has none of these forms.
-            NotFoundError: no such model or version, or no champion yet; the message lists what exists.
+            ModelNotFoundError: no such model or version, or no champion yet; the message lists what exists.
         """
         parsed = parse_model(spec)
         version = parsed.version
         if version is None:
             champion = self.champion(parsed.name)
             if champion is None:
-                raise NotFoundError(self._no_champion(parsed.name))
+                raise ModelNotFoundError(self._no_champion(parsed.name))
             version = champion.version
         self._require(parsed.name, version)
         return ModelVersion(parsed.name, version, self._uri(parsed.name, version))
@@ -111,7 +111,7 @@ class Registry:
         """Copy the bundle's files into ``folder``, the manifest last; return ``folder``. Loading verifies the files.
 
         Raises:
-            NotFoundError: the version does not exist.
+            ModelNotFoundError: the version does not exist.
             BundleError: the manifest is damaged, or a file is missing from the version or from its manifest.
         """
         self._require(version.name, version.version)
@@ -146,7 +146,7 @@ class Registry:
         ``expected`` is the ``tag`` of the champion that the caller compared with; None means that there was none.
 
         Raises:
-            NotFoundError: the version does not exist.
+            ModelNotFoundError: the version does not exist.
             PromotionRefusedError: another promotion came first, or the version is champion already.
         """
         self._require(name, version)
@@ -156,12 +156,12 @@ class Registry:
         """Make the previous champion champion again; a second rollback goes one champion further back.
 
         Raises:
-            NotFoundError: there is no champion or no previous one, or the previous version no longer exists.
+            ModelNotFoundError: there is no champion or no previous one, or the previous version no longer exists.
             PromotionRefusedError: another promotion or rollback came first.
         """
         before = self.champion(name)
         if before is None:
-            raise NotFoundError(self._no_champion(name))
+            raise ModelNotFoundError(self._no_champion(name))
         if before.previous is not None:
             self._require(name, before.previous)
         return self._alias(name).back(before, by=by, reason=reason)
@@ -238,9 +238,9 @@ class Registry:
             return
         existing = sorted(self._existing(name))
         if not existing:
-            raise NotFoundError(self._no_model(name))
+            raise ModelNotFoundError(self._no_model(name))
         unfinished = ", its publication never finished" if version in self._claimed(name) else ""
-        raise NotFoundError(f"{name} has no version {version}{unfinished}; it has {_shown(existing)}")
+        raise ModelNotFoundError(f"{name} has no version {version}{unfinished}; it has {_shown(existing)}")
 
     def _no_champion(self, name: str) -> str:
         existing = sorted(self._existing(name))
@@ -252,10 +252,10 @@ class Registry:
         )
 
     def _no_model(self, name: str) -> str:
-        known = f"it holds {', '.join(models)}" if (models := self.models()) else "it is empty"
-        return (
-            f"no model {name!r} in the registry {self.storage.uri} ({known}); run tlnlp finetune, or check the address"
-        )
+        models = nearest_first(name, self.models())
+        known = f"it holds {_shown(models)}" if models else "it is empty"
+        check = "check the name and the address" if models else "check the address"
+        return f"no model {name!r} in the registry {self.storage.uri} ({known}); run tlnlp finetune, or {check}"
 
 
 def _finished(folder: Path) -> tuple[bytes, list[str]]:

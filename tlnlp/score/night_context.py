@@ -70,7 +70,7 @@ def resolve_model(settings: ScoreSettings, catalog: Catalog) -> ModelVersion:
     """Return the model version that this run scores with.
 
     Raises:
-        NotFoundError: the registry has no such model or version.
+        ModelNotFoundError: the registry has no such model or version.
         PublishConflictError: the table belongs to another source or model.
     """
     model = Registry(settings.registry).resolve(settings.model)

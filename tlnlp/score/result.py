@@ -86,3 +86,12 @@ class ScoreResult:
             "peak_worker_bytes": self.peak_worker_bytes,
             "usd": self.cost["usd"] if self.cost else None,
         }
+
+    def facts(self) -> dict[str, Any]:
+        """Return the values that a terminal shows: ``rows_reused`` says which of its rows the day does not hold."""
+        facts, counts = self.to_json(), self.counts
+        if unchanged := facts.pop("rows_unchanged"):
+            copied = counts.rows_reused - unchanged
+            where = "unchanged since an earlier day, which keeps them"
+            facts["rows_reused"] = f"{counts.rows_reused} ({copied} copied into this day, {unchanged} {where})"
+        return facts

@@ -187,6 +187,7 @@ class Examples:
             objective=self.objective(settings),
             seed=seed,
             recipe=settings.training,
+            class_names=len(names),
         )
 
     def window(self, most: int) -> int:

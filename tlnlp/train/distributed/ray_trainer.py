@@ -64,7 +64,7 @@ def run_fit(fit: EncoderFit, settings: RaySettings, storage: Storage, run_name: 
         ),
     )
     say(
-        f"{what}: {len(fit.tokens)} examples, {fit.steps} steps, {settings.workers} {device} "
+        f"{what}: {fit.size}, {fit.steps} steps, {settings.workers} {device} "
         f"{'worker' if settings.workers == 1 else 'workers'}, run {run_name}"
     )
     try:

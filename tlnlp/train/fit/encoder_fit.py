@@ -36,6 +36,7 @@ class EncoderFit:
         seed: the seed of all randomness of the fit.
         recipe: the settings of the optimisation.
         initial: tensors of a model to start from, by name; None starts from the pretrained encoder.
+        class_names: how many of the training texts are class names; they come last.
     """
 
     encoder: EncoderSource
@@ -51,6 +52,13 @@ class EncoderFit:
     seed: int
     recipe: TrainingSettings
     initial: dict[str, Any] | None = None
+    class_names: int = 0
+
+    @property
+    def size(self) -> str:
+        """Return the number of training texts in words, and how many of them are no labelled or predicted texts."""
+        names = f" ({self.class_names} of them are wordings of the class names)" if self.class_names else ""
+        return f"{len(self.tokens)} examples{names}"
 
     @property
     def classes(self) -> int:
