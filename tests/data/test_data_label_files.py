@@ -66,6 +66,22 @@ def test_bad_records_of_csv_keep_the_numbers_of_the_others(tmp_path: Path) -> No
     assert [(example.row, example.text) for example in found.examples] == [(1, "two\nlines"), (5, "ferry")]
 
 
+def test_faults_of_csv_say_the_line_too(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(
+        b'text,label\r\n"two\r\nlines",a\r\n\r\n,a\r\n"three\n\nlines",a\r\n"x" y,a\r\nbread,a\r\nbread,a\r\n'
+    )
+    found = read_labels(str(path), ANY)
+    assert [(fault.row, fault.line, fault.kind) for fault in found.faults] == [
+        (2, 5, "empty text"),
+        (4, 9, "unreadable row"),
+        (6, 11, "duplicate"),
+    ]
+    assert "a.csv, row 2 (line 5): empty text" in str(found.faults[0])
+    lines = write(tmp_path / "a.jsonl", rows_of(("", "a")))
+    assert "a.jsonl, row 1: empty text" in str(read_labels(str(lines), ANY).faults[0])
+
+
 def test_lines_that_are_no_records_of_json(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "bread", "label": "a"}\n\n[1, 2]\n{"text": "boots", "lab')

@@ -20,6 +20,7 @@ from tlnlp.data.tables import SourceFile
 from tlnlp.errors import InputDataError
 
 BATCH_ROWS = 1024
+BUFFER_BYTES = 1 << 20
 UNREADABLE_FILE = "unreadable file"
 # Whether a file holds JSON at all is decided by so many lines; until then their faults are held back.
 _FIRST_LINES = 1000
@@ -97,7 +98,8 @@ def read_part(
 def _parquet_rows(part: Part, stream: Any, wanted: Sequence[str]) -> Iterator[Row]:
     if part.source.codec is not None:
         stream = pa.BufferReader(stream.read())  # The end of a Parquet file is read first.
-    file = pyarrow.parquet.ParquetFile(stream)
+    # With a buffer, a column of a row group is read in pieces.
+    file = pyarrow.parquet.ParquetFile(stream, buffer_size=BUFFER_BYTES, pre_buffer=False)
     check_columns(part.source.uri, file.schema_arrow.names, wanted)
     groups = [group for group in range(file.num_row_groups) if _begins_in(part, file.metadata.row_group(group))]
     last = 0
