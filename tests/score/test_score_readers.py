@@ -19,6 +19,7 @@ from tlnlp.data.tables import source_files
 from tlnlp.data.text import is_blank, is_text
 from tlnlp.errors import InputDataError, NothingToPublishError
 from tlnlp.score.contract import Limits, PreviousScores, prepare_rows
+from tlnlp.score.session import spark_errors
 from tlnlp.score.source import read_documents
 
 KINDS = {
@@ -40,7 +41,8 @@ def settings_of(case: Case, folder: Path, **more: Any) -> ScoreSettings:
 def raw_rows(spark: SparkSession, settings: ScoreSettings) -> list[Raw]:
     """Return the bytes of the text and the fault of each row."""
     frame, _ = read_documents(spark, settings)
-    return [tuple(row) for row in frame.select(F.col("text").cast("binary"), "fault").collect()]
+    with spark_errors(settings.documents):
+        return [tuple(row) for row in frame.select(F.col("text").cast("binary"), "fault").collect()]
 
 
 def decided(spark: SparkSession, rows: Iterable[tuple[int, *Raw]]) -> dict[int, list[str]]:
