@@ -78,6 +78,6 @@ def test_an_altered_or_missing_file_is_refused(tmp_path: Path) -> None:
 
 def test_no_such_model_or_version(tmp_path: Path) -> None:
     registered(tmp_path, TRAINING)
-    assert tlnlp(tmp_path, "nobody").exit_code == 6
-    assert tlnlp(tmp_path, f"{MODEL}@7").exit_code == 6
+    assert tlnlp(tmp_path, "nobody").exit_code == 2
+    assert tlnlp(tmp_path, f"{MODEL}@7").exit_code == 2
     assert tlnlp(tmp_path, "Not A Name").exit_code == 2
