@@ -20,7 +20,8 @@ DEPLOY = Path(__file__).resolve().parent
 SETTINGS = DEPLOY / "settings.env"
 # Each of these folders is filled in, except the scripts in it, which read the settings themselves.
 FOLDERS = ("airflow", "iam", "k8s", "managed", "ray", "spark", "systemd")
-LINE = re.compile(r"([A-Z][A-Z0-9_]*)=([\w./:@{}$+-]*)")
+# Bash reads these lines too: a value holds nothing that bash would read otherwise.
+LINE = re.compile(r"([A-Z][A-Z0-9_]*)=((?:[\w./:@+-]|\$\{[A-Z0-9_]+\})*)")
 PLACEHOLDER = re.compile(r"\$\{([A-Z0-9_]+)\}")
 
 

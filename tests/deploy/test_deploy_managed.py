@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import botocore.session
@@ -80,6 +82,13 @@ def test_the_scripts_put_the_day_into_the_request(run_script: kit.Recorded) -> N
     batch_id = argv[-1].partition("batchId=")[2]
     assert re.fullmatch(r"[a-z0-9][a-z0-9-]{2,61}[a-z0-9]", batch_id), "not an id that Dataproc takes"
     assert "token" not in " ".join(argv)
+
+
+def test_dataproc_is_not_sent_to_a_store_that_it_cannot_read(run_script: kit.Recorded, tmp_path: Path) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        run_script("managed/dataproc-submit.sh", settings={"STORAGE": "s3://bucket"})
+    assert refused.value.returncode == 2
+    assert not (tmp_path / "recorded").exists()
 
 
 def test_a_request_to_dataproc_faults() -> None:

@@ -134,6 +134,8 @@ def test_envsubst_gives_the_same_files() -> None:
         ("MODEL=", "MODEL has no value: set it"),
         ("MODLE=reviews", "MODLE is no setting"),
         ('MODEL="my reviews"', "write NAME=VALUE, without spaces and quotes"),
+        ("MODEL=$BUCKET", "write NAME=VALUE, without spaces and quotes"),
+        ("MODEL=$(hostname)", "write NAME=VALUE, without spaces and quotes"),
         ("AWS_SECRET_ACCESS_KEY=abc", "AWS_SECRET_ACCESS_KEY is no setting"),
         ("MODEL=${BUKCET}", r"${BUKCET} is no setting"),
         ("# MODEL=reviews", "MODEL is not set: copy its line"),
