@@ -27,6 +27,10 @@ class RoomByRoom(LoadScopeScheduling):
         return Path(nodeid.partition("::")[0]).relative_to("tests").parts[0]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--rewrite-golden", action="store_true", help="record the golden figures of training anew")
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> RoomByRoom:
     return RoomByRoom(config, log)
