@@ -8,7 +8,7 @@ classifier.predict(texts)
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +63,7 @@ class Classifier:
             folder = versions.fetch(versions.resolve(str(where)), Path(scratch) / "bundle")
             return cls(loaded.Classifier.load(folder))
 
-    def predict(self, texts: Sequence[str]) -> NDArray[np.str_]:
+    def predict(self, texts: Iterable[str]) -> NDArray[np.str_]:
         """Return the most probable class of each text, (texts,). ``texts``: a list, a Series or an array of strings.
 
         Raises:
@@ -71,11 +71,11 @@ class Classifier:
         """
         return np.asarray(self.classes_[self.predict_proba(texts).argmax(axis=1)])
 
-    def predict_proba(self, texts: Sequence[str]) -> Floats:
+    def predict_proba(self, texts: Iterable[str]) -> Floats:
         """Return calibrated probabilities, (texts, classes). Raises UsageError as ``predict`` does."""
         return self._model.predict(_texts(texts))
 
-    def predict_frame(self, texts: Sequence[str]) -> pd.DataFrame:
+    def predict_frame(self, texts: Iterable[str]) -> pd.DataFrame:
         """Return a DataFrame with a row a text, in the order and with the index of ``texts``.
 
         Its columns are ``label``, ``score`` (the probability of the label) and ``probabilities`` (class name to
@@ -92,11 +92,11 @@ class Classifier:
         }
         return pd.DataFrame(columns, index=texts.index if isinstance(texts, pd.Series) else None)
 
-    def score(self, texts: Sequence[str], labels: Sequence[str]) -> float:
+    def score(self, texts: Iterable[str], labels: Iterable[str]) -> float:
         """Return the share of texts whose predicted class is their label. Raises as ``evaluate`` does."""
         return self.evaluate(texts, labels).accuracy
 
-    def evaluate(self, texts: Sequence[str], labels: Sequence[str]) -> Evaluation:
+    def evaluate(self, texts: Iterable[str], labels: Iterable[str]) -> Evaluation:
         """Compare predictions with labels: accuracy, macro-F1, calibration error, F1 by class, confusion.
 
         Raises:
@@ -117,7 +117,7 @@ class Classifier:
 
 
 def finetune(
-    labels: str | Path | pd.DataFrame | tuple[Sequence[str], Sequence[str]],
+    labels: str | Path | pd.DataFrame | tuple[Iterable[str], Iterable[str]],
     *,
     registry: str | Path = DEFAULT_REGISTRY,
     **settings: Any,
@@ -145,7 +145,7 @@ def finetune(
 
 
 def _written(
-    labels: pd.DataFrame | tuple[Sequence[str], Sequence[str]], folder: Path, settings: Mapping[str, Any]
+    labels: pd.DataFrame | tuple[Iterable[str], Iterable[str]], folder: Path, settings: Mapping[str, Any]
 ) -> Path:
     """Write labelled examples to a file, where the stage reads them as it reads any other."""
     names = settings.get("text_column", "text"), settings.get("label_column", "label")

@@ -91,14 +91,15 @@ def test_a_frame_of_predictions_has_the_index_of_its_texts(classifier: tlnlp.Cla
     assert list(frame.columns) == ["label", "score", "probabilities"]
     assert frame.index.equals(texts.index)
     assert (frame["label"] == classifier.predict(TEXTS)).all()
-    row = frame.loc[103]
+    row: Any = frame.loc[103]
     assert row["probabilities"][row["label"]] == row["score"] == max(row["probabilities"].values())
 
 
 def test_evaluation(classifier: tlnlp.Classifier, labelled: pd.DataFrame) -> None:
     found = classifier.evaluate(labelled["text"], labelled["label"])
     hits = classifier.predict(labelled["text"]) == labelled["label"]
-    assert (found.n, found.accuracy) == (40, pytest.approx(hits.mean()))
+    assert found.n == 40
+    assert found.accuracy == pytest.approx(hits.mean())
     assert classifier.score(labelled["text"], labelled["label"]) == found.accuracy
     with pytest.raises(InputDataError, match="no class of this model: 1 of the labels"):
         classifier.evaluate(TEXTS[:2], ["nothing known", classifier.classes_[0]])
@@ -128,7 +129,8 @@ def test_labels_that_cannot_be_learned_from_are_refused(tiny_encoder: Path, tmp_
         tlnlp.finetune((["a", "b"], ["x"]), **given)
     with pytest.raises(UsageError, match="has no column label; it has text"):
         tlnlp.finetune(pd.DataFrame({"text": ["a"]}), **given)
+    incomplete: Any = ["x", None] * 6
     with pytest.raises(LabelFaultsError):
-        tlnlp.finetune((TEXTS, ["x", None] * 6), **given)
+        tlnlp.finetune((TEXTS, incomplete), **given)
     with pytest.raises(UsageError, match="modle"):
         tlnlp.finetune((TEXTS, ["x", "y"] * 6), modle="reviews", **given)

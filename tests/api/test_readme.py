@@ -23,7 +23,7 @@ from tlnlp.config import (
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "deploy").glob("*.md"))]
-SETTINGS = {
+SETTINGS: dict[str, type[Settings]] = {
     "finetune": FinetuneSettings, "evaluate": EvaluateSettings, "promote": PromoteSettings, "score": ScoreSettings,
     "plan": ScoreSettings, "query": QuerySettings, "warehouse ddl": DdlSettings, "warehouse announce": ScoreSettings,
 }  # fmt: skip
