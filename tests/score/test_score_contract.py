@@ -18,14 +18,16 @@ pytestmark = pytest.mark.usefixtures("spark")
 
 CANARY = "a sentence that only the document may hold"
 LIMITS = Limits(max_bytes=200, max_chars=60)
+# Pairs of an id and a text.
+Rows = list[tuple[str | None, str | None]]
 
 
-def frame(spark: SparkSession, texts: list[tuple[str | None, str | None]]) -> DataFrame:
+def frame(spark: SparkSession, texts: Rows) -> DataFrame:
     listed = [(identifier, text, "file:/x", None) for identifier, text in texts]
     return spark.createDataFrame(listed, "document_id string, text string, source string, fault string")
 
 
-def outcomes(spark: SparkSession, texts: list[tuple[str | None, str | None]]) -> dict[str | None, str]:
+def outcomes(spark: SparkSession, texts: Rows) -> dict[str | None, str]:
     """Return the quarantine reason by id, or the outcome of a row without a reason."""
     prepared = prepare_rows(frame(spark, texts), LIMITS, PreviousScores()).select("document_id", "reason", "outcome")
     return {row["document_id"]: row["reason"] or row["outcome"] for row in prepared.collect()}
@@ -59,7 +61,9 @@ def test_a_row_without_an_id_is_quarantined(spark: SparkSession, identifier: str
 
 
 def test_conflicting_ids_are_quarantined_and_faulty_rows_cause_no_conflict(spark: SparkSession) -> None:
-    given = [("a", "one"), ("a", "two"), ("a", "one"), ("b", "same"), ("b", None), ("c", "same"), ("c", "same")]
+    given: Rows = [
+        ("a", "one"), ("a", "two"), ("a", "one"), ("b", "same"), ("b", None), ("c", "same"), ("c", "same"),
+    ]  # fmt: skip
     prepared = prepare_rows(frame(spark, given), LIMITS, PreviousScores()).collect()
     by_id: dict[str, list[str]] = {}
     for row in prepared:
@@ -70,7 +74,7 @@ def test_conflicting_ids_are_quarantined_and_faulty_rows_cause_no_conflict(spark
 
 
 def test_only_texts_to_be_scored_are_staged(spark: SparkSession) -> None:
-    given = [("a", "one"), ("a", "two"), ("b", "x" * 201), ("c", "same"), ("c", "same"), ("d", "fine")]
+    given: Rows = [("a", "one"), ("a", "two"), ("b", "x" * 201), ("c", "same"), ("c", "same"), ("d", "fine")]
     prepared = prepare_rows(frame(spark, given), LIMITS, PreviousScores()).collect()
     assert {row["text"] for row in prepared} == {None, "same", "fine"}
     assert sum(row["text"] is not None for row in prepared) == 2

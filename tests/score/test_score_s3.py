@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import kit
@@ -38,7 +39,7 @@ def s3_night(root: str, **changes: object) -> ScoreResult:
     return score(ScoreSettings(**{**places, "model": MODEL, "score_date": DAY, "spark": SPARK, **changes}))
 
 
-def queried(root: str, sql: str) -> list[tuple[object, ...]]:
+def queried(root: str, sql: str) -> list[tuple[Any, ...]]:
     return [tuple(row) for row in run_query(f"{root}/warehouse", sql).rows]
 
 

@@ -190,8 +190,8 @@ class TestOneHost:
 
     def test_a_cache_of_another_user_is_not_used(self, broadcast: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         udf.bundle_cache()
-        owner = udf.os.getuid()
-        monkeypatch.setattr(udf.os, "getuid", lambda: owner + 1)
+        owner = os.getuid()
+        monkeypatch.setattr(os, "getuid", lambda: owner + 1)
         (Path(tempfile.gettempdir()) / f"tlnlp-bundles-{owner + 1}").mkdir()
         with pytest.raises(BundleError, match="belongs to another user"):
             udf.bundle_cache()
@@ -249,7 +249,7 @@ def test_the_documents_are_read_once(spark: SparkSession, warehouse: Path, tmp_p
     spark.sparkContext.setJobGroup(f"prepare-{kind}", "one read")
     prepared = Staging(str(warehouse), "run").prepare(prepare_rows(frame, Limits(10**6, 400), PreviousScores()))
     assert sum(map(prepared.count, contract.OUTCOMES)) == len(listed)
-    spark.sparkContext.setLocalProperty("spark.jobGroup.id", None)
+    spark.sparkContext.setLocalProperty("spark.jobGroup.id", None)  # type: ignore[arg-type]  # None removes it.
     assert records_read(spark, f"prepare-{kind}") == len(listed)
 
 
