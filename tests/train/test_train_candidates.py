@@ -105,7 +105,7 @@ def test_a_tuned_encoder_that_is_better_is_used(made: Made, capfd: pytest.Captur
     assert candidate.cross_validation is not None
     assert candidate.cross_validation.tuned
     assert candidate.fit.steps == 150
-    result = run.ledger.results["candidates"]
+    result: Any = run.ledger.results["candidates"]
     assert result["moved"] > result["as_pretrained"] + 0.2
     line = f"{result['as_pretrained']:.1%} by the pretrained encoder: the tuned encoder is used"
     assert line in capfd.readouterr().err
@@ -115,11 +115,12 @@ def test_a_tuned_encoder_that_is_better_is_used(made: Made, capfd: pytest.Captur
 def test_an_encoder_that_tuning_makes_worse_stays_pretrained(made: Made, capfd: pytest.CaptureFixture[str]) -> None:
     run, frozen = made(plain(), "training.learning_rate=5", "training.tuned_share=1")
     candidate = best_candidate(run, frozen, with_documents=False)
-    result = run.ledger.results["candidates"]
+    result: Any = run.ledger.results["candidates"]
     assert result["as_pretrained"] > result["moved"] + 0.2
     assert "the pretrained encoder is used" in capfd.readouterr().err
     check_as_pretrained(run, frozen, candidate)
-    assert run.ledger.results["fit"]["steps"] == 0
+    fit: Any = run.ledger.results["fit"]
+    assert fit["steps"] == 0
 
 
 def test_without_time_for_tuning_the_encoder_stays_pretrained(made: Made, capfd: pytest.CaptureFixture[str]) -> None:

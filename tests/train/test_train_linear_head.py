@@ -100,7 +100,7 @@ def test_probabilities_are_the_softmax_of_the_logits() -> None:
     states = states_of(LABELS, 0)
     head = linear_head(states, LABELS, 3)
     assert head is not None
-    assert (head.weight.dtype, head.bias.dtype) == (np.float32, np.float32)
+    assert (head.weight.dtype, head.bias.dtype) == (np.dtype(np.float32), np.dtype(np.float32))
     assert head.predict(states) == pytest.approx(softmax(states @ head.weight.T + head.bias), abs=1e-6)
     # The head predicts the same inside the torch model.
     tensors = with_head({"encoder": torch.zeros(1)}, head)

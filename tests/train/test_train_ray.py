@@ -200,9 +200,12 @@ def test_started_again_after_everything_was_killed(
 
     # The second start uses another cluster, so it knows the first only by its files.
     rates, measured = list[float](), TimeBudget.record_label_throughput
-    monkeypatch.setattr(
-        TimeBudget, "record_label_throughput", lambda self, rate: (rates.append(rate), measured(self, rate))
-    )
+
+    def recorded(self: TimeBudget, rate: float) -> None:
+        rates.append(rate)
+        measured(self, rate)
+
+    monkeypatch.setattr(TimeBudget, "record_label_throughput", recorded)
     again = run(overrides)
     assert again.version.version == 1
     assert int(capfd.readouterr().err.split("training: resuming from step ")[1].split()[0]) >= 5
