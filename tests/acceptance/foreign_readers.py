@@ -85,7 +85,10 @@ def duckdb(request: dict[str, Any]) -> list[Rows]:
     import duckdb as engine
 
     state = Path(request["state"])
-    config = {"extension_directory": str(state / "extensions"), "autoinstall_known_extensions": "false"}
+    config: dict[str, Any] = {
+        "extension_directory": str(state / "extensions"),
+        "autoinstall_known_extensions": "false",
+    }
     with engine.connect(str(state / "reader.duckdb"), config=config) as connection:
         connection.execute("SET TimeZone = 'UTC'")
         for name in ("avro", "httpfs", "iceberg"):
@@ -96,7 +99,8 @@ def duckdb(request: dict[str, Any]) -> list[Rows]:
             connection.execute(_secret(request["s3"]))
         for statement in request["statements"]:
             connection.execute(statement)
-        return [connection.execute(select).to_arrow_table().to_pylist() for select in request["selects"]]
+        tables: list[Any] = [connection.execute(select).to_arrow_table() for select in request["selects"]]
+        return [table.to_pylist() for table in tables]
 
 
 def _secret(endpoint: str) -> str:

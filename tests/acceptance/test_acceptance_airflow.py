@@ -47,7 +47,7 @@ class Airflow:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command that may fail."""
-        command = [AIRFLOW, *arguments]
+        command = [str(AIRFLOW), *arguments]
         return subprocess.run(
             command, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )

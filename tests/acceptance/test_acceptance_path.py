@@ -48,7 +48,7 @@ def draw_labels(name: str, folder: Path, per_class: int | None) -> pd.DataFrame:
     """Draw 200 labelled rows: ``per_class`` of each class; with None, at random but at least 5 of each class."""
     train = pq.read_table(data(f"{name}_train.parquet")).to_pandas().drop_duplicates("text")
     if per_class:
-        drawn = train.groupby("label").sample(per_class, random_state=SEED)
+        drawn: pd.DataFrame = train.groupby("label").sample(per_class, random_state=SEED)
     else:
         floor = train.groupby("label").sample(5, random_state=SEED)
         drawn = pd.concat([floor, train.drop(floor.index).sample(200 - len(floor), random_state=SEED)])

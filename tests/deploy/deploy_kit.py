@@ -98,7 +98,8 @@ def pods(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 def spark_application(name: str) -> dict[str, Any]:
     """Return the application that a SparkApplication or a ScheduledSparkApplication describes."""
     spec = manifest(name)["spec"]
-    return spec.get("template", spec)
+    application: dict[str, Any] = spec.get("template", spec)
+    return application
 
 
 def command_lines() -> Iterator[tuple[str, list[str]]]:

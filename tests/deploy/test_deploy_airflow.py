@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+from typing import Any
 
 import deploy_kit as kit
 import pytest
@@ -12,7 +13,7 @@ from ray.dashboard.modules.job.cli import submit
 from tlnlp.config import FinetuneSettings, PromoteSettings, ScoreSettings
 
 TREE = ast.parse(kit.FILES["airflow/tlnlp_nights.py"])
-CONSTANTS = {
+CONSTANTS: dict[str, Any] = {
     node.targets[0].id: node.value.value
     for node in TREE.body
     if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and isinstance(node.value, ast.Constant)

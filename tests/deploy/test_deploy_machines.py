@@ -90,7 +90,7 @@ def test_a_misspelt_unit_is_reported(units: Path) -> None:
 def _value(unit: str, key: str) -> str:
     text = kit.FILES[f"systemd/{unit}"].replace("\\\n", " ")
     (value,) = re.findall(rf"^{key}=(.*)$", text, re.MULTILINE)
-    return value
+    return str(value)
 
 
 def test_the_unit_starts_a_valid_command_of_tlnlp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -119,7 +119,7 @@ def test_a_statement_parses_in_its_dialect(dialect: Dialect, caplog: pytest.LogC
 @pytest.mark.parametrize("dialect", [dialect for dialect in DIALECTS if dialect != "snowflake"])
 def test_the_check_names_every_column_of_the_table(dialect: Dialect) -> None:
     checks = [sqlglot.parse_one(one.sql, read=dialect) for one in made(dialect) if one.purpose == "check"]
-    names = [[column.name for column in check.selects] for check in checks]
+    names = [[column.name for column in check.selects] for check in checks if isinstance(check, exp.Query)]
     assert names == [[column.name for column in (*SCORES, *KEPT)], [column.name for column in QUARANTINE]]
 
 
@@ -214,7 +214,7 @@ def test_a_store_that_the_dialect_cannot_read_is_refused(dialect: Dialect, schem
         ("snowflake", {"integration": "x y"}, "letters, digits and _ only"),
     ],
 )
-def test_names_that_do_not_fit_are_refused(dialect: Dialect, place: dict[str, str], message: str) -> None:
+def test_names_that_do_not_fit_are_refused(dialect: Dialect, place: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         made(dialect, **place)
 
@@ -245,7 +245,7 @@ def test_what_is_published_is_what_is_described(warehouse: Path) -> None:
     catalog = open_catalog(str(warehouse))
     with pytest.raises(NotFoundError, match="nothing has been published"):
         published_pair(catalog, "scores")
-    extra = {column.name: None for column in KEPT}
+    extra: dict[str, Any] = {column.name: None for column in KEPT}
     file = write_rows(warehouse, "r1", [score_row(1, "r1", **extra)], [*SCORES, *KEPT])
     publish(warehouse, "r1", 0, files=[file], kept=KEPT)
     found = published(catalog, "scores")
