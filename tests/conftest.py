@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 environment.apply_defaults()
 
 
-class RoomByRoom(LoadScopeScheduling):
+class RoomByRoom(LoadScopeScheduling):  # type: ignore[misc]
     """Of processes that share the tests, each takes whole rooms: what a room starts (Ray, Spark) is started once."""
 
     def _split_scope(self, nodeid: str) -> str:

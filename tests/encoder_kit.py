@@ -38,7 +38,8 @@ def quantised(encoder: Path, folder: Path) -> tuple[Path, Path]:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     set_seed(3)
-    model = BertModel.from_pretrained(encoder, add_pooling_layer=False, attn_implementation="eager").eval()
+    model: Any = BertModel.from_pretrained(encoder, add_pooling_layer=False, attn_implementation="eager")
+    model.eval()
     for name, parameter in model.named_parameters():
         if parameter.ndim == 1:
             nn.init.normal_(parameter, mean=float("LayerNorm.weight" in name), std=0.1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ def labelled(count: int, seed: int = 0, classes: Sequence[str] = CLASSES) -> lis
     ]
 
 
-def write_jsonl(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
+def write_jsonl(path: Path, rows: Sequence[Mapping[Any, Any]]) -> Path:
     """Write rows as JSON Lines; return the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
@@ -93,13 +93,13 @@ def make_encoder(folder: Path, kind: str = "bert", lowercase: bool = True, devia
     shape = {"vocab_size": tokenizer.get_vocab_size(), "initializer_range": deviation} | special | shape
     config = getattr(transformers, name)(**shape)
     folder.mkdir(parents=True, exist_ok=True)
-    model = AutoModel.from_config(config)
+    model = AutoModel.from_config(config)  # type: ignore[no-untyped-call]
     if deviation != 0.02:
         for name, parameter in model.named_parameters():
             if "norm" in name.lower() and name.endswith("weight"):
                 torch.nn.init.uniform_(parameter, 0.5, 2.0)
     model.save_pretrained(folder)
-    fast = PreTrainedTokenizerFast(
+    fast = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
     )
     fast.save_pretrained(folder)

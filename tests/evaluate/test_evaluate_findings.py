@@ -37,7 +37,7 @@ def random_predictions(texts: int, classes: int, seed: int = 0, sharp: float = 1
 def report(texts: int, classes: int, **changes: Any) -> dict[str, Any]:
     after, targets = random_predictions(texts, classes)
     names = [f"c{k:02}" for k in range(classes)]
-    given = {
+    given: dict[str, Any] = {
         "probabilities_before": random_predictions(texts, classes, sharp=3)[0],
         "probabilities_after": after,
         "targets": targets,

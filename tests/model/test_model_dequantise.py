@@ -136,7 +136,8 @@ def test_the_real_encoder() -> None:
     entry = encoder_catalogue.known()["e5-small-v2"]
     embeddings = sum(p.numel() for n, p in model.encoder.named_parameters() if not n.startswith("pooler"))
     assert embeddings == pytest.approx(entry.parameters, rel=0.01)
-    assert model.encoder.config.num_hidden_layers == entry.layers
+    config: Any = model.encoder.config
+    assert config.num_hidden_layers == entry.layers
     tokenizer = AutoTokenizer.from_pretrained(folder)
     texts = ["query: the film was wonderful", "query: a great movie", "query: the invoice is overdue"]
     with torch.inference_mode():

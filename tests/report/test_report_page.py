@@ -178,7 +178,7 @@ def test_each_bin_of_the_calibration_error_has_a_dot() -> None:
     assert gaps == pytest.approx(figures["ece_after"])
     drawn = charts.calibration({"calibration": figures})
     assert drawn is not None
-    assert [len(one.get_offsets()) for one in drawn.axes[0].collections] == [15, 15]
+    assert [len(np.asarray(one.get_offsets())) for one in drawn.axes[0].collections] == [15, 15]
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
