@@ -1,18 +1,5 @@
-from __future__ import annotations
+"""Name the fixtures of this room, so that pytest finds them."""
 
-from pathlib import Path
+from registry_fixtures import folder, registry
 
-import pytest
-from registry_kit import Clock, make_bundle
-
-from tlnlp.registry import Registry
-
-
-@pytest.fixture
-def registry(tmp_path: Path) -> Registry:
-    return Registry(str(tmp_path / "registry"), now=Clock())
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return make_bundle(tmp_path / "bundle")
+__all__ = ["folder", "registry"]

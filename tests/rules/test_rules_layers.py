@@ -169,6 +169,16 @@ def test_functions_are_not_too_long() -> None:
     assert not long
 
 
+def test_conftests_of_rooms_only_name_their_fixtures() -> None:
+    """mypy takes one module of a name, so it leaves these out (``exclude`` in pyproject.toml)."""
+    conftests = sorted((ROOT / "tests").glob("*/conftest.py"))
+    assert conftests
+    for path in conftests:
+        docstring, *others = ast.parse(path.read_text(encoding="utf-8")).body
+        assert isinstance(docstring, ast.Expr)
+        assert [type(node) for node in others] == [ast.ImportFrom, ast.Assign], path
+
+
 IMPORT_ALL = """
 import importlib, os, pathlib, socket, sys, threading
 def refuse(*args, **kwargs): raise AssertionError("importing opened a socket")

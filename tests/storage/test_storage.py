@@ -1,4 +1,4 @@
-"""The behaviour of Storage, tested on every store (see STORES in conftest)."""
+"""The behaviour of Storage, tested on every store (see STORES in storage_fixtures)."""
 
 from __future__ import annotations
 

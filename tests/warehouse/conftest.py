@@ -1,13 +1,5 @@
-"""Fixture of a warehouse in a temporary folder."""
+"""Name the fixtures of this room, so that pytest finds them."""
 
-from __future__ import annotations
+from warehouse_fixtures import warehouse
 
-from pathlib import Path
-
-import pytest
-
-
-@pytest.fixture
-def warehouse(tmp_path: Path) -> Path:
-    # The name holds a space, because addresses must work without percent-encoding.
-    return tmp_path / "ware house"
+__all__ = ["warehouse"]
