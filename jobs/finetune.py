@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-
-from tlnlp.cli.entry import Result, run_job
+from tlnlp.cli.job import Result, run_job
 from tlnlp.config import FinetuneSettings
 
 
@@ -17,4 +15,4 @@ def stage(settings: FinetuneSettings) -> Result:
 
 
 if __name__ == "__main__":
-    sys.exit(run_job(__doc__ or "", FinetuneSettings, stage))
+    run_job(__doc__ or "", FinetuneSettings, stage)

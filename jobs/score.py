@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-
-from tlnlp.cli.entry import Result, run_job
+from tlnlp.cli.job import Result, run_job
 from tlnlp.config import ScoreSettings
 
 
@@ -17,4 +15,4 @@ def stage(settings: ScoreSettings) -> Result:
 
 
 if __name__ == "__main__":
-    sys.exit(run_job(__doc__ or "", ScoreSettings, stage))
+    run_job(__doc__ or "", ScoreSettings, stage)

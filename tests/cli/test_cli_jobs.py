@@ -57,7 +57,7 @@ def test_promote_as_a_script(folder: Path) -> None:
     [
         ("score.py", ["--set", "documentz=x"], 2, "did you mean 'documents'?"),
         ("score.py", ["--set", "documents=documents.jsonl"], 2, "'score_date' is not set"),
-        ("score.py", ["--sett", "a=b"], 2, "unrecognized arguments"),
+        ("score.py", ["--sett", "a=b"], 2, "No such option"),
         ("finetune.py", ["--set", "labels=none.csv", "--set", "registry=registry"], 3, "nothing is there"),
         ("promote.py", ["--set", "model=nobody", "--set", "registry=registry"], 2, "no model 'nobody'"),
         ("promote.py", ["--set", "model=nobody", "--set", "registry=registry", "--debug"], 2, "Traceback"),

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tlnlp.cli.entry import job_parser
+from tlnlp.cli.job import job_command
 from tlnlp.config import FinetuneSettings, PromoteSettings, ScoreSettings, Settings, load_settings
 
 ROOT = Path(__file__).parents[2]
@@ -131,9 +131,10 @@ def job_settings(argv: list[str], files: tuple[str, ...] = ()) -> Settings:
     assert (ROOT / "jobs" / job).is_file()
     if argv[place].startswith(("/opt/tlnlp/", "local:///opt/tlnlp/")):
         assert argv[place].endswith(f"/opt/tlnlp/jobs/{job}")
-    parsed = job_parser("").parse_args([word.replace("@today@", TODAY) for word in argv[place + 1 :]])
-    config = config_file(parsed.config, files) if parsed.config else None
-    return load_settings(JOBS[job], config, parsed.overrides)
+    arguments = [word.replace("@today@", TODAY) for word in argv[place + 1 :]]
+    parsed = job_command("", JOBS[job], pytest.fail).make_context(job, arguments).params
+    config = config_file(parsed["config"], files) if parsed["config"] else None
+    return load_settings(JOBS[job], config, parsed["overrides"])
 
 
 def config_file(named: str, files: tuple[str, ...] = ()) -> Path:

@@ -5,14 +5,10 @@ A process sets its environment, makes one call, and turns an error into a messag
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 import traceback
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable
 
-from tlnlp.config import Settings, load_settings
 from tlnlp.errors import TlnlpError, UsageError
 from tlnlp.runs import environment
 
@@ -25,17 +21,6 @@ EXTRAS = {
     "report": ("jinja2", "matplotlib"),
     "model": ("onnxruntime", "safetensors", "sklearn", "tokenizers"),
 }
-
-
-class Result(Protocol):
-    """What the function behind a job returns."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the result as a JSON object."""
-        ...
-
-
-S = TypeVar("S", bound=Settings)
 
 
 def guarded(call: Callable[[], None], debug: bool) -> int:
@@ -80,41 +65,3 @@ def _print_error(message: str, debug: bool) -> None:
     if debug:
         traceback.print_exc()
     print(f"tlnlp: {message}", file=sys.stderr, flush=True)
-
-
-def job_parser(description: str) -> argparse.ArgumentParser:
-    """Return the parser of the options that every file in ``jobs/`` takes."""
-    parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
-    parser.add_argument(
-        "--config", metavar="FILE", help="a YAML file of settings; conf/ holds a complete one for each job"
-    )
-    parser.add_argument(
-        "--set",
-        metavar="KEY=VALUE",
-        action="append",
-        default=[],
-        dest="overrides",
-        help="set one key, over the file (repeatable)",
-    )
-    parser.add_argument("--debug", action="store_true", help="print the traceback of an error")
-    return parser
-
-
-def run_job(
-    description: str, kind: type[S], stage: Callable[[S], Result], arguments: Sequence[str] | None = None
-) -> int:
-    """Run a job: parse its command line, call ``stage``, print one JSON document, and return the exit code.
-
-    Args:
-        description: the text above the options in ``--help``.
-        kind: the settings class of the job.
-        stage: the function that does the work.
-        arguments: the command line; None reads ``sys.argv``.
-    """
-    parsed = job_parser(description).parse_args(arguments)
-
-    def call() -> None:
-        result = stage(load_settings(kind, parsed.config, parsed.overrides))
-        print(json.dumps(result.to_json(), ensure_ascii=False))
-
-    return guarded(call, parsed.debug)

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 import click
 
 from tlnlp.cli.entry import guarded
+from tlnlp.cli.settings_help import Keys, SettingsCommand
 from tlnlp.config import DEFAULT_WORKSPACE, Settings, load_settings, read_yaml
 from tlnlp.runs import console
 from tlnlp.runs.progress import say
@@ -85,18 +86,41 @@ class Call:
             console.print_rows(columns, [[row.get(column) for column in columns] for row in rows])
 
 
-def command(group: click.Group, name: str, **kind: Any) -> Callable[[Callable[..., None]], click.Command]:
-    """Return a decorator that registers a function as a subcommand with the common options.
+CONFIG = click.option("--config", metavar="FILE", help="A YAML file of settings, as in conf/.")
+SET = click.option(
+    "--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Set one key, over the file; repeatable."
+)
+DEBUG = click.option("--debug", is_flag=True, help="Print the traceback of an error.")
+_WORKSPACE = click.option(
+    "--workspace",
+    metavar="DIR",
+    default=DEFAULT_WORKSPACE,
+    show_default=True,
+    help="Folder of the default registry and warehouse.",
+)
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+
+
+def command(
+    name: str,
+    example: str,
+    keys: Keys | None = None,
+    cls: type[SettingsCommand] = SettingsCommand,
+    **attributes: Any,
+) -> Callable[[Callable[..., None]], SettingsCommand]:
+    """Return a decorator that makes a function a subcommand with the common options.
 
     The function is called with a ``Call`` first, then with its own arguments and options.
 
     Args:
-        group: the click group that the subcommand is added to.
         name: the name of the subcommand.
-        kind: further keywords of ``click.Group.command``, such as ``cls``.
+        example: a line for a shell, which ``--help`` shows.
+        keys: the settings keys that ``--help`` shows.
+        cls: the class of the subcommand.
+        attributes: further attributes of that class.
     """
 
-    def register(body: Callable[..., None]) -> click.Command:
+    def register(body: Callable[..., None]) -> SettingsCommand:
         def run(
             config: str | None, overrides: tuple[str, ...], workspace: str, as_json: bool, debug: bool, **own: Any
         ) -> None:
@@ -106,25 +130,8 @@ def command(group: click.Group, name: str, **kind: Any) -> Callable[[Callable[..
 
         run.__doc__ = body.__doc__
         run.__click_params__ = getattr(body, "__click_params__", [])  # type: ignore[attr-defined]
-        for option in reversed(_OPTIONS):
+        for option in (DEBUG, _JSON, _WORKSPACE, SET, CONFIG):
             run = option(run)
-        return group.command(name, **kind)(run)
+        return click.command(name, cls=cls, example=example, keys=keys, **attributes)(run)
 
     return register
-
-
-_OPTIONS: list[Callable[[Any], Any]] = [
-    click.option("--config", metavar="FILE", help="A YAML file of settings, as in conf/."),
-    click.option(
-        "--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Set one key, over the file; repeatable."
-    ),
-    click.option(
-        "--workspace",
-        metavar="DIR",
-        default=DEFAULT_WORKSPACE,
-        show_default=True,
-        help="Folder of the default registry and warehouse.",
-    ),
-    click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout."),
-    click.option("--debug", is_flag=True, help="Print the traceback of an error."),
-]

@@ -26,7 +26,8 @@ class PromoteSettings(EvaluateSettings):
     """Settings of ``tlnlp promote`` and ``jobs/promote.py``."""
 
     labels: Uri = ""
-    """As in ``LabelSettings``; may stay empty only for the first promotion of a model."""
+    """Path or URI of labels that neither version was trained on: Parquet, JSON Lines or CSV, a file or a folder of
+    files. It may stay empty only for the first promotion of a model."""
     margin: float = Field(0.02, ge=0, lt=1)
     """Largest loss of accuracy that the gate allows, as a share of the texts (0.02 is two percentage points)."""
     confidence: float = Field(0.95, gt=0.5, lt=1)

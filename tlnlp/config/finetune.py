@@ -107,7 +107,8 @@ class FinetuneSettings(LabelSettings):
     """Settings of ``tlnlp finetune`` and ``jobs/finetune.py``."""
 
     labels: Uri = ""
-    """As in ``LabelSettings``; may stay empty with ``allow_unvalidated``."""
+    """Path or URI of Parquet, JSON Lines or CSV: a file, or a folder of files. It may stay empty only with
+    ``allow_unvalidated``."""
     allow_unvalidated: bool = False
     """Whether class names and unlabelled documents alone may train a model, where ``labels`` is empty or a class has
     fewer than ``min_per_class`` examples. The quality of such a model is unknown, so it is marked as unvalidated."""

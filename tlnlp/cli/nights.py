@@ -1,0 +1,116 @@
+"""The subcommands that score documents, query the published tables, and show them to other warehouses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from tlnlp.cli.options import Call, command
+from tlnlp.cli.settings_help import Keys
+from tlnlp.config import DdlSettings, QuerySettings, RunsSettings, ScoreSettings
+from tlnlp.runs import console
+from tlnlp.runs.progress import say
+from tlnlp.warehouse.places import DIALECTS
+
+_FIRST = ("documents", "score_date", "model", "table", "keep_columns", "id_column", "text_column", "mode")
+
+
+@command(
+    "score",
+    "tlnlp score --set documents=my/docs/ --set model=tickets --set table=tickets",
+    Keys(ScoreSettings, first=_FIRST),
+)
+def score(call: Call) -> None:
+    """Score one day of documents. Publishes the scores as one table snapshot. Uses Spark."""
+    call.default_day()
+    settings = call.settings(ScoreSettings)
+    from tlnlp.score.job import score
+
+    call.show_result(score(settings))
+
+
+@command(
+    "plan",
+    "tlnlp plan --set documents=my/docs/ --set model=tickets --set table=tickets",
+    Keys(ScoreSettings, first=_FIRST),
+)
+def plan(call: Call) -> None:
+    """Estimate duration, memory and cost of `tlnlp score`. Scores a sample and publishes nothing."""
+    call.default_day()
+    settings = call.settings(ScoreSettings)
+    from tlnlp.score.plan import plan
+
+    call.show_result(plan(settings))
+
+
+@command(
+    "query",
+    'tlnlp query "select label, count(*) from scores group by all"',
+    Keys(QuerySettings, first=("warehouse", "as_of", "snapshot")),
+)
+@click.argument("sql")
+def query(call: Call, sql: str) -> None:
+    """Run one SQL query on the tables scores, quarantine and history."""
+    from tlnlp.warehouse.query import run_query
+
+    settings = call.settings(QuerySettings)
+    result = run_query(
+        settings.warehouse, sql, catalog=settings.catalog, snapshot=settings.snapshot, as_of=settings.as_of
+    )
+    if call.as_json:
+        console.print_json([dict(zip(result.columns, row, strict=True)) for row in result.rows])
+    else:
+        console.print_rows(result.columns, result.rows)
+
+
+@command("runs", "tlnlp runs", Keys(RunsSettings))
+def runs(call: Call) -> None:
+    """List the runs of finetune and score, newest first. With --json, print their complete ledgers."""
+    from tlnlp.registry import Registry
+    from tlnlp.runs.ledger import list_ledgers
+    from tlnlp.warehouse.run_folder import all_ledgers
+
+    settings = call.settings(RunsSettings)
+    ledgers = Registry(settings.registry).ledgers() + list_ledgers(all_ledgers(settings.warehouse))
+    ledgers.sort(key=lambda ledger: str(ledger["started_at"]), reverse=True)
+    call.show_list(ledgers, ["run_id", "kind", "status", "started_at", "duration_s", "counts"])
+
+
+@command(
+    "ddl",
+    "tlnlp warehouse ddl --dialect duckdb --set table=tickets",
+    Keys(DdlSettings, first=("table", "warehouse", "into", "reader")),
+)
+@click.option("--dialect", type=click.Choice(DIALECTS), required=True)
+@click.option("--refresh", is_flag=True, help="Print what each later night needs, not the setup.")
+def ddl(call: Call, dialect: Any, refresh: bool) -> None:
+    """Print the SQL that shows the tables to another warehouse."""
+    from tlnlp.warehouse.catalog import open_catalog
+    from tlnlp.warehouse.ddl import script, statements
+    from tlnlp.warehouse.places import NOTES
+    from tlnlp.warehouse.published import published_pair
+
+    given = call.settings(DdlSettings)
+    tables = published_pair(open_catalog(given.warehouse, given.catalog), given.table)
+    sql = statements(tables, dialect, given, refresh=refresh)
+    say(NOTES[dialect])
+    if call.as_json:
+        console.print_json([statement.to_json() for statement in sql])
+    else:
+        click.echo(script(sql), nl=False)
+
+
+@command(
+    "announce",
+    "tlnlp warehouse announce --set table=tickets --set announce.glue.database=db",
+    Keys(ScoreSettings, only=("table", "warehouse", "catalog", "announce")),
+)
+def announce(call: Call) -> None:
+    """Announce the tables to the catalogs under the key `announce`. Takes the settings of `tlnlp score`."""
+    from tlnlp.warehouse.announce import announce_now, raise_failures
+
+    given = call.settings(ScoreSettings, documents="-", score_date="2000-01-01")  # Required, not used.
+    outcomes = announce_now(given.warehouse, given.catalog, given.table, given.announce)
+    call.show_list([outcome.to_json() for outcome in outcomes], ["target", "table", "outcome"])
+    raise_failures(outcomes)
