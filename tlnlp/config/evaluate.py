@@ -27,7 +27,8 @@ class PromoteSettings(EvaluateSettings):
 
     labels: Uri = ""
     """Path or URI of labels that neither version was trained on: Parquet, JSON Lines or CSV, a file or a folder of
-    files. It may stay empty only for the first promotion of a model."""
+    files. Empty: those that ``held_out_share`` set aside when the candidate was trained. The first promotion of a
+    model needs none."""
     margin: float = Field(0.02, ge=0, lt=1)
     """Largest loss of accuracy that the gate allows, as a share of the texts (0.02 is two percentage points)."""
     confidence: float = Field(0.95, gt=0.5, lt=1)

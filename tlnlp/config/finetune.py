@@ -112,6 +112,9 @@ class FinetuneSettings(LabelSettings):
     allow_unvalidated: bool = False
     """Whether class names and unlabelled documents alone may train a model, where ``labels`` is empty or a class has
     fewer than ``min_per_class`` examples. The quality of such a model is unknown, so it is marked as unvalidated."""
+    held_out_share: float = Field(0.0, ge=0, lt=1)
+    """Share of the labels of each class that are set aside: the version does not learn from them, and ``tlnlp promote``
+    compares it with the champion on them. A text is set aside in every version with the same share and seed."""
     class_descriptions: dict[str, str] = Field(default_factory=dict)
     """A word or two for each class whose name does not say what the class is: ``{"0": "negative"}``."""
     unlabelled: Uri | None = None

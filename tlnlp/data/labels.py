@@ -129,6 +129,7 @@ class LabelledSet:
         digest: sha256 of the bytes of the files, in the order of their names.
         rows: number of rows read, faulty ones included.
         classes: class names, sorted.
+        held_out: sound examples that were set aside and are not learned from.
     """
 
     uri: str
@@ -137,6 +138,7 @@ class LabelledSet:
     examples: tuple[Example, ...]
     classes: tuple[str, ...]
     faults: tuple[Fault, ...] = field(default=())
+    held_out: tuple[Example, ...] = ()
 
     @property
     def texts(self) -> list[str]:

@@ -23,11 +23,15 @@ from tlnlp.data.labels import LabelledSet
 from tlnlp.errors import InputDataError, PromotionRefusedError, UsageError
 from tlnlp.evaluate.evaluation import VersionPredictions, predict_version, read_evaluation_labels
 from tlnlp.registry import Champion, ModelVersion, Registry
+from tlnlp.registry.held_out import held_out_uri
 from tlnlp.registry.training import read_training
 from tlnlp.runs.progress import say
 
 POWER = 0.8
-OTHER_LABELS = "give labels that neither version was trained on"
+OTHER_LABELS = (
+    "label other documents, or train each version with --set held_out_share=0.2, which sets the same labels aside for "
+    "all of them"
+)
 FIRST_VERSION = "the first version of this model becomes champion without a comparison"
 
 
@@ -90,7 +94,8 @@ def promote(settings: PromoteSettings) -> PromoteResult:
     Raises:
         PromotionRefusedError: the gate refuses, a version was trained on the labels, the candidate is the champion or
             is unvalidated, the classes differ, or another promotion came first.
-        UsageError: there is a champion but no labels for a comparison, or ``force`` is set without ``reason``.
+        UsageError: there is a champion but no labels for a comparison, given or set aside, or ``force`` is set without
+            ``reason``.
         InputDataError: the labels cannot be read, are too few, or hold a class that a version does not predict.
         LabelFaultsError: the labels have faults, and ``on_fault`` does not skip them.
         ModelNotFoundError: there is no such model or version.
@@ -164,12 +169,7 @@ def _candidate(registry: Registry, spec: str) -> ModelVersion:
 
 
 def _compare(settings: PromoteSettings, registry: Registry, version: ModelVersion, champion: Champion) -> Comparison:
-    if not settings.labels:
-        raise UsageError(
-            f"{version.name} has a champion (version {champion.version}): the comparison needs labels that neither "
-            "version was trained on: give them with --set labels=..., or use --force with a reason"
-        )
-    labelled = read_evaluation_labels(settings)
+    labelled = read_evaluation_labels(_with_labels(settings, registry, version, champion))
     champion_version = registry.resolve(f"{version.name}@{champion.version}")
     both = [predict_version(registry, each, labelled, settings.threads) for each in (version, champion_version)]
     if any(each.trained_on for each in both):
@@ -185,6 +185,23 @@ def _compare(settings: PromoteSettings, registry: Registry, version: ModelVersio
             "then use --force with a reason"
         )
     return compare(both[0], both[1], settings.confidence)
+
+
+def _with_labels(
+    settings: PromoteSettings, registry: Registry, version: ModelVersion, champion: Champion
+) -> PromoteSettings:
+    """Return settings with labels: the given ones, else those that were set aside when the candidate was trained."""
+    if settings.labels:
+        return settings
+    uri = held_out_uri(registry, version)
+    if uri is None:
+        raise UsageError(
+            f"{version.name} has a champion (version {champion.version}): the comparison needs labels that neither "
+            "version was trained on: give them with --set labels=..., or use --force with a reason; "
+            "tlnlp finetune --set held_out_share=0.2 sets such labels aside"
+        )
+    say(f"labels: those that were set aside when {version} was trained ({uri})")
+    return settings.model_copy(update={"labels": uri, "format": "json"})
 
 
 def _seen(labelled: LabelledSet, versions: Sequence[VersionPredictions]) -> str:

@@ -4,6 +4,7 @@
     <registry>/<name>/versions/<version>/...     the bundle; the version exists once its manifest.json is written, last
     <registry>/<name>/champion.json              the alias
     <registry>/<name>/ledgers/<run_id>.json      ledgers of fine-tuning runs
+    <registry>/<name>/held_out/<version>.jsonl   labels that the version did not learn from, if some were set aside
 
 A publisher reserves a number by put-if-absent, so it needs no lock and no server. A publisher that crashes leaves a
 gap: its number is never used again. The alias moves by compare-and-swap. No name ever means "the newest version".

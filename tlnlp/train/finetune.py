@@ -25,6 +25,7 @@ from tlnlp.evaluate.metrics import Evaluation
 from tlnlp.model import bundle, bundle_writer
 from tlnlp.model.torch_encoder import INPUT_NAMES
 from tlnlp.registry import ModelVersion, Registry, check_name
+from tlnlp.registry.held_out import write_held_out
 from tlnlp.runs.cost import Budget
 from tlnlp.runs.ledger import Ledger, new_run_id
 from tlnlp.runs.progress import say
@@ -48,13 +49,15 @@ class FinetuneResult:
 
     Fields:
         version: the registered version.
-        labels: the number of labelled texts.
+        labels: the number of labelled texts that were learned from.
         steps: training steps of all encoders together.
         seconds: of the whole run.
         held_out: cross-validated figures; None with too few labels for them.
         encoder: the name of the chosen encoder.
         validated: whether there were enough labels to measure the model.
         cost: what the run cost; None without a price.
+        labels_held_out: the number of labelled texts that were set aside.
+        held_out_uri: where these are; None if there are none.
     """
 
     version: ModelVersion
@@ -67,6 +70,8 @@ class FinetuneResult:
     encoder: str
     validated: bool = True
     cost: dict[str, object] | None = None
+    labels_held_out: int = 0
+    held_out_uri: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as the command line prints it."""
@@ -78,6 +83,8 @@ class FinetuneResult:
             "encoder": self.encoder,
             "validated": self.validated,
             "labels": self.labels,
+            "labels_held_out": self.labels_held_out,
+            "held_out_uri": self.held_out_uri,
             "classes": list(self.classes),
             "steps": self.steps,
             "seconds": round(self.seconds, 1),
@@ -131,6 +138,7 @@ def finetune(settings: FinetuneSettings, executor: Executor | None = None) -> Fi
                 _assemble(run.settings, labelled, run.examples, learned, figures, report, folder, ledger)
             with ledger.stage("register"):
                 version = registry.publish(settings.model, folder)
+                held_out_uri = _store_held_out(settings, registry, version, labelled)
         for tried_run in runs.values():
             tried_run.forget()
         ledger.counts |= {"version": version.version, "steps": learned.steps}
@@ -139,8 +147,21 @@ def finetune(settings: FinetuneSettings, executor: Executor | None = None) -> Fi
     if not validated:
         say("this version is UNVALIDATED: its accuracy is unknown: label some documents, and run `tlnlp evaluate`")
     counts = len(labelled.examples), labelled.classes, learned.steps
-    encoder = run.settings.encoder
-    return FinetuneResult(version, ledger.run_id, *counts, seconds, figures, encoder, validated, ledger.cost)
+    more = validated, ledger.cost, len(labelled.held_out), held_out_uri
+    return FinetuneResult(version, ledger.run_id, *counts, seconds, figures, run.settings.encoder, *more)
+
+
+def _store_held_out(
+    settings: FinetuneSettings, registry: Registry, version: ModelVersion, labelled: LabelledSet
+) -> str | None:
+    """Store the labels that were set aside, in the columns of the settings; return their URI, or None without any."""
+    if not labelled.held_out:
+        return None
+    columns = settings.text_column, settings.label_column
+    rows = [dict(zip(columns, (one.text, one.label), strict=True)) for one in labelled.held_out]
+    uri = write_held_out(registry, version, rows)
+    say(f"the {len(rows)} labels that were set aside are in {uri}: tlnlp promote compares versions on them")
+    return uri
 
 
 def _run_of(

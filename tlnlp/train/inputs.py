@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from tlnlp.config import FinetuneSettings
 from tlnlp.data.csv_records import CsvDialect
+from tlnlp.data.held_out import hold_out
 from tlnlp.data.labels import LabelContract, LabelledSet, describe_faults, read_labels, require_sound
 from tlnlp.data.pool import Pool, read_pool
 from tlnlp.data.text import text_sha256
@@ -41,8 +42,26 @@ def read_labelled(settings: FinetuneSettings, ledger: Ledger) -> LabelledSet:
     if labelled.faults:
         faults = "1 fault" if len(labelled.faults) == 1 else f"{len(labelled.faults)} faults"
         say(f"labels: {faults} skipped\n{describe_faults(labelled.faults)}")
+    labelled = _hold_out(settings, labelled, ledger)
     say(f"labels: {len(labelled.examples)} ({', '.join(f'{n} {label}' for label, n in labelled.counts.items())})")
     return labelled
+
+
+def _hold_out(settings: FinetuneSettings, labelled: LabelledSet, ledger: Ledger) -> LabelledSet:
+    """Set the share of the labels aside that ``held_out_share`` names; the others must still suffice."""
+    if not settings.held_out_share:
+        return labelled
+    parted = hold_out(labelled, settings.held_out_share, settings.seed, settings.max_chars)
+    fewest = 0 if settings.allow_unvalidated else settings.min_per_class
+    left = {label: parted.counts.get(label, 0) for label in labelled.counts}
+    if few := [label for label, count in left.items() if count < fewest]:
+        raise UsageError(
+            f"{labelled.uri}: held_out_share={settings.held_out_share:g} leaves {left[few[0]]} labels of {few[0]!r} to "
+            f"learn from, fewer than min_per_class={fewest}: add labels, or lower one of these keys"
+        )
+    ledger.counts |= {"labels": len(parted.examples), "labels_held_out": len(parted.held_out)}
+    say(f"labels: {len(parted.held_out)} of {len(labelled.examples)} are set aside (held_out_share)")
+    return parted
 
 
 def is_validated(settings: FinetuneSettings, labelled: LabelledSet) -> bool:
@@ -75,7 +94,7 @@ def read_documents(settings: FinetuneSettings, labelled: LabelledSet, ledger: Le
     if settings.unlabelled is None:
         return None
     with ledger.stage("unlabelled"):
-        labels = {text_sha256(text) for text in labelled.texts}
+        labels = {text_sha256(example.text) for example in (*labelled.examples, *labelled.held_out)}
         limit = settings.teaching.max_documents
         csv = CsvDialect(**settings.unlabelled_csv.model_dump())
         pool = read_pool(
