@@ -80,7 +80,7 @@ def test_its_python_runs(tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest
 
 
 def test_its_example_sentence_comes_out_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the encoder that comes as a package, as it was pretrained: cross-validation prefers that on these labels."""
+    """With the smaller of the encoders that a newcomer has, as it was pretrained, which is quick."""
     monkeypatch.chdir(tmp_path)
     (code,) = blocks(ROOT / "README.md", "python")
     names: dict[str, Any] = {}

@@ -10,6 +10,7 @@ import click
 
 from tlnlp import __version__
 from tlnlp.cli import encoders, models, nights
+from tlnlp.cli.completion import complete_models
 from tlnlp.cli.options import Call, command
 from tlnlp.cli.settings_help import Keys
 from tlnlp.config import RegistrySettings
@@ -40,7 +41,7 @@ def demo(call: Call) -> None:
 
 
 @command("report", "tlnlp report tickets", Keys(RegistrySettings))
-@click.argument("model")
+@click.argument("model", shell_complete=complete_models)
 @click.option("--out", metavar="DIR", help="Write the page here.  [default: report-<name>-<version>]")
 def _report(call: Call, model: str, out: str | None) -> None:
     """Write an HTML page about MODEL. It shows cross-validated accuracy, baselines, and labels that look wrong."""

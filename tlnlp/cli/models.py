@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from tlnlp.cli.completion import complete_models
 from tlnlp.cli.options import Call, command
 from tlnlp.cli.settings_help import Keys
 from tlnlp.config import EvaluateSettings, FinetuneSettings, PromoteSettings, RegistrySettings
@@ -64,7 +65,7 @@ def finetune(call: Call) -> None:
     "tlnlp evaluate tickets --set labels=my/new-labels.csv",
     Keys(EvaluateSettings, first=("labels", "registry"), given={"model": "MODEL"}),
 )
-@click.argument("model")
+@click.argument("model", shell_complete=complete_models)
 def evaluate(call: Call, model: str) -> None:
     """Measure MODEL on labelled examples. MODEL is a name, name@champion or name@VERSION."""
     from tlnlp.evaluate.evaluation import evaluate_version
@@ -83,7 +84,7 @@ def evaluate(call: Call, model: str) -> None:
     "tlnlp promote tickets --set labels=my/new-labels.csv",
     Keys(PromoteSettings, first=("labels", "margin", "min_labels", "registry"), given={"model": "MODEL"}),
 )
-@click.argument("model")
+@click.argument("model", shell_complete=complete_models)
 @click.option("--force", is_flag=True, help="Promote even if the gate refuses; who and why is recorded.")
 @click.option("--reason", default="", metavar="TEXT", help="Why; recorded with the alias.")
 def promote(call: Call, model: str, force: bool, reason: str) -> None:
@@ -99,7 +100,7 @@ def promote(call: Call, model: str, force: bool, reason: str) -> None:
 
 
 @command("rollback", 'tlnlp rollback tickets --reason "worse on Mondays"', Keys(RegistrySettings))
-@click.argument("name")
+@click.argument("name", shell_complete=complete_models)
 @click.option("--reason", default="", metavar="TEXT", help="Why; recorded with the alias.")
 def rollback(call: Call, name: str, reason: str) -> None:
     """Make the previous champion of the model NAME champion again."""

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 import click
 
+from tlnlp.cli.completion import complete_keys
 from tlnlp.cli.entry import guarded
 from tlnlp.cli.settings_help import Keys, SettingsCommand
 from tlnlp.config import DEFAULT_WORKSPACE, Settings, load_settings, read_yaml
@@ -88,7 +89,12 @@ class Call:
 
 CONFIG = click.option("--config", metavar="FILE", help="A YAML file of settings, as in conf/.")
 SET = click.option(
-    "--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Set one key, over the file; repeatable."
+    "--set",
+    "overrides",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Set one key, over the file; repeatable.",
+    shell_complete=complete_keys,
 )
 DEBUG = click.option("--debug", is_flag=True, help="Print the traceback of an error.")
 _WORKSPACE = click.option(

@@ -147,8 +147,8 @@ def finetune(settings: FinetuneSettings, executor: Executor | None = None) -> Fi
     if not validated:
         say("this version is UNVALIDATED: its accuracy is unknown: label some documents, and run `tlnlp evaluate`")
     counts = len(labelled.examples), labelled.classes, learned.steps
-    more = validated, ledger.cost, len(labelled.held_out), held_out_uri
-    return FinetuneResult(version, ledger.run_id, *counts, seconds, figures, run.settings.encoder, *more)
+    encoder, aside = run.settings.encoder, (len(labelled.held_out), held_out_uri)
+    return FinetuneResult(version, ledger.run_id, *counts, seconds, figures, encoder, validated, ledger.cost, *aside)
 
 
 def _store_held_out(
