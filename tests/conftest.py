@@ -13,11 +13,19 @@ import s3_server
 from xdist.scheduler import LoadScopeScheduling
 
 from tlnlp.runs import environment
+from tlnlp.runs.progress import shown_on_stderr
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 environment.apply_defaults()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def progress_on_stderr() -> Iterator[None]:
+    """Show progress as the commands do, so that a test that calls the library can read it on stderr."""
+    with shown_on_stderr():
+        yield
 
 
 class RoomByRoom(LoadScopeScheduling):  # type: ignore[misc]

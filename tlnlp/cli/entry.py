@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from tlnlp.errors import TlnlpError, UsageError
 from tlnlp.runs import environment
+from tlnlp.runs.progress import shown_on_stderr
 
 INTERRUPTED = 130
 # The extra of tlnlp that installs each package which a command imports only when it runs.
@@ -24,7 +25,7 @@ EXTRAS = {
 
 
 def guarded(call: Callable[[], None], debug: bool) -> int:
-    """Make the call, report its error on stderr, and return the exit code.
+    """Make the call with its progress on stderr, report its error there too, and return the exit code.
 
     Args:
         call: the work of the process.
@@ -32,7 +33,8 @@ def guarded(call: Callable[[], None], debug: bool) -> int:
     """
     environment.apply_defaults()
     try:
-        call()
+        with shown_on_stderr():
+            call()
     except TlnlpError as error:
         _print_error(str(error), debug)
         return error.exit_code

@@ -1,7 +1,12 @@
-"""Show the progress of long work on stderr: a bar on a terminal, else a line every few seconds."""
+"""Log the progress of long work, and show it on stderr where a command asks for it.
+
+The library only logs, at level INFO under the logger ``tlnlp``. A command shows these lines on stderr, and on a terminal
+a bar in place of repeated lines (``shown_on_stderr``). Another program hears nothing unless it configures logging.
+"""
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Iterator
@@ -11,11 +16,43 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 LINE_EVERY_S = 10.0
+LIBRARY = logging.getLogger("tlnlp")
+LIBRARY.addHandler(logging.NullHandler())
+_PROGRESS = logging.getLogger("tlnlp.progress")
 
 
 def say(message: str) -> None:
-    """Print one line on stderr."""
-    print(message, file=sys.stderr, flush=True)
+    """Log a line about what was done, for the person who waits for it."""
+    _PROGRESS.info("%s", message)
+
+
+class _Stderr(logging.Handler):
+    """Print plain lines on what ``sys.stderr`` is at that moment: a bar replaces it while it is on the screen."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr, flush=True)
+
+
+@contextmanager
+def shown_on_stderr() -> Iterator[None]:
+    """Show what the library logs on stderr while the block runs, as every command does. Blocks may be nested."""
+    if _is_shown():
+        yield
+        return
+    handler, level, propagate = _Stderr(logging.INFO), LIBRARY.level, LIBRARY.propagate
+    LIBRARY.addHandler(handler)
+    LIBRARY.setLevel(logging.INFO)
+    LIBRARY.propagate = False  # Engines add handlers to the root logger, which would print each line again.
+    try:
+        yield
+    finally:
+        LIBRARY.removeHandler(handler)
+        LIBRARY.setLevel(level)
+        LIBRARY.propagate = propagate
+
+
+def _is_shown() -> bool:
+    return any(isinstance(handler, _Stderr) for handler in LIBRARY.handlers)
 
 
 class Meter:
@@ -42,7 +79,7 @@ class Meter:
 @contextmanager
 def meter(what: str, total: int) -> Iterator[Meter]:
     """Yield a display for ``total`` units of the work named ``what``."""
-    if not sys.stderr.isatty():
+    if not (_is_shown() and sys.stderr.isatty()):
         yield Meter(what, total, None)
         return
     columns = (
