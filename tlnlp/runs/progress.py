@@ -1,7 +1,8 @@
 """Log the progress of long work, and show it on stderr where a command asks for it.
 
-The library only logs, at level INFO under the logger ``tlnlp``. A command shows these lines on stderr, and on a terminal
-a bar in place of repeated lines (``shown_on_stderr``). Another program hears nothing unless it configures logging.
+The library only logs, at level INFO under the logger ``tlnlp``. A command shows these lines on stderr, and on a
+terminal a bar in place of repeated lines (``shown_on_stderr``). Another program hears nothing unless it configures
+logging.
 """
 
 from __future__ import annotations
