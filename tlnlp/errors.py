@@ -25,6 +25,15 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 
+def counted(number: int, singular: str, plural: str = "") -> str:
+    """Return a number with its noun, as all messages write it: ``1 row``, ``2,000 rows``, ``2 classes``.
+
+    Args:
+        plural: the plural of the noun where it is not the singular with an ``s``.
+    """
+    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
+
+
 class TlnlpError(Exception):
     """Report a defect of tlnlp itself, and be the base class of all errors; users read ``str(error)``."""
 

@@ -20,7 +20,7 @@ from draws import DATA_SETS, DEV_SEEDS, SEEDS, Draw, draw
 from methods import METHODS, run_method
 from tasks import ENCODER, Outcome, Task
 
-from tlnlp.evaluate.findings import wilson
+from tlnlp.evaluate.intervals import wilson
 from tlnlp.evaluate.metrics import evaluate
 from tlnlp.model.combine import Floats
 

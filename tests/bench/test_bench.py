@@ -23,7 +23,7 @@ from table import into_page, table
 from tasks import MethodError, Outcome, Task
 from torch_methods import embed
 
-from tlnlp.evaluate.findings import wilson
+from tlnlp.evaluate.intervals import wilson
 
 
 @pytest.mark.parametrize("dev", [False, True])

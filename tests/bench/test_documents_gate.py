@@ -13,7 +13,7 @@ import pytest
 from bench_kit import TINY
 from draws import DATA_SETS, draw
 
-from tlnlp.evaluate.findings import wilson
+from tlnlp.evaluate.intervals import wilson
 
 
 def test_the_gate_on_documents_tries_own_and_foreign_ones(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,7 +41,7 @@ def test_the_gate_on_documents_tries_own_and_foreign_ones(folder: Path, monkeypa
 
 
 def test_a_decision_is_called_by_its_import_path() -> None:
-    assert documents_gate.function("tlnlp.evaluate.findings.wilson").__name__ == wilson.__name__
+    assert documents_gate.function("tlnlp.evaluate.intervals.wilson").__name__ == wilson.__name__
 
 
 def test_documents_of_another_language_differ_and_shuffled_ones_keep_their_words() -> None:

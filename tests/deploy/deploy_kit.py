@@ -13,7 +13,7 @@ import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Never
 
 import pytest
 import yaml
@@ -132,9 +132,13 @@ def job_settings(argv: list[str], files: tuple[str, ...] = ()) -> Settings:
     if argv[place].startswith(("/opt/tlnlp/", "local:///opt/tlnlp/")):
         assert argv[place].endswith(f"/opt/tlnlp/jobs/{job}")
     arguments = [word.replace("@today@", TODAY) for word in argv[place + 1 :]]
-    parsed = job_command("", JOBS[job], pytest.fail).make_context(job, arguments).params
+    parsed = job_command("", JOBS[job], _never_run).make_context(job, arguments).params
     config = config_file(parsed["config"], files) if parsed["config"] else None
     return load_settings(JOBS[job], config, parsed["overrides"])
+
+
+def _never_run(settings: Settings) -> Never:
+    pytest.fail(f"{type(settings).__name__}: the job was started, not only its arguments read")
 
 
 def config_file(named: str, files: tuple[str, ...] = ()) -> Path:

@@ -35,7 +35,7 @@ def made(classes: Sequence[str] = ODD, n: int = 30) -> dict[str, Any]:
         "calibration": {"ece_before": 0.12, "ece_after": 0.031, "bins_before": bins, "bins_after": bins},
         "baselines": {
             "ngram": _baseline(0.7, [0.11, 0.37]),
-            "frozen_encoder": _baseline(0.93, [-0.013, 0.07], as_good=True),
+            "frozen_encoder": _baseline(0.93, [-0.013, 0.07], "undecided"),
         },
         "learning_curve": {
             "points": [
@@ -44,8 +44,17 @@ def made(classes: Sequence[str] = ODD, n: int = 30) -> dict[str, Any]:
             "more": {"labels": 100, "gain": 0.042, "low": 0.01, "high": 0.08},
         },
         "suspected_faults": [
-            {"file": "labels/<i>.csv", "row": 17, "label": classes[0], "predicted": classes[1], "probability": 0.981}
+            {
+                "file": "labels/<i>.csv",
+                "row": row,
+                "label": classes[0],
+                "text_sha256": f"{row:064}",
+                "predicted": classes[1],
+                "probability": probability,
+            }
+            for row, probability in ((17, 0.981), (4, 0.93))
         ],
+        "false_alarm_share": 0.05,
         "rounds": [
             {"round": 1, "what": "encoder & head", "expected": 0.83, "seconds": 120.0},
             {"round": 2, "what": "both <views>", "expected": 0.86, "seconds": 30.0},
@@ -54,12 +63,12 @@ def made(classes: Sequence[str] = ODD, n: int = 30) -> dict[str, Any]:
     }
 
 
-def _baseline(accuracy: float, interval: list[float], as_good: bool = False) -> dict[str, Any]:
+def _baseline(accuracy: float, interval: list[float], verdict: str = "better") -> dict[str, Any]:
     return {
         "accuracy": accuracy,
         "accuracy_interval": [accuracy - 0.05, accuracy + 0.04],
         "macro_f1": accuracy,
-        "as_good": as_good,
+        "verdict": verdict,
         "difference": sum(interval) / 2,
         "difference_interval": interval,
     }

@@ -16,6 +16,7 @@ from report_kit import ODD, made
 from tlnlp.errors import StorageError
 from tlnlp.evaluate.findings import calibration
 from tlnlp.report import charts, words
+from tlnlp.report.label_texts import LabelText
 from tlnlp.report.page import render, write_report
 
 HEAD = {"model": "moods", "version": 3, "address": "s3://bucket/<registry>", "seed": None}
@@ -98,13 +99,106 @@ def test_warnings_stand_before_the_figures(tmp_path: Path) -> None:
     assert "Fewer than 10 labels: <b>& (9)" in warnings[-1]
     seen, _ = written(report, tmp_path)
     assert max(seen.text.index(one) for one in warnings) < seen.text.index("macro-F1")
-    report["baselines"]["ngram"] |= {"as_good": True, "difference": -0.1, "difference_interval": [-0.15, -0.05]}
+    report["baselines"]["ngram"] |= {"difference": -0.1, "difference_interval": [-0.15, -0.05]}
     assert any("(ngram) is better than this one" in one for one in words.warnings(report))
+
+
+def test_a_model_is_better_or_worse_only_where_the_interval_excludes_zero(tmp_path: Path) -> None:
+    report = made()
+    seen, _ = written(report, tmp_path)
+    assert "The model is 24.0 points better than the baseline ngram (70.0%)" in seen.text
+    alike = "The model and the baseline frozen encoder (93.0%) cannot be told apart by these labels"
+    assert f"{alike}; with 95% confidence, the difference lies between -1.3 and +7.0 points." in seen.text
+    for text in (seen.text, *charts_ticks(report)):
+        assert "as good" not in text
+    assert charts_ticks(report) == ["this model", "ngram", "frozen encoder (cannot be told apart)"]
+    # A bundle of an older tlnlp has another key instead of the verdict, or no interval.
+    for one in report["baselines"].values():
+        one["as_good"] = one.pop("verdict") == "undecided"
+    assert alike in written(report, tmp_path)[0].text
+    for one in report["baselines"].values():
+        del one["difference_interval"], one["difference"]
+    assert charts_ticks(report) == ["this model", "ngram", "frozen encoder (cannot be told apart)"]
+    assert [one for one in words.warnings(report) if "simple model" in one] == [
+        "A simple model (frozen encoder) cannot be told apart from this one by these labels."
+    ]
+
+
+def charts_ticks(report: dict[str, Any]) -> list[str]:
+    """Return the names beside the intervals of the picture of the baselines."""
+    figure = charts.baselines(report)
+    assert figure is not None
+    return [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
+
+
+def test_a_curve_that_cannot_tell_promises_nothing() -> None:
+    report = made()
+    figure = charts.learning_curve(report)
+    assert figure is not None
+    dashed = "expected from 100 more labels"
+    assert dashed in figure.axes[0].get_legend_handles_labels()[1]
+    report["learning_curve"]["more"] = {"labels": 60, "gain": 0.019, "low": 0.0004, "high": 0.061}
+    assert words.learning_curve(report) == (
+        "This curve cannot tell whether more labels help: with 95% confidence, 60 more would raise accuracy by at most "
+        "6.1 points."
+    )
+    flat = charts.learning_curve(report)
+    assert flat is not None
+    assert [name for name in flat.axes[0].get_legend_handles_labels()[1] if "60" in name] == [
+        "95% interval with 60 more labels"
+    ]
+
+
+def test_labels_to_check_stand_once_below_their_file_with_the_rate_of_false_alarms(tmp_path: Path) -> None:
+    report = made()
+    seen, _ = written(report, tmp_path)
+    assert seen.text.count("labels/<i>.csv") == 1
+    assert "A row is a record of this file, counted from 1 below the header" in seen.text
+    assert "Check 2 labels of 90: a model that was not trained on them contradicts them most." in seen.text
+    assert "Of 100 correct labels, at most 5 are listed by mistake" in seen.text
+    assert "17 <b>& $x_{$ 98.1% 4 <b>& $x_{$ 93.0%" in seen.text
+    report["suspected_faults"][1]["file"] = "s3://bucket/more.jsonl"
+    seen, _ = written(report, tmp_path)
+    assert seen.text.count("A row is a line of this file") == 1
+    # The list of an older tlnlp has no stated rate.
+    del report["false_alarm_share"]
+    assert "many of these labels may be correct" in str(words.faults(report))
+    assert words.faults({"suspected_faults": []}) == "The model contradicts no label strongly."
+
+
+def test_texts_of_labels_are_escaped_and_a_missing_one_is_explained() -> None:
+    texts = [LabelText("<script>alert(1)</script> & \n more"), LabelText(problem="The file has no such row now.")]
+    page = render(made(), HEAD, {}, texts)
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; \n more" in page
+    assert Reader(page).tags.count("script") == 0
+    assert "The file has no such row now." in page
+    assert page.count('<tr class="with-text">') == 2
+    assert 'class="text' not in render(made(), HEAD, {})
+
+
+def test_no_word_is_broken_on_a_narrow_screen(tmp_path: Path) -> None:
+    page, *_ = write_report(made(), HEAD, tmp_path)
+    html = page.read_text(encoding="utf-8")
+    style = html[html.index("<style>") : html.index("</style>")]
+    rules = dict[str, str]()
+    for names, body in re.findall(r"([^{}]+)\{([^{}]*)\}", re.sub(r"@media[^{]*", "", style)):
+        for name in names.split(","):
+            rules[name.strip()] = rules.get(name.strip(), "") + body
+    # "anywhere" lets a table or flex box shrink a column to one letter, so only addresses and file names have it.
+    anywhere = {name for name, body in rules.items() if "overflow-wrap: anywhere" in body or "word-break" in body}
+    assert anywhere == {"dd", ".file"}
+    assert "overflow-wrap: break-word" in rules["body"]
+    assert "overflow-wrap: normal" in rules["td"]
+    assert "overflow-x: auto" in rules[".scroll"]
+    # Each table scrolls by itself, so the page is never wider than the screen.
+    assert html.count("<table>") == html.count('<div class="scroll"><table>') == 3
+    assert "minmax(0, 1fr)" in rules["dl"]
+    assert "width=device-width" in html
 
 
 def test_a_good_report_has_no_warnings() -> None:
     report = made(n=50)
-    report["baselines"]["frozen_encoder"]["as_good"] = False
+    report["baselines"]["frozen_encoder"]["difference_interval"] = [0.01, 0.07]
     assert [one for one in words.warnings(report) if "went on to learn from unlabelled documents" not in one] == []
     # Of a model that learned from labels alone the figures are its own.
     report["rounds"] = []

@@ -26,7 +26,7 @@ ALLOWED = {
     "evaluate": {"config", "data", "model", "registry", "runs", "storage"},
     "train": {"config", "data", "evaluate", "model", "registry", "runs", "storage"},
     "score": {"config", "data", "model", "registry", "runs", "storage", "warehouse"},
-    "report": {"model", "registry", "storage"},
+    "report": {"data", "model", "registry", "storage"},
     "demo": {"config", "data", "evaluate", "model", "registry", "runs", "score", "storage", "train", "warehouse"},
     "cli": {
         "config",
@@ -61,6 +61,7 @@ HEAVY = {
     "pydantic": {"config"},
     "click": {"cli"},
     "sklearn": {"evaluate", "model", "train"},
+    "scipy": {"evaluate", "train"},
     "pyarrow": {"api", "data", "storage", "warehouse"},
     "matplotlib": {"report"},
     "jinja2": {"report"},

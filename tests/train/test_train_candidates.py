@@ -202,8 +202,8 @@ def test_the_learning_curve_of_a_pretrained_encoder_has_several_draws(
     curve, of = learning_curve(run, validation, frozen)
     assert of == "model"
     # A quarter and a half of the 45 labels outside a fold, by class.
-    assert {labels for labels, _ in curve} == {12, 24, 45}
-    assert sum(len(hits) for labels, hits in curve if labels == 12) == CURVE_DRAWS * 60
+    assert [(one.labels, len(one.hits)) for one in curve] == [(12, CURVE_DRAWS * 60), (24, CURVE_DRAWS * 60), (45, 60)]
+    assert all((np.bincount(one.texts) == len(one.texts) / 60).all() for one in curve)
     monkeypatch.setattr(cross_validation, "LEAST_OF_A_CURVE", 61)
     assert learning_curve(run, validation, frozen) == ([], "model")
 
@@ -215,16 +215,17 @@ def test_the_learning_curve_of_a_tuned_encoder_needs_enough_labels(made: Made, m
     assert validation is not None
     curve, of = learning_curve(run, validation, frozen)
     assert of == "model"
-    assert [(labels, len(hits)) for labels, hits in curve] == [(12, 15), (12, 15), (24, 15), (24, 15), (45, 60)]
-    assert (curve[-1][1] == validation.hits(run.examples.targets)).all()
+    assert [(one.labels, len(one.hits)) for one in curve] == [(12, 30), (24, 30), (45, 60)]
+    assert set(curve[0].texts) == set(np.flatnonzero(np.isin(validation.folds, [0, 1])))
+    assert (curve[-1].hits == validation.hits(run.examples.targets)).all()
     # With fewer labels, the curve is that of a head on the pretrained encoder.
     monkeypatch.setattr(cross_validation, "TUNED", replace(TUNED, few_labels_halved=60))
     curve, of = learning_curve(run, validation, frozen)
     assert of == "as_pretrained"
-    assert sum(len(hits) for labels, hits in curve if labels == 12) == CURVE_DRAWS * 60
+    assert len(curve[0].hits) == CURVE_DRAWS * 60
     pretrained = cross_validation.cross_validate_pretrained(run.examples, 0, frozen)
     assert pretrained is not None
-    assert (curve[-1][1] == pretrained.hits(run.examples.targets)).all()
+    assert (curve[-1].hits == pretrained.hits(run.examples.targets)).all()
 
 
 @pytest.mark.parametrize(("lost", "refused"), [(10, False), (12, True)])

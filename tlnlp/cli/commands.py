@@ -43,12 +43,13 @@ def demo(call: Call) -> None:
 @command("report", "tlnlp report tickets", Keys(RegistrySettings))
 @click.argument("model", shell_complete=complete_models)
 @click.option("--out", metavar="DIR", help="Write the page here.  [default: report-<name>-<version>]")
-def _report(call: Call, model: str, out: str | None) -> None:
+@click.option("--with-texts", is_flag=True, help="Show the texts of labels to check. Reads the labels again.")
+def _report(call: Call, model: str, out: str | None, with_texts: bool) -> None:
     """Write an HTML page about MODEL. It shows cross-validated accuracy, baselines, and labels that look wrong."""
     settings = call.settings(RegistrySettings)
     from tlnlp.report.version import report_version
 
-    report = report_version(settings.registry, model, out)
+    report = report_version(settings.registry, model, out, with_texts=with_texts)
     call.show(report.to_json() if call.as_json else report.facts())
 
 

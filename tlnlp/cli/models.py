@@ -23,7 +23,7 @@ _LABEL_KEYS = ("text_column", "label_column", "classes", "min_per_class", "forma
 def check(call: Call, uri: str) -> None:
     """Check the labelled set at URI. Counts its labels, and lists duplicates, conflicts and faults by row."""
     from tlnlp.data.labels import LabelContract, describe_faults, read_labels
-    from tlnlp.errors import LabelFaultsError
+    from tlnlp.errors import LabelFaultsError, counted
 
     given = call.settings(FinetuneSettings, labels=uri)  # So that the config of finetune serves both.
     contract = LabelContract.of(given, given.min_per_class)
@@ -38,13 +38,9 @@ def check(call: Call, uri: str) -> None:
         }
     )
     if labelled.faults:
-        counts = f"{_counted(len(faults), 'fault')} in {_counted(labelled.rows, 'row')}"
+        counts = f"{counted(len(faults), 'fault')} in {counted(labelled.rows, 'row')}"
         listing = "" if call.as_json else "\n" + describe_faults(labelled.faults)
         raise LabelFaultsError(f"{labelled.uri}: {counts}: correct the rows, then check again{listing}")
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 @command(

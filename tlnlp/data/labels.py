@@ -13,7 +13,7 @@ from tlnlp.data.csv_records import DEFAULT_DIALECT, CsvDialect
 from tlnlp.data.rows import read_rows
 from tlnlp.data.tables import AUTO, SourceFile, source_files
 from tlnlp.data.text import is_blank, is_text, text_sha256
-from tlnlp.errors import LabelFaultsError
+from tlnlp.errors import LabelFaultsError, counted
 
 SHOWN_FAULTS = 20
 # Messages show labels, never texts. A longer label is probably a text from the wrong column, so it is refused.
@@ -191,7 +191,7 @@ def require_sound(labelled: LabelledSet, on_fault: str, min_classes: int = 2) ->
     """
     if labelled.faults and on_fault != "skip":
         raise LabelFaultsError(
-            f"{labelled.uri}: {_count(len(labelled.faults), 'fault')} in {_count(labelled.rows, 'row')};"
+            f"{labelled.uri}: {counted(len(labelled.faults), 'fault')} in {counted(labelled.rows, 'row')};"
             " nothing was done\n"
             + describe_faults(labelled.faults)
             + "\nCorrect these rows, or pass --set on_fault=skip to continue without them."
@@ -201,7 +201,7 @@ def require_sound(labelled: LabelledSet, on_fault: str, min_classes: int = 2) ->
     if present < min_classes or (min_classes > 1 and present < len(labelled.classes)):
         needed = max(min_classes, len(labelled.classes) if min_classes > 1 else 0)
         raise LabelFaultsError(
-            f"{labelled.uri}: sound examples of {_count(present, 'class', 'classes')}, at least {needed} needed;"
+            f"{labelled.uri}: sound examples of {counted(present, 'class', 'classes')}, at least {needed} needed;"
             " add labels\n" + describe_faults(labelled.faults)
         )
     return labelled
@@ -213,10 +213,6 @@ def describe_faults(faults: Sequence[Fault]) -> str:
     if len(faults) > SHOWN_FAULTS:
         lines.append(f"  and {len(faults) - SHOWN_FAULTS} more: tlnlp labels check --json lists them all")
     return "\n".join(lines)
-
-
-def _count(number: int, singular: str, plural: str = "") -> str:
-    return f"{number} {singular if number == 1 else plural or singular + 's'}"
 
 
 def _read_file(
@@ -289,6 +285,6 @@ def _check_class_sizes(
     counts = Counter(example.label for example in examples)
     for label in classes:
         if counts[label] < contract.min_per_class:
-            size = f"{label!r} has {_count(counts[label], 'sound example')}"
+            size = f"{label!r} has {counted(counts[label], 'sound example')}"
             detail = f"{size}, fewer than min_per_class={contract.min_per_class}: add labels, or lower that key"
             faults.append(Fault(uri, 0, "too few examples", detail))

@@ -14,7 +14,7 @@ from tlnlp.config import EvaluateSettings
 from tlnlp.data.labels import DUPLICATE, LabelContract, LabelledSet, read_labels, require_sound
 from tlnlp.data.text import text_sha256
 from tlnlp.errors import InputDataError
-from tlnlp.evaluate.findings import wilson
+from tlnlp.evaluate.intervals import wilson
 from tlnlp.evaluate.metrics import Evaluation, evaluate
 from tlnlp.model import bundle
 from tlnlp.model.classifier import Classifier

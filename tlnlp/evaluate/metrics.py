@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.metrics import confusion_matrix, f1_score
 
 from tlnlp.model.combine import Floats
 
@@ -40,12 +41,10 @@ class Evaluation:
 
 def evaluate(probabilities: Floats, targets: NDArray[np.int64], classes: tuple[str, ...]) -> Evaluation:
     """Compare probabilities (texts, classes) with class indices (texts,)."""
-    predicted = probabilities.argmax(axis=1)
-    counts = np.zeros((len(classes), len(classes)), dtype=np.int64)
-    np.add.at(counts, (targets, predicted), 1)
-    hits = np.diag(counts).astype(float)
-    # A class that is neither present nor predicted has no F1; it counts as 0 in the mean, as in scikit-learn.
-    f1 = 2 * hits / np.maximum(counts.sum(axis=0) + counts.sum(axis=1), 1)
+    predicted, labels = probabilities.argmax(axis=1), range(len(classes))
+    counts = confusion_matrix(targets, predicted, labels=labels)
+    # A class that is neither present nor predicted has no F1; it counts as 0 in the mean.
+    f1 = f1_score(targets, predicted, labels=labels, average=None, zero_division=0)
     return Evaluation(
         n=len(targets),
         accuracy=float((predicted == targets).mean()),

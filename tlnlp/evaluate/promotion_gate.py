@@ -20,7 +20,7 @@ from typing import Any
 
 from tlnlp.config import PromoteSettings
 from tlnlp.data.labels import LabelledSet
-from tlnlp.errors import InputDataError, PromotionRefusedError, UsageError
+from tlnlp.errors import InputDataError, PromotionRefusedError, UsageError, counted
 from tlnlp.evaluate.evaluation import VersionPredictions, predict_version, read_evaluation_labels
 from tlnlp.registry import Champion, ModelVersion, Registry
 from tlnlp.registry.held_out import held_out_uri
@@ -176,7 +176,7 @@ def _compare(settings: PromoteSettings, registry: Registry, version: ModelVersio
         raise PromotionRefusedError(_seen(labelled, both))
     if len(labelled.examples) < settings.min_labels:
         raise InputDataError(
-            f"{labelled.uri}: {len(labelled.examples)} sound {'label' if len(labelled.examples) == 1 else 'labels'}, "
+            f"{labelled.uri}: {counted(len(labelled.examples), 'sound label')}, "
             f"fewer than min_labels={settings.min_labels}: too few for a comparison: add labels"
         )
     if both[0].classes != both[1].classes:

@@ -18,6 +18,8 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from tlnlp.report import words
+
 Report = Mapping[str, Any]
 
 DPI = 160
@@ -112,7 +114,7 @@ def calibration(report: Report) -> Figure | None:
 
 
 def learning_curve(report: Report) -> Figure | None:
-    """Draw the accuracy by number of labels with its intervals, and the accuracy to expect from more labels."""
+    """Draw the accuracy by number of labels with its intervals, and what more labels may bring."""
     curve = report.get("learning_curve") or {}
     points = [point for point in curve.get("points") or [] if point["accuracy"] is not None]
     if not points:
@@ -134,8 +136,10 @@ def learning_curve(report: Report) -> Figure | None:
         now = max(labels[-1], (report.get("cross_validation") or {}).get("n") or 0)
         ahead = [labels[-1], now, now + more["labels"]]
         gain, least, most = ([last, last, min(1.0, last + more[key])] for key in ("gain", "low", "high"))
-        axes.plot(ahead, gain, color=ORANGE, linestyle="--", label=f"expected from {more['labels']} more labels")
-        axes.fill_between(ahead, least, most, color=ORANGE, alpha=0.2, linewidth=0)
+        if words.tells(more):
+            axes.plot(ahead, gain, color=ORANGE, linestyle="--", label=f"expected from {more['labels']} more labels")
+        reach = f"95% interval with {more['labels']} more labels"
+        axes.fill_between(ahead, least, most, color=ORANGE, alpha=0.2, linewidth=0, label=reach)
     axes.set(xlabel="labels used", ylabel="accuracy")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(axis="y", color=FAINT, linewidth=0.5)
@@ -154,12 +158,13 @@ def baselines(report: Report) -> Figure | None:
     figure, axes = _figure(WIDTH_IN, 0.95 + 0.5 * len(rows))
     for place, (_, one) in enumerate(rows):
         low, high = one["accuracy_interval"]
-        colour = ORANGE if one.get("as_good") else BLUE if place == 0 else "#777777"
+        colour = BLUE if place == 0 else "#777777" if words.verdict(one) == "better" else ORANGE
         reach = _error_bars([one["accuracy"]], [low], [high])
         axes.errorbar(one["accuracy"], place, xerr=reach, color=colour, marker="o", markersize=7, capsize=4)
         axes.text(one["accuracy"], place - 0.2, f"{one['accuracy']:.1%}", ha="center", fontsize=9, color=colour)
     axes.axvline(own["accuracy"], color=FAINT, linewidth=1, zorder=0)
-    ticks = [short_name(name) + (" (as good)" if one.get("as_good") else "") for name, one in rows]
+    ranks = {"undecided": " (cannot be told apart)", "worse": " (better)", "better": ""}
+    ticks = [short_name(name) + (ranks[words.verdict(one)] if place else "") for place, (name, one) in enumerate(rows)]
     axes.set_yticks(range(len(rows)), ticks)
     axes.set(ylim=(len(rows) - 0.5, -0.65), xlabel="accuracy, with 95% interval")
     _percent(axes, "x")

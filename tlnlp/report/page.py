@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from jinja2 import Environment, StrictUndefined
 
 from tlnlp.errors import StorageError
 from tlnlp.report import charts, words
+from tlnlp.report.label_texts import LabelText
 
 Report = Mapping[str, Any]
 
@@ -19,7 +20,7 @@ PAGE = "report.html"
 TEMPLATE = "page.html.jinja"
 
 
-def write_report(report: Report, head: Report, folder: Path) -> list[Path]:
+def write_report(report: Report, head: Report, folder: Path, texts: Sequence[LabelText] | None = None) -> list[Path]:
     """Write the page and its pictures into a folder, and create the folder if it does not exist.
 
     Args:
@@ -27,6 +28,7 @@ def write_report(report: Report, head: Report, folder: Path) -> list[Path]:
             leaves out what is missing.
         head: the origin of the report: ``model``, ``version``, and any other short values by name.
         folder: where the files are written.
+        texts: the texts of the suspected labels, in their order; None leaves them out.
 
     Returns:
         The path of the page, then the paths of the pictures.
@@ -35,7 +37,7 @@ def write_report(report: Report, head: Report, folder: Path) -> list[Path]:
         StorageError: the folder cannot be written.
     """
     drawn = charts.draw(report)
-    page = render(report, head, drawn)
+    page = render(report, head, drawn, texts)
     written = [folder / PAGE, *(folder / name for name in drawn)]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -51,8 +53,8 @@ def write_report(report: Report, head: Report, folder: Path) -> list[Path]:
     return written
 
 
-def render(report: Report, head: Report, drawn: Mapping[str, bytes]) -> str:
-    """Return the page as HTML, with all values of the report escaped. ``drawn``: PNG data by file name."""
+def render(report: Report, head: Report, drawn: Mapping[str, bytes], texts: Sequence[LabelText] | None = None) -> str:
+    """Return the page as HTML, with all values and texts escaped. ``drawn``: PNG data by file name."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(files(__package__).joinpath(TEMPLATE).read_text(encoding="utf-8"))
     beside = report.get("baselines") or {}
@@ -69,7 +71,7 @@ def render(report: Report, head: Report, drawn: Mapping[str, bytes]) -> str:
         classes=_classes(report),
         rounds=report.get("rounds") or [],
         pool=report.get("pool") or {},
-        faults=report.get("suspected_faults") or [],
+        fault_files=_fault_files(report, texts),
         faults_sentence=words.faults(report),
         sources={name.removesuffix(".png"): _data_uri(data) for name, data in drawn.items()},
     )
@@ -97,6 +99,16 @@ def _classes(report: Report) -> list[dict[str, Any]]:
     per_class = (report.get("cross_validation") or {}).get("per_class") or {}
     aliases = charts.aliases(list(per_class))
     return [{"label": label, "alias": aliases.get(label), **figures} for label, figures in per_class.items()]
+
+
+def _fault_files(report: Report, texts: Sequence[LabelText] | None) -> list[dict[str, Any]]:
+    """Return the suspected labels by file, each file with what its rows are; within a file in their order."""
+    by_file: dict[str, list[dict[str, Any]]] = {}
+    suspects: Sequence[Mapping[str, Any]] = report.get("suspected_faults") or []
+    shown: Sequence[LabelText | None] = [None] * len(suspects) if texts is None else texts
+    for fault, read in zip(suspects, shown, strict=True):
+        by_file.setdefault(str(fault["file"]), []).append({**fault, "read": read})
+    return [{"file": file, "unit": words.row_unit(file), "labels": labels} for file, labels in by_file.items()]
 
 
 def _data_uri(png: bytes) -> str:

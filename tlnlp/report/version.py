@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tlnlp.errors import BundleError
+from tlnlp.data.labels import LabelContract
+from tlnlp.errors import BundleError, counted
 from tlnlp.registry import ModelVersion, Registry
 from tlnlp.registry.training import read_training
 from tlnlp.report import words
+from tlnlp.report.label_texts import LabelText, read_texts
 from tlnlp.report.page import write_report
 
 
@@ -23,15 +25,17 @@ class VersionReport:
         report: the figures that its bundle holds.
         page: the path of the page.
         pictures: the paths of the pictures.
+        texts: the texts of the suspected labels, in their order; None where they were not asked for.
     """
 
     version: ModelVersion
     report: Mapping[str, Any]
     page: Path
     pictures: tuple[Path, ...]
+    texts: tuple[LabelText, ...] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return all figures, and the paths of the page and the pictures."""
+        """Return all figures, and the paths of the page and the pictures. It holds no text of a label."""
         return {
             "model": self.version.name,
             "version": self.version.version,
@@ -43,7 +47,6 @@ class VersionReport:
     def facts(self) -> dict[str, Any]:
         """Return the summary that a terminal shows."""
         own, error = self.report.get("cross_validation") or {}, (self.report.get("calibration") or {}).get("ece_after")
-        beside = self.report.get("baselines") or {}
         facts: dict[str, Any] = {
             "model": self.version.name,
             "version": self.version.version,
@@ -51,21 +54,32 @@ class VersionReport:
             "accuracy": words.accuracy(self.report),
             "macro_f1": words.macro_f1(self.report),
             "calibration_error": error,
-            "as_good": [words.readable(name) for name, one in beside.items() if one.get("as_good")] or None,
-            "suspected_faults": len(self.report.get("suspected_faults") or []),
+            "better_than": words.ranked(self.report, "better") or None,
+            "worse_than": words.ranked(self.report, "worse") or None,
+            "cannot_be_told_apart_from": words.ranked(self.report, "undecided") or None,
+            "more_labels": words.learning_curve(self.report),
+            "labels_to_check": words.faults(self.report),
+            "texts": self._texts_shown(),
             "page": str(self.page),
             "pictures": len(self.pictures),
         }
         return facts | {f"warning_{i}": warning for i, warning in enumerate(words.warnings(self.report), 1)}
 
+    def _texts_shown(self) -> str | None:
+        if self.texts is None:
+            return None
+        shown = sum(one.text is not None for one in self.texts)
+        return f"the page shows {shown:,} of {counted(len(self.texts), 'text')}; it says why others are missing"
 
-def report_version(registry_uri: str, model: str, out: str | None) -> VersionReport:
+
+def report_version(registry_uri: str, model: str, out: str | None, *, with_texts: bool = False) -> VersionReport:
     """Write the report of a version.
 
     Args:
         registry_uri: the registry.
         model: the version, as name, name@champion or name@VERSION.
         out: the folder of the report; None means ``report-<name>-<version>`` in the current folder.
+        with_texts: whether the page shows the texts of suspected labels. They are read again from the labelled set.
 
     Raises:
         BundleError: the version was made without a report, or its files are altered.
@@ -73,7 +87,8 @@ def report_version(registry_uri: str, model: str, out: str | None) -> VersionRep
         NotFoundError: there is no such model or version.
         StorageError: the registry cannot be reached, or the folder cannot be written.
     """
-    version = Registry(registry_uri).resolve(model)
+    registry = Registry(registry_uri)
+    version = registry.resolve(model)
     training = read_training(version)
     report = training.get("report")
     if not isinstance(report, dict) or not report:
@@ -91,5 +106,16 @@ def report_version(registry_uri: str, model: str, out: str | None) -> VersionRep
         "seed": training.get("seed"),
     }
     folder = Path(out) if out else Path(f"report-{version.name}-{version.version}")
-    page, *pictures = write_report(report, head, folder)
-    return VersionReport(version, report, page, tuple(pictures))
+    texts = _texts(registry, version, training, report) if with_texts else None
+    page, *pictures = write_report(report, head, folder, texts)
+    return VersionReport(version, report, page, tuple(pictures), None if texts is None else tuple(texts))
+
+
+def _texts(
+    registry: Registry, version: ModelVersion, training: Mapping[str, Any], report: Mapping[str, Any]
+) -> list[LabelText]:
+    """Read the texts of the suspected labels, from the column that the ledger of the fine-tuning run names."""
+    runs = [run for run in registry.ledgers(version.name) if run.get("run_id") == training.get("run_id")]
+    settings: Mapping[str, Any] = (runs[0].get("config") if runs else None) or {}
+    column = str(settings.get("text_column") or LabelContract.text_column)
+    return read_texts(report.get("suspected_faults") or [], column, training.get("text_sha256") or [])

@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tlnlp.data.tables import format_of
+from tlnlp.errors import counted
+
 Report = Mapping[str, Any]
 
 # With fewer texts in all, or of one class, a warning says that the figures are uncertain.
@@ -18,7 +21,7 @@ NAMED = 8
 
 def warnings(report: Report) -> list[str]:
     """Return what limits the model or the reliability of its figures, the most serious first."""
-    return [*_unvalidated(report), *_co_trained(report), *_as_good(report), *_small(report)]
+    return [*_unvalidated(report), *_co_trained(report), *_not_better(report), *_small(report)]
 
 
 def _unvalidated(report: Report) -> list[str]:
@@ -79,19 +82,43 @@ def calibration(report: Report) -> str | None:
 
 
 def learning_curve(report: Report) -> str | None:
-    """Describe the gain in accuracy to expect from more labels."""
+    """Describe the gain in accuracy to expect from more labels, as far as the curve can tell."""
     curve = report.get("learning_curve") or {}
     more = curve.get("more")
     if more:
-        sentence = (
-            f"{more['labels']} more labels would raise accuracy by {points(more['gain'])} if the trend holds, with "
-            f"95% confidence by {more['low'] * 100:.1f} to {more['high'] * 100:.1f} points."
-        )
-        simpler = " The trend was measured on a simpler model, a linear head on the pretrained encoder."
-        return sentence + (simpler if curve.get("of") == "as_pretrained" else "")
+        simpler = " The curve was measured on a simpler model, a linear head on the pretrained encoder."
+        return _gain(more) + (simpler if curve.get("of") == "as_pretrained" else "")
     if curve.get("points"):
         return "The learning curve has too few points to estimate the gain of more labels."
     return None
+
+
+def tells(more: Report) -> bool:
+    """Return whether a learning curve shows that more labels help: whether the interval of the gain excludes 0."""
+    return bool(round(more["low"] * 100, 1) > 0)
+
+
+def _gain(more: Report) -> str:
+    if not tells(more):
+        return (
+            f"This curve cannot tell whether more labels help: with 95% confidence, {more['labels']} more would raise "
+            f"accuracy by at most {points(more['high'])}."
+        )
+    return (
+        f"{more['labels']} more labels would raise accuracy by {points(more['gain'])} if the trend holds, with 95% "
+        f"confidence by {more['low'] * 100:.1f} to {more['high'] * 100:.1f} points."
+    )
+
+
+def verdict(figures: Report) -> str:
+    """Return whether the model is ``better`` or ``worse`` than a baseline, or ``undecided``.
+
+    An interval that holds 0 decides nothing. Bundles of an older tlnlp have an interval, but no verdict.
+    """
+    if not figures.get("difference_interval"):
+        return "undecided" if figures.get("as_good") else "better"
+    low, high = figures["difference_interval"]
+    return "better" if low > 0 else "worse" if high < 0 else "undecided"
 
 
 def baseline(name: str, figures: Report) -> str | None:
@@ -100,27 +127,47 @@ def baseline(name: str, figures: Report) -> str | None:
     if difference is None:
         return None
     low, high = (end * 100 for end in figures["difference_interval"])
-    gap = f"{points(abs(difference))} {'better' if difference > 0 else 'worse'} than"
-    ahead = gap if difference else "exactly as accurate as"
-    return (
-        f"The model is {ahead} the baseline {readable(name)} ({figures['accuracy']:.1%}); with 95% confidence, the "
-        f"difference lies between {low:+.1f} and {high:+.1f} points."
-    )
+    between = f"with 95% confidence, the difference lies between {low:+.1f} and {high:+.1f} points."
+    other = f"{readable(name)} ({figures['accuracy']:.1%})"
+    if (rank := verdict(figures)) == "undecided":
+        return f"The model and the baseline {other} cannot be told apart by these labels; {between}"
+    return f"The model is {points(abs(difference))} {rank} than the baseline {other}; {between}"
+
+
+def ranked(report: Report, rank: str) -> list[str]:
+    """Return the readable names of the baselines with this verdict on the model."""
+    return [readable(name) for name, one in (report.get("baselines") or {}).items() if verdict(one) == rank]
 
 
 def faults(report: Report) -> str | None:
-    """Describe how many labels are suspected to be wrong."""
+    """Describe how many labels are suspected to be wrong, and how many correct ones may be among them."""
     suspects = report.get("suspected_faults")
     if suspects is None:
         return None
     if not suspects:
-        return "The model confidently disagrees with no label."
+        return "The model contradicts no label strongly."
+    share, n = report.get("false_alarm_share"), (report.get("cross_validation") or {}).get("n")
     one = len(suspects) == 1
-    return (
-        f"The model, which was not trained on {'it' if one else 'them'}, confidently disagrees with "
-        f"{counted(len(suspects), 'label')}. Check {'this row' if one else 'these rows'} first: the label may be "
-        "wrong, or the text hard to classify."
+    sentence = (
+        f"Check {counted(len(suspects), 'label')}{f' of {n:,}' if n else ''}: a model that was not trained on "
+        f"{'it' if one else 'them'} contradicts {'it' if one else 'them'} most."
     )
+    if share is None:
+        return f"{sentence} An older tlnlp made this list: many of these labels may be correct."
+    return (
+        f"{sentence} Of 100 correct labels, at most {share * 100:.0f} are listed by mistake, so even all of the listed "
+        "ones may be correct."
+    )
+
+
+def row_unit(file: str) -> str:
+    """Describe what the row of a labelled set counts, by the format of its file."""
+    units = {
+        "json": "A row is a line of this file, counted from 1.",
+        "csv": "A row is a record of this file, counted from 1 below the header; a record may have several lines.",
+        "parquet": "A row is a row of this file, counted from 1.",
+    }
+    return units.get(format_of(file) or "", "Rows are counted from 1.")
 
 
 def confusions(report: Report, limit: int = 10) -> list[tuple[str, str, int]]:
@@ -135,27 +182,23 @@ def points(share: float) -> str:
     return f"{share * 100:.1f} points"
 
 
-def counted(n: int, thing: str) -> str:
-    """Format a number of things, with a plural ``s`` where the number is not 1."""
-    return f"{n:,} {thing}" if n == 1 else f"{n:,} {thing}s"
-
-
 def readable(name: str) -> str:
     """Return a name of the report with spaces in place of underscores."""
     return name.replace("_", " ")
 
 
-def _as_good(report: Report) -> list[str]:
+def _not_better(report: Report) -> list[str]:
+    """Return a warning for each baseline that the model is not better than."""
     return [
-        f"A simple model ({readable(name)}) is {_rank(one)}. {baseline(name, one) or ''}".rstrip()
+        f"A simple model ({readable(name)}) {_rank(one)}. {baseline(name, one) or ''}".rstrip()
         for name, one in (report.get("baselines") or {}).items()
-        if one.get("as_good")
+        if verdict(one) != "better"
     ]
 
 
 def _rank(figures: Report) -> str:
-    better = figures.get("difference_interval") and figures["difference_interval"][1] < 0
-    return "better than this one" if better else "not distinguishable from this one by these labels"
+    worse = verdict(figures) == "worse"
+    return "is better than this one" if worse else "cannot be told apart from this one by these labels"
 
 
 def _small(report: Report) -> list[str]:
@@ -176,4 +219,4 @@ def _listed(counts: Mapping[str, int]) -> str:
     labels: Sequence[str] = sorted(counts, key=lambda label: counts[label])
     shown = ", ".join(f"{label} ({counts[label]})" for label in labels[:NAMED])
     left = len(labels) - NAMED
-    return shown if left <= 0 else f"{shown} and {left} more {'class' if left == 1 else 'classes'}"
+    return shown if left <= 0 else f"{shown} and {counted(left, 'more class', 'more classes')}"

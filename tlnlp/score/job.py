@@ -18,7 +18,7 @@ from pyiceberg.catalog import Catalog
 from pyspark.sql import SparkSession
 
 from tlnlp.config import ScoreSettings
-from tlnlp.errors import NothingToPublishError, StorageError
+from tlnlp.errors import NothingToPublishError, StorageError, counted
 from tlnlp.registry import ModelVersion
 from tlnlp.runs.ledger import Ledger, new_run_id
 from tlnlp.runs.progress import say
@@ -175,8 +175,8 @@ class _Night:
             result = publish_day(self.catalog, scores, expected[scores.table])
         self.ledger.results["snapshot_id"] = result.snapshot_id
         say(
-            f"published {_counted(result.rows, 'row')} of {day} in table {settings.table}, replacing "
-            f"{_counted(result.replaced_rows, 'row')}"
+            f"published {counted(result.rows, 'row')} of {day} in table {settings.table}, replacing "
+            f"{counted(result.replaced_rows, 'row')}"
         )
         return result.snapshot_id
 
@@ -223,7 +223,7 @@ class _Night:
         )
         unfinished.unregister_removed()
         if removed:
-            say(f"removed the files of {_counted(len(removed), 'dead run')}: {', '.join(removed)}")
+            say(f"removed the files of {counted(len(removed), 'dead run')}: {', '.join(removed)}")
 
     def _result(self, model: ModelVersion, counts: Counts, snapshot_id: int, scorer: ChunkScorer) -> ScoreResult:
         documents_per_s = counts.rows_scored / scorer.seconds if scorer.seconds else 0.0
@@ -250,7 +250,3 @@ class _Night:
 def _quarantine_reasons(prepared: PreparedRows, spark: SparkSession) -> list[tuple[str, int]]:
     frame = spark.read.parquet(*prepared.folders(contract.QUARANTINED, prepared.buckets(contract.QUARANTINED)))
     return sorted((str(row["reason"]), int(row["count"])) for row in frame.groupBy("reason").count().collect())
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

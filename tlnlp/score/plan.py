@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tlnlp.config import ScoreSettings
-from tlnlp.errors import NothingToPublishError, StorageError
+from tlnlp.errors import NothingToPublishError, StorageError, counted
 from tlnlp.registry import ModelVersion
 from tlnlp.runs import memory
 from tlnlp.runs.cost import Budget
@@ -256,7 +256,7 @@ class NightBudget:
         if done:
             documents_per_s = done / max(1e-3, self._budget.spent_s - self._scoring_started_s)
         remaining_s = rows / documents_per_s + finalize_s(done + rows)
-        self._budget.refuse(remaining_s, f"stopped after scoring {done} row{'' if done == 1 else 's'}")
+        self._budget.refuse(remaining_s, f"stopped after scoring {counted(done, 'row')}")
 
     def record_outcome(self, model: ModelVersion, seconds: float) -> None:
         """Record the actual time and cost beside the prediction in the ledger, if there is one."""

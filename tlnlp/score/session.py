@@ -15,7 +15,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from tlnlp.config import SparkSettings
-from tlnlp.errors import BundleError, EngineError, InputDataError, TlnlpError
+from tlnlp.errors import BundleError, EngineError, InputDataError, TlnlpError, counted
 from tlnlp.runs.memory import peak_bytes
 from tlnlp.runs.progress import say
 from tlnlp.storage.s3 import COMMIT_CLASS, COMMITTER, is_s3, s3_of_environment
@@ -213,4 +213,4 @@ def report_session(spark: SparkSession) -> None:
     """Print Spark's version, its master and the number of parallel tasks."""
     context = spark.sparkContext
     tasks = context.defaultParallelism
-    say(f"spark: version {context.version} on {context.master}, {tasks} parallel task{'' if tasks == 1 else 's'}")
+    say(f"spark: version {context.version} on {context.master}, {counted(tasks, 'parallel task')}")

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlnlp.data.pool import Pool
+from tlnlp.errors import counted
 from tlnlp.evaluate.metrics import most_standard_error, paired_standard_error
 from tlnlp.model.combine import Floats, combine
 from tlnlp.model.ngram import NgramView
@@ -290,5 +291,4 @@ def _describe(plan: Plan, pool: int) -> str:
         return "time_budget_s leaves no time for unlabelled documents: the model learns from the labels alone"
     if not plan.rounds:
         return f"co-training: no time to fine-tune on documents: {plan.documents} of {pool} documents are read once"
-    rounds = "1 round" if plan.rounds == 1 else f"{plan.rounds} rounds"
-    return f"co-training: {rounds}, with {plan.documents} of {pool} documents in each"
+    return f"co-training: {counted(plan.rounds, 'round')}, with {plan.documents} of {pool} documents in each"

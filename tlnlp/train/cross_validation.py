@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from tlnlp.evaluate.learning_curve import CurvePoint
 from tlnlp.model.combine import Floats
 from tlnlp.train.context import Run
 from tlnlp.train.dataset import Examples
@@ -139,17 +140,15 @@ def cross_validate(
     return CrossValidation(folds, measured, held, of_folds, heads, encoder, ngram), others
 
 
-def learning_curve(
-    run: Run, validation: CrossValidation, frozen: PretrainedEmbeddings
-) -> tuple[list[tuple[int, NDArray[np.int64]]], str]:
+def learning_curve(run: Run, validation: CrossValidation, frozen: PretrainedEmbeddings) -> tuple[list[CurvePoint], str]:
     """Measure accuracy with a quarter, a half, and all of the labels outside a fold.
 
     A tuned encoder is fitted anew for each point, in fewer steps. With few labels those fits would cost more than the
     model, so the curve is that of a linear head on the pretrained encoder.
 
     Returns:
-        Points (number of labels, hits among the held-out labels (texts,)), and whose curve it is: ``model`` or
-        ``as_pretrained``. No points where labels are too few.
+        The points, whose texts are positions of labels, and whose curve it is: ``model`` or ``as_pretrained``. No
+        points where labels are too few.
 
     Raises:
         EngineError: a fit failed.
@@ -166,27 +165,26 @@ def learning_curve(
     curve = _tuned_curve(run, validation) if validation.tuned else _frozen_curve(examples, validation, frozen)
     hits = validation.hits(examples.targets).astype(np.int64)
     labels = int(np.mean([(validation.folds != fold).sum() for fold in validation.measured]))
-    return [*curve, (labels, hits)], of
+    return [*curve, CurvePoint(labels, validation.held, hits)], of
 
 
-def _frozen_curve(
-    examples: Examples, validation: CrossValidation, frozen: PretrainedEmbeddings
-) -> list[tuple[int, NDArray[np.int64]]]:
+def _frozen_curve(examples: Examples, validation: CrossValidation, frozen: PretrainedEmbeddings) -> list[CurvePoint]:
     curve, order = [], np.argsort(frozen.chosen)
     states = frozen.labels[order]
     for share in CURVE_SHARES:
+        fits = []
         for fold in validation.measured:
+            held_out = np.flatnonzero(validation.folds == fold)
             for seed in range(CURVE_DRAWS):
-                train, held_out = _subset(examples, validation, share, fold, seed), validation.folds == fold
+                train = _subset(examples, validation, share, fold, seed)
                 head = linear_head(states[train], examples.targets[train], len(examples.classes))
-                if head is None or not held_out.any():
-                    continue
-                hits = head.predict(states[held_out]).argmax(axis=1) == examples.targets[held_out]
-                curve.append((len(train), hits.astype(np.int64)))
+                if head is not None and len(held_out):
+                    fits.append((len(train), held_out, head.predict(states[held_out])))
+        curve += [_point(examples, fits)] if fits else []
     return curve
 
 
-def _tuned_curve(run: Run, validation: CrossValidation) -> list[tuple[int, NDArray[np.int64]]]:
+def _tuned_curve(run: Run, validation: CrossValidation) -> list[CurvePoint]:
     examples, settings = run.examples, run.settings
     parts = [
         (share, fold, _subset(examples, validation, share, fold, settings.seed))
@@ -195,11 +193,19 @@ def _tuned_curve(run: Run, validation: CrossValidation) -> list[tuple[int, NDArr
     ]
     fits = [_smaller_fit(run, validation, *part) for part in parts]
     results = run.artifacts.fits("learning-curve", lambda: run.executor.fit_each(fits, "learning curve"))
-    curve = []
-    for (_, fold, train), result in zip(parts, results, strict=True):
-        targets = examples.targets[validation.folds == fold]
-        curve.append((len(train), (result.held_out.argmax(axis=1) == targets).astype(np.int64)))
-    return curve
+    done = [
+        (share, (len(train), np.flatnonzero(validation.folds == fold), result.held_out))
+        for (share, fold, train), result in zip(parts, results, strict=True)
+    ]
+    return [_point(examples, [fit for of, fit in done if of == share]) for share in CURVE_SHARES]
+
+
+def _point(examples: Examples, fits: Sequence[tuple[int, NDArray[np.int64], Floats]]) -> CurvePoint:
+    """Return the point of fits with about the same number of labels: the number, held-out positions, probabilities."""
+    texts = np.concatenate([held_out for _, held_out, _ in fits])
+    predicted = np.concatenate([probabilities.argmax(axis=1) for *_, probabilities in fits])
+    hits = (predicted == examples.targets[texts]).astype(np.int64)
+    return CurvePoint(round(np.mean([labels for labels, *_ in fits])), texts, hits)
 
 
 def _subset(examples: Examples, validation: CrossValidation, share: float, fold: int, seed: int) -> NDArray[np.int64]:

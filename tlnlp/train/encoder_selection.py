@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlnlp.config import FinetuneSettings
-from tlnlp.evaluate.findings import paired_interval, wilson
+from tlnlp.evaluate.intervals import paired_interval, wilson
 from tlnlp.model.encoder_catalogue import KnownEncoder, at_hand, known
 from tlnlp.runs.progress import say
 from tlnlp.train.context import Run

@@ -12,7 +12,7 @@ from tlnlp.data.held_out import hold_out
 from tlnlp.data.labels import LabelContract, LabelledSet, describe_faults, read_labels, require_sound
 from tlnlp.data.pool import Pool, read_pool
 from tlnlp.data.text import text_sha256
-from tlnlp.errors import UsageError
+from tlnlp.errors import UsageError, counted
 from tlnlp.runs.ledger import Ledger
 from tlnlp.runs.progress import LINE_EVERY_S, say
 
@@ -40,8 +40,7 @@ def read_labelled(settings: FinetuneSettings, ledger: Ledger) -> LabelledSet:
     ledger.inputs(labelled.uri, digest=labelled.digest, rows=labelled.rows)
     ledger.counts |= {"labels": len(labelled.examples), "faults": len(labelled.faults)}
     if labelled.faults:
-        faults = "1 fault" if len(labelled.faults) == 1 else f"{len(labelled.faults)} faults"
-        say(f"labels: {faults} skipped\n{describe_faults(labelled.faults)}")
+        say(f"labels: {counted(len(labelled.faults), 'fault')} skipped\n{describe_faults(labelled.faults)}")
     labelled = _hold_out(settings, labelled, ledger)
     say(f"labels: {len(labelled.examples)} ({', '.join(f'{n} {label}' for label, n in labelled.counts.items())})")
     return labelled

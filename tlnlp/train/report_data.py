@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 
 from tlnlp.data.labels import LabelledSet
 from tlnlp.data.pool import Pool
-from tlnlp.evaluate.findings import findings
+from tlnlp.data.text import text_sha256
+from tlnlp.evaluate.findings import HeldOut, findings
 from tlnlp.evaluate.metrics import Evaluation, evaluate
+from tlnlp.evaluate.suspected_labels import LabelPlace
 from tlnlp.model.combine import Floats, combine, fit_weights
 from tlnlp.train.context import Run
 from tlnlp.train.cross_validation import cross_validate_pretrained, learning_curve
@@ -64,13 +66,14 @@ def make_report(run: Run, labelled: LabelledSet, learned: Learned, pool: Pool | 
         return report
     held = validation.held
     encoder, ngram, targets = validation.encoder[held], validation.ngram[held], examples.targets[held]
-    places = [(labelled.examples[i].file, labelled.examples[i].row, labelled.examples[i].label) for i in held]
+    at = [labelled.examples[i] for i in held]
+    places = [LabelPlace(one.file, one.row, one.label, text_sha256(one.text)) for one in at]
     after = cross_fitted(encoder, ngram, targets, seed)
     baselines = {"ngram": ngram}
     if validation.tuned and (pretrained := _as_pretrained(examples, learned, seed)) is not None:
         baselines["frozen_encoder"] = pretrained[held]
     curve, of = learning_curve(run, validation, learned.frozen)
-    report |= findings(encoder, after, targets, examples.classes, places, baselines, curve, seed)
+    report |= findings(HeldOut(examples.classes, targets, places, encoder, after, baselines, curve), seed)
     report["learning_curve"]["of"] = of
     return report
 

@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tlnlp.errors import EngineError
+from tlnlp.errors import EngineError, counted
 from tlnlp.warehouse.schema import QUARANTINE, SCORE_DATE, SCORES, Column, arrow_type_name
-from tlnlp.warehouse.staged import counted, open_parquet
+from tlnlp.warehouse.staged import open_parquet
 
 SUM_TOLERANCE = 1e-3
 # The score and the label's probability are the same number, but one of them may have passed through float32.

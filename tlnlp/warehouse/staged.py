@@ -13,18 +13,13 @@ from pyiceberg.schema import Schema
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.types import MapType, NestedField
 
-from tlnlp.errors import EngineError, NotFoundError, StorageError
+from tlnlp.errors import EngineError, NotFoundError, StorageError, counted
 from tlnlp.storage import resolve_uri
 from tlnlp.storage.s3 import is_s3, s3_of_environment
 from tlnlp.warehouse.schema import SCORE_DATE
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
-
-
-def counted(n: int, thing: str) -> str:
-    """Return the number with its noun, for messages: ``1 row``, ``2 rows``."""
-    return f"{n} {thing}" if n == 1 else f"{n} {thing}s"
 
 
 def file_properties(uri: str) -> dict[str, str]:

@@ -17,7 +17,7 @@ from ray.train.torch import TorchTrainer
 from safetensors.torch import load_file
 
 from tlnlp.config import RaySettings
-from tlnlp.errors import EngineError
+from tlnlp.errors import EngineError, counted
 from tlnlp.runs.background import repeated
 from tlnlp.runs.progress import meter, say
 from tlnlp.storage import Storage, local_path
@@ -64,8 +64,8 @@ def run_fit(fit: EncoderFit, settings: RaySettings, storage: Storage, run_name: 
         ),
     )
     say(
-        f"{what}: {fit.size}, {fit.steps} steps, {settings.workers} {device} "
-        f"{'worker' if settings.workers == 1 else 'workers'}, run {run_name}"
+        f"{what}: {fit.size}, {counted(fit.steps, 'step')}, "
+        f"{counted(settings.workers, f'{device} worker')}, run {run_name}"
     )
     try:
         with _progress_shown(actor, what, fit.steps):

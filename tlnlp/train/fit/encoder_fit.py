@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlnlp.config import TrainingSettings
+from tlnlp.errors import counted
 from tlnlp.model.combine import Floats
 from tlnlp.model.encoder_conventions import EncoderSource
 from tlnlp.model.tokenize import TokenIds
@@ -58,7 +59,7 @@ class EncoderFit:
     def size(self) -> str:
         """Return the number of training texts in words, and how many of them are no labelled or predicted texts."""
         names = f" ({self.class_names} of them are wordings of the class names)" if self.class_names else ""
-        return f"{len(self.tokens)} examples{names}"
+        return f"{counted(len(self.tokens), 'example')}{names}"
 
     @property
     def classes(self) -> int:
