@@ -111,6 +111,22 @@ def test_texts_are_shown_on_request_alone_and_only_the_labelled_ones(tmp_path: P
     assert not [text for text in ("warm.", "lift is") if text in without + result.output]
 
 
+def test_texts_are_read_as_the_files_of_the_labels_are_written(tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text("The lift is broken.;slow\n", encoding="utf-8")
+    suspect = made()["suspected_faults"][0] | {
+        "file": f"file://{tmp_path}/labels.txt",
+        "row": 1,
+        "text_sha256": text_sha256("The lift is broken."),
+    }
+    registry, version = registered(tmp_path, TRAINING | {"report": made() | {"suspected_faults": [suspect]}})
+    written = {"text_column": "_c0", "format": "csv", "csv": {"header": False, "delimiter": ";"}}
+    with Ledger("finetune", "finetune-1", written).kept(lambda done: registry.write_ledger(version.name, done)):
+        pass
+    result = tlnlp(tmp_path, MODEL, "--out", str(tmp_path / "out"), "--with-texts")
+    assert result.exit_code == 0, result.stderr
+    assert "the page shows 1 of 1 text" in result.stdout
+
+
 def test_an_altered_or_missing_file_is_refused(tmp_path: Path) -> None:
     registered(tmp_path, TRAINING | {"report": made()})
     path = tmp_path / "registry" / MODEL / "versions" / "1" / "training.json"

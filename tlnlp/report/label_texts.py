@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tlnlp.data.labels import LabelContract
 from tlnlp.data.rows import read_rows
 from tlnlp.data.tables import source_files
 from tlnlp.data.text import text_sha256
@@ -27,7 +28,7 @@ MISSING = LabelText(problem="The file has no such row now.")
 UNREADABLE = LabelText(problem="The file cannot be read now.")
 
 
-def read_texts(faults: Sequence[Fault], text_column: str, trained_on: Sequence[str]) -> list[LabelText]:
+def read_texts(faults: Sequence[Fault], contract: LabelContract, trained_on: Sequence[str]) -> list[LabelText]:
     """Return the text of each suspected label, in the same order.
 
     A text is shown only if it is the one that the model was trained on: its sha256 must be that of the row, or, for a
@@ -35,19 +36,22 @@ def read_texts(faults: Sequence[Fault], text_column: str, trained_on: Sequence[s
 
     Args:
         faults: the suspected labels, each with ``file``, ``row`` and, if known, ``text_sha256``.
-        text_column: the column of the texts.
+        contract: the column of the texts, and how the files are written.
         trained_on: the sha256 of all labelled texts of the version.
     """
-    rows = {file: _rows(file, text_column) for file in {str(fault["file"]) for fault in faults}}
-    return [_text(fault, rows[str(fault["file"])], frozenset(trained_on)) for fault in faults]
+    rows = {file: _rows(file, contract) for file in {str(fault["file"]) for fault in faults}}
+    known = frozenset(trained_on)
+    return [_text(fault, rows[str(fault["file"])], known) for fault in faults]
 
 
-def _rows(file: str, text_column: str) -> dict[int, object] | None:
+def _rows(file: str, contract: LabelContract) -> dict[int, object] | None:
     """Return the texts of a file by row; None where it cannot be read."""
     try:
-        sources = list(source_files(file))
         return {
-            row.number: row.values[0] for source in sources for row in read_rows(source, [text_column]) if row.values
+            row.number: row.values[0]
+            for source in source_files(file, contract.format)
+            for row in read_rows(source, [contract.text_column], contract.csv)
+            if row.values
         }
     except (InputDataError, StorageError):
         return None

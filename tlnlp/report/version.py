@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tlnlp.data.csv_records import CsvDialect
 from tlnlp.data.labels import LabelContract
 from tlnlp.errors import BundleError, counted
 from tlnlp.registry import ModelVersion, Registry
@@ -84,7 +85,7 @@ def report_version(registry_uri: str, model: str, out: str | None, *, with_texts
     Raises:
         BundleError: the version was made without a report, or its files are altered.
         UsageError: ``model`` is not a valid name.
-        NotFoundError: there is no such model or version.
+        ModelNotFoundError: there is no such model or version.
         StorageError: the registry cannot be reached, or the folder cannot be written.
     """
     registry = Registry(registry_uri)
@@ -114,8 +115,10 @@ def report_version(registry_uri: str, model: str, out: str | None, *, with_texts
 def _texts(
     registry: Registry, version: ModelVersion, training: Mapping[str, Any], report: Mapping[str, Any]
 ) -> list[LabelText]:
-    """Read the texts of the suspected labels, from the column that the ledger of the fine-tuning run names."""
+    """Read the texts of the suspected labels, in the format that the ledger of the fine-tuning run states."""
     runs = [run for run in registry.ledgers(version.name) if run.get("run_id") == training.get("run_id")]
     settings: Mapping[str, Any] = (runs[0].get("config") if runs else None) or {}
-    column = str(settings.get("text_column") or LabelContract.text_column)
-    return read_texts(report.get("suspected_faults") or [], column, training.get("text_sha256") or [])
+    # A ledger of an older tlnlp lacks some of the keys.
+    given: dict[str, Any] = {key: settings[key] for key in ("text_column", "format") if key in settings}
+    contract = LabelContract(**given, csv=CsvDialect(**settings.get("csv") or {}))
+    return read_texts(report.get("suspected_faults") or [], contract, training.get("text_sha256") or [])
