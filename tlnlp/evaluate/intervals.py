@@ -28,17 +28,25 @@ def wilson(hits: int, n: int) -> tuple[float, float]:
     return (0.0 if hits == 0 else float(found.low)), (1.0 if hits == n else float(found.high))
 
 
-def paired_interval(one: Hits, other: Hits) -> tuple[float, float, float]:
-    """Return the accuracy of ``one`` minus that of ``other`` on the same texts, and the ends of its 95% interval.
+def paired_difference(one: Hits, other: Hits) -> tuple[float, float]:
+    """Return the accuracy of ``one`` minus that of ``other`` on the same texts, and its standard error.
 
-    As in the promotion gate, one disagreement in each direction is added to the counts. Without it, the interval of two
-    models that never disagree would have no width. The exact coverage is at least 95% from 20 texts on.
+    One disagreement in each direction is added to the counts. Without it, two models that never disagree would have a
+    standard error of 0.
 
     Source: the paired variance of Newcombe 1998 (McNemar's setting).
     """
     n, better, worse = len(one), int((one & ~other).sum()), int((other & ~one).sum())
-    difference = (better - worse) / n
-    half = _Z * math.sqrt(better + worse + 2 - (better - worse) ** 2 / n) / n
+    return (better - worse) / n, math.sqrt(better + worse + 2 - (better - worse) ** 2 / n) / n
+
+
+def paired_interval(one: Hits, other: Hits) -> tuple[float, float, float]:
+    """Return the accuracy of ``one`` minus that of ``other`` on the same texts, and the ends of its 95% interval.
+
+    The exact coverage is at least 95% from 20 texts on.
+    """
+    difference, standard_error = paired_difference(one, other)
+    half = _Z * standard_error
     return difference, max(-1.0, difference - half), min(1.0, difference + half)
 
 

@@ -12,7 +12,6 @@ Source: Newcombe 1998 (McNemar's setting).
 from __future__ import annotations
 
 import getpass
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -22,6 +21,7 @@ from tlnlp.config import PromoteSettings
 from tlnlp.data.labels import LabelledSet
 from tlnlp.errors import InputDataError, PromotionRefusedError, UsageError, counted
 from tlnlp.evaluate.evaluation import VersionPredictions, predict_version, read_evaluation_labels
+from tlnlp.evaluate.intervals import paired_difference
 from tlnlp.registry import Champion, ModelVersion, Registry
 from tlnlp.registry.held_out import held_out_uri
 from tlnlp.registry.training import read_training
@@ -148,15 +148,11 @@ def compare(candidate: VersionPredictions, champion: VersionPredictions, confide
         champion: the predictions of the champion.
         confidence: the confidence of the one-sided interval, from 0 to 1.
     """
-    better, worse = candidate.correct & ~champion.correct, champion.correct & ~candidate.correct
-    n, c, b = len(candidate.targets), int(better.sum()), int(worse.sum())
-    difference = (c - b) / n
-    # One disagreement in each direction is added: without any disagreement the variance would be 0.
-    standard_error = math.sqrt((b + c + 2) - (c - b) ** 2 / n) / n
+    difference, standard_error = paired_difference(candidate.correct, champion.correct)
     z = NormalDist().inv_cdf(confidence)
     detectable = (z + NormalDist().inv_cdf(POWER)) * standard_error
     accuracy = float(candidate.correct.mean()), float(champion.correct.mean())
-    return Comparison(n, *accuracy, difference, difference - z * standard_error, detectable)
+    return Comparison(len(candidate.targets), *accuracy, difference, difference - z * standard_error, detectable)
 
 
 def _candidate(registry: Registry, spec: str) -> ModelVersion:
