@@ -10,9 +10,18 @@ import csv
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 # A field with more characters is a fault: it is far more likely that a quote was never closed.
 FIELD_CHARS = 64 << 20
+
+
+class CsvKeys(Protocol):
+    """The settings of CSV, whose keys are the fields of ``CsvDialect``."""
+
+    def model_dump(self) -> dict[str, Any]:
+        """Return the values by key."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -33,6 +42,11 @@ class CsvDialect:
     quote: str = '"'
     escape: str = '"'
     multiline: bool = True
+
+    @classmethod
+    def of(cls, settings: CsvKeys) -> CsvDialect:
+        """Return the dialect that the settings of a job state."""
+        return cls(**settings.model_dump())
 
 
 DEFAULT_DIALECT = CsvDialect()

@@ -7,9 +7,9 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
-from tlnlp.data.csv_records import DEFAULT_DIALECT, CsvDialect
+from tlnlp.data.csv_records import DEFAULT_DIALECT, CsvDialect, CsvKeys
 from tlnlp.data.rows import read_rows
 from tlnlp.data.tables import AUTO, SourceFile, source_files
 from tlnlp.data.text import is_blank, is_text, text_sha256
@@ -20,14 +20,6 @@ SHOWN_FAULTS = 20
 LABEL_CHARS = 100
 # The kind of fault of a text that stands in the set before, with the same label.
 DUPLICATE = "duplicate"
-
-
-class CsvKeys(Protocol):
-    """The settings of CSV, whose keys are the fields of ``CsvDialect``."""
-
-    def model_dump(self) -> dict[str, Any]:
-        """Return the values by key."""
-        ...
 
 
 class LabelKeys(Protocol):
@@ -80,9 +72,8 @@ class LabelContract:
     @classmethod
     def of(cls, settings: LabelKeys, min_per_class: int) -> LabelContract:
         """Return the contract that the settings of a job state, with another ``min_per_class``."""
-        csv = CsvDialect(**settings.csv.model_dump())
         columns = settings.text_column, settings.label_column
-        return cls(*columns, settings.classes, min_per_class, settings.format, csv)
+        return cls(*columns, settings.classes, min_per_class, settings.format, CsvDialect.of(settings.csv))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
@@ -14,6 +13,7 @@ import pyarrow as pa
 from tlnlp.data.csv_records import CsvDialect
 from tlnlp.data.json_lines import WRONG_ENCODING, RawFloat, parse_line, parse_text
 from tlnlp.data.rows import csv_rows
+from tlnlp.data.text import has_surrogates, without_surrogates
 from tlnlp.errors import InputDataError
 
 # Columns of the input: the bytes of a line without its end, the URI of its file, and the place of the split in it.
@@ -22,7 +22,6 @@ TYPES = {"string": pa.string(), "bigint": pa.int64(), "double": pa.float64(), "b
 # Faults, as the quarantine names them.
 MALFORMED, NOT_TEXT, NO_ID = "malformed_record", "not_text", "missing_id"
 _ROWS, _CHARS = 2048, 16 << 20
-_SURROGATES = re.compile("[\ud800-\udfff]")
 
 Values = list[object]
 
@@ -109,7 +108,8 @@ def _json_records(lines: Iterable[tuple[Any, ...]], plan: LinePlan) -> Iterator[
             value, problem = _json_value(record.get(name), kind, name == plan.text_column)
             fault = fault or problem
             values.append(value)
-        yield [*_cleaned(values, plan), fault or _text_fault(values, plan), *passed]
+        values, no_text = _checked(values, plan)
+        yield [*values, fault or no_text, *passed]
 
 
 def _json_value(value: object, kind: str, is_text: bool) -> tuple[object, str | None]:
@@ -143,9 +143,9 @@ def _csv_records(lines: Iterable[tuple[Any, ...]], plan: LinePlan) -> Iterator[V
         try:
             for row in csv_rows(uri, ended, wanted, plan.dialect, plan.names, has_start=start == 0):
                 if row.number:
-                    values = list(row.values) or [None] * len(wanted)
+                    values, no_text = _checked(list(row.values) or [None] * len(wanted), plan)
                     fault = MALFORMED if row.fault is not None and row.fault != WRONG_ENCODING else None
-                    yield [*_cleaned(values, plan), fault or _text_fault(values, plan), *last]
+                    yield [*values, fault or no_text, *last]
                 elif last:
                     raise InputDataError(f"{uri}: {(row.fault or ('', ''))[1]}")
         except InputDataError as error:
@@ -159,24 +159,13 @@ def _ended(lines: Iterable[tuple[Any, ...]], last: list[object]) -> Iterator[byt
         yield line + b"\n"
 
 
-def _text_fault(values: Values, plan: LinePlan) -> str | None:
-    """Return the fault of a record whose text or id holds something that is no character."""
-    broken = {
-        name
-        for (name, _), value in zip(plan.columns, values, strict=True)
-        if isinstance(value, str) and _has_surrogates(value)
-    }
-    if plan.text_column in broken:
-        return NOT_TEXT
-    return NO_ID if plan.id_column in broken else None
-
-
-def _cleaned(values: Values, plan: LinePlan) -> Values:
-    return [
-        _SURROGATES.sub("\ufffd", value) if isinstance(value, str) and _has_surrogates(value) else value
-        for value in values
-    ]
-
-
-def _has_surrogates(value: str) -> bool:
-    return not value.isascii() and _SURROGATES.search(value) is not None
+def _checked(values: Values, plan: LinePlan) -> tuple[Values, str | None]:
+    """Return values that are UTF-8, and the fault of a record whose text or id holds something that is no character."""
+    broken = {place for place, value in enumerate(values) if isinstance(value, str) and has_surrogates(value)}
+    if not broken:
+        return values, None
+    names = {plan.columns[place][0] for place in broken}
+    cleaned = [without_surrogates(str(value)) if place in broken else value for place, value in enumerate(values)]
+    if plan.text_column in names:
+        return cleaned, NOT_TEXT
+    return cleaned, NO_ID if plan.id_column in names else None

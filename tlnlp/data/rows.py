@@ -17,6 +17,7 @@ from tlnlp.data.csv_records import DEFAULT_DIALECT, CsvDialect, column_names, cs
 from tlnlp.data.json_lines import UNREADABLE_ROW, WRONG_ENCODING, parse_line
 from tlnlp.data.lines import read_lines
 from tlnlp.data.tables import SourceFile
+from tlnlp.data.text import has_surrogates
 from tlnlp.errors import InputDataError
 
 BATCH_ROWS = 1024
@@ -181,16 +182,8 @@ def _csv_row(number: int, line: int, fields: list[str] | None, width: int, place
     values = tuple(fields[place] if place < len(fields) else None for place in places)
     if len(fields) != width:
         return Row(number, values, (UNREADABLE_ROW, "more or fewer fields than the header; check its quotes"), line)
-    is_utf8 = all(value is None or not _has_surrogate(value) for value in values)
-    return Row(number, values, None if is_utf8 else WRONG_ENCODING, line)
-
-
-def _has_surrogate(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return True
-    return False
+    is_broken = any(value is not None and has_surrogates(value) for value in values)
+    return Row(number, values, WRONG_ENCODING if is_broken else None, line)
 
 
 def _json_rows(uri: str, lines: Iterable[bytes], wanted: Sequence[str], is_whole: bool) -> Iterator[Row]:

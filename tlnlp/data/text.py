@@ -15,6 +15,7 @@ CONTROL_CLASS = r"\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f\ufffd"
 # White space, as ``str.isspace`` has it:
 BLANK_CLASS = r"\u0009-\u000d\u001c-\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 _CONTROL = re.compile(f"[{CONTROL_CLASS}]")
+_SURROGATES = re.compile(r"[\ud800-\udfff]")
 _NEVER = re.compile(r"[\x00\ud800-\udfff]")
 MAX_CONTROL_SHARE = 0.1
 
@@ -51,6 +52,16 @@ def normalise(text: str) -> str:
 def prepare(text: str, max_chars: int) -> str:
     """Return the text as both views of a model read it: cut, then normalised."""
     return normalise(cut(text, max_chars))
+
+
+def has_surrogates(text: str) -> bool:
+    """Return whether a text holds an unpaired surrogate: it stands for bytes that are not UTF-8."""
+    return not text.isascii() and _SURROGATES.search(text) is not None
+
+
+def without_surrogates(text: str) -> str:
+    """Return the text with the replacement character in place of each unpaired surrogate."""
+    return _SURROGATES.sub("\ufffd", text)
 
 
 def is_blank(text: str) -> bool:

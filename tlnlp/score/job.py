@@ -30,6 +30,7 @@ from tlnlp.score.plan import NightBudget
 from tlnlp.score.result import Counts, ScoreResult
 from tlnlp.score.resume import UnfinishedRuns
 from tlnlp.score.session import jvm_peak_bytes
+from tlnlp.score.source import no_documents
 from tlnlp.score.staging import PreparedRows
 from tlnlp.warehouse.announce import check_targets
 from tlnlp.warehouse.audit import audit_quarantine, audit_scores
@@ -138,10 +139,7 @@ class _Night:
         """Raise NothingToPublishError if the input is empty or too much of it would go to quarantine."""
         rows = prepared.total
         if rows == 0:
-            raise NothingToPublishError(
-                f"{self.settings.documents}: the input holds no documents; nothing was published; check the path and "
-                "the export that writes it"
-            )
+            raise no_documents(self.settings)
         rejected = prepared.count(contract.QUARANTINED)
         if rejected > self.settings.max_quarantine_share * rows:
             reasons = ", ".join(f"{count} {reason}" for reason, count in _quarantine_reasons(prepared, spark))

@@ -182,7 +182,7 @@ def _quoted(name: str) -> Column:
 
 def _records(spark: SparkSession, settings: ScoreSettings, given: _Input, wanted: Sequence[str]) -> DataFrame:
     """Read JSON Lines or CSV: Spark reads lines, and Python workers parse them."""
-    kind, dialect = given.files[0].format, CsvDialect(**settings.csv.model_dump())
+    kind, dialect = given.files[0].format, CsvDialect.of(settings.csv)
     from_lines = [name for name in wanted if name not in given.partitions]
     if kind == "json":
         names, types = _json_types(settings, given, from_lines)
@@ -190,7 +190,7 @@ def _records(spark: SparkSession, settings: ScoreSettings, given: _Input, wanted
         names = csv_columns(given.files, dialect)
         types = dict.fromkeys(names, "string")
         if not names:
-            raise _no_documents(settings)
+            raise no_documents(settings)
     _check_columns(settings, wanted, [*names, *given.partitions])
     plan = LinePlan(
         kind,
@@ -225,7 +225,7 @@ def _json_types(settings: ScoreSettings, given: _Input, wanted: Sequence[str]) -
     """Return the names of the columns by the first lines, and the type of each."""
     sample = first_lines(given.files, SAMPLE_LINES)
     if not sample:
-        raise _no_documents(settings)
+        raise no_documents(settings)
     objects = [record for line in sample if isinstance(record := parse_line(line, ()), dict)]
     names = list(dict.fromkeys(name for record in objects for name in record))
     strings = {settings.id_column, settings.text_column}
@@ -250,7 +250,8 @@ def _json_type(values: Sequence[object]) -> str:
     return "double" if kinds and all(issubclass(kind, int | float) and kind is not bool for kind in kinds) else "string"
 
 
-def _no_documents(settings: ScoreSettings) -> NothingToPublishError:
+def no_documents(settings: ScoreSettings) -> NothingToPublishError:
+    """Return the error of a night whose input holds no documents."""
     return NothingToPublishError(
         f"{settings.documents}: the input holds no documents; nothing was published; check the path and the export "
         "that writes it"

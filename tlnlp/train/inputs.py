@@ -28,8 +28,7 @@ def read_labelled(settings: FinetuneSettings, ledger: Ledger) -> LabelledSet:
     """
     if not settings.labels:
         return _no_labels(settings)
-    fewest = 0 if settings.allow_unvalidated else settings.min_per_class
-    contract = LabelContract.of(settings, fewest)
+    contract = LabelContract.of(settings, _fewest_per_class(settings))
     parsed = read_labels(settings.labels, contract)
     labelled = require_sound(parsed, settings.on_fault, min_classes=1 if settings.allow_unvalidated else 2)
     if len(labelled.classes) < 2:
@@ -51,7 +50,7 @@ def _hold_out(settings: FinetuneSettings, labelled: LabelledSet, ledger: Ledger)
     if not settings.held_out_share:
         return labelled
     parted = hold_out(labelled, settings.held_out_share, settings.seed, settings.max_chars)
-    fewest = 0 if settings.allow_unvalidated else settings.min_per_class
+    fewest = _fewest_per_class(settings)
     left = {label: parted.counts.get(label, 0) for label in labelled.counts}
     if few := [label for label, count in left.items() if count < fewest]:
         raise UsageError(
@@ -61,6 +60,11 @@ def _hold_out(settings: FinetuneSettings, labelled: LabelledSet, ledger: Ledger)
     ledger.counts |= {"labels": len(parted.examples), "labels_held_out": len(parted.held_out)}
     say(f"labels: {len(parted.held_out)} of {len(labelled.examples)} are set aside (held_out_share)")
     return parted
+
+
+def _fewest_per_class(settings: FinetuneSettings) -> int:
+    """Return how many labels of each class a run needs."""
+    return 0 if settings.allow_unvalidated else settings.min_per_class
 
 
 def is_validated(settings: FinetuneSettings, labelled: LabelledSet) -> bool:
@@ -95,7 +99,6 @@ def read_documents(settings: FinetuneSettings, labelled: LabelledSet, ledger: Le
     with ledger.stage("unlabelled"):
         labels = {text_sha256(example.text) for example in (*labelled.examples, *labelled.held_out)}
         limit = settings.teaching.max_documents
-        csv = CsvDialect(**settings.unlabelled_csv.model_dump())
         pool = read_pool(
             settings.unlabelled,
             settings.text_column,
@@ -103,7 +106,7 @@ def read_documents(settings: FinetuneSettings, labelled: LabelledSet, ledger: Le
             settings.seed,
             labels,
             settings.unlabelled_format,
-            csv,
+            CsvDialect.of(settings.unlabelled_csv),
             _reading_progress(),
         )
     ledger.inputs(pool.uri, digest=pool.digest, rows=pool.rows)
@@ -124,7 +127,7 @@ def describe_pool(pool: Pool) -> str:
             "files, which were drawn at random"
         )
     if pool.unreadable:
-        files = "1 file or part of a file" if pool.unreadable == 1 else f"{pool.unreadable} files or parts of files"
+        files = counted(pool.unreadable, "file or part of a file", "files or parts of files")
         lines.append(f"unlabelled: {files} cannot be read to the end: check whether they are damaged or cut off")
     return "\n".join(lines)
 
