@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tlnlp.cli.job import Result, run_job
+from tlnlp.cli.job import run_job
+from tlnlp.cli.options import Result
 from tlnlp.config import ScoreSettings
 
 

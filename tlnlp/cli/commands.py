@@ -49,8 +49,7 @@ def _report(call: Call, model: str, out: str | None, with_texts: bool) -> None:
     settings = call.settings(RegistrySettings)
     from tlnlp.report.version import report_version
 
-    report = report_version(settings.registry, model, out, with_texts=with_texts)
-    call.show(report.to_json() if call.as_json else report.facts())
+    call.show_result(report_version(settings.registry, model, out, with_texts=with_texts))
 
 
 def main() -> None:

@@ -5,21 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import TypeVar
 
 from tlnlp.cli.entry import guarded
-from tlnlp.cli.options import CONFIG, DEBUG, SET
+from tlnlp.cli.options import CONFIG, DEBUG, SET, Result
 from tlnlp.cli.settings_help import Keys, SettingsCommand
 from tlnlp.config import Settings, load_settings
-
-
-class Result(Protocol):
-    """What the function behind a job returns."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the result as a JSON object."""
-        ...
-
 
 S = TypeVar("S", bound=Settings)
 

@@ -20,11 +20,15 @@ S = TypeVar("S", bound=Settings)
 
 
 class Result(Protocol):
-    """A result with one form for programs and one for people."""
+    """What the function behind a command or a job returns."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return all values."""
+        """Return all values as a JSON object."""
         ...
+
+
+class ShownResult(Result, Protocol):
+    """A result that has another form for people."""
 
     def facts(self) -> dict[str, Any]:
         """Return what a terminal shows."""
@@ -75,7 +79,7 @@ class Call:
         """Print one result: as JSON with ``--json``, else one line a key."""
         console.print_json(result) if self.as_json else console.print_facts(result)
 
-    def show_result(self, result: Result) -> None:
+    def show_result(self, result: ShownResult) -> None:
         """Print one result: all its values as JSON with ``--json``, else the facts that a person reads."""
         self.show(result.to_json() if self.as_json else result.facts())
 

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
-from itertools import pairwise
 from typing import Any, Literal, get_args, get_origin
 
 from tlnlp.config import Settings
@@ -36,7 +31,7 @@ class SettingsKey:
 
 
 @dataclass(frozen=True)
-class SettingsGroup:
+class KeyGroup:
     """Describe the keys of one level of a settings class.
 
     Fields:
@@ -50,16 +45,16 @@ class SettingsGroup:
     keys: tuple[SettingsKey, ...]
 
 
-def describe_settings(kind: type[Settings]) -> list[SettingsGroup]:
+def describe_settings(kind: type[Settings]) -> list[KeyGroup]:
     """Return the keys of a settings class: first those that stand in no group, then each group, in their order."""
-    texts, plain, groups = _texts(kind), list[SettingsKey](), list[SettingsGroup]()
+    plain, groups = list[SettingsKey](), list[KeyGroup]()
     for name in kind.model_fields:
         keys = tuple(_keys(kind, name, ""))
         if _inner(kind, name) is None:
             plain += keys
         else:
-            groups.append(SettingsGroup(name, texts.get(name, ""), keys))
-    return [SettingsGroup("", "", tuple(plain)), *groups]
+            groups.append(KeyGroup(name, _text(kind, name), keys))
+    return [KeyGroup("", "", tuple(plain)), *groups]
 
 
 def _keys(kind: type[Settings], name: str, prefix: str) -> Iterator[SettingsKey]:
@@ -71,13 +66,18 @@ def _keys(kind: type[Settings], name: str, prefix: str) -> Iterator[SettingsKey]
     field = kind.model_fields[name]
     default = None if field.is_required() else _written(field.get_default(call_default_factory=True))
     choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
-    yield SettingsKey(prefix + name, _texts(kind).get(name, ""), default, tuple(map(str, choices)))
+    yield SettingsKey(prefix + name, _text(kind, name), default, tuple(map(str, choices)))
 
 
 def _inner(kind: type[Settings], name: str) -> type[Settings] | None:
     """Return the settings class of a key that is a group; None of any other key."""
     annotation = kind.model_fields[name].annotation
     return annotation if isinstance(annotation, type) and issubclass(annotation, Settings) else None
+
+
+def _text(kind: type[Settings], name: str) -> str:
+    """Return the string below a field, on one line; an empty text where there is none."""
+    return " ".join((kind.model_fields[name].description or "").split())
 
 
 def _written(value: Any) -> str:
@@ -89,23 +89,3 @@ def _written(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     return "null" if value is None else str(value)
-
-
-def _texts(kind: type[Settings]) -> dict[str, str]:
-    """Return the string below each field of a class and of its bases."""
-    classes = [base for base in reversed(kind.__mro__) if issubclass(base, Settings)]
-    return {name: text for base in classes for name, text in _module_texts(base.__module__)[base.__name__].items()}
-
-
-@cache
-def _module_texts(module: str) -> dict[str, dict[str, str]]:
-    """Return the strings below the fields of each class of a module. Python itself keeps none of them."""
-    tree = ast.parse(inspect.getsource(sys.modules[module]))
-    return {node.name: dict(_fields(node)) for node in tree.body if isinstance(node, ast.ClassDef)}
-
-
-def _fields(node: ast.ClassDef) -> Iterator[tuple[str, str]]:
-    for field, below in pairwise(node.body):
-        text = below.value if isinstance(below, ast.Expr) else None
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Constant):
-            yield field.target.id, " ".join(str(text.value).split())

@@ -38,7 +38,13 @@ def _split_names(value: object) -> object:
 class Settings(BaseModel):
     """Base class of all settings: frozen, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), validate_default=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        protected_namespaces=(),
+        validate_default=True,
+        use_attribute_docstrings=True,  # The text below a key is its description, which ``--help`` shows.
+    )
 
 
 S = TypeVar("S", bound=Settings)
