@@ -25,10 +25,10 @@ from tlnlp.config import DdlSettings
 from tlnlp.storage import Storage, local_path
 from tlnlp.warehouse.catalog import open_catalog
 from tlnlp.warehouse.ddl import statements
-from tlnlp.warehouse.places import Dialect
 from tlnlp.warehouse.publish import Publication, publish_day
 from tlnlp.warehouse.published import published, published_pair
 from tlnlp.warehouse.schema import QUARANTINE, SCORES, Column, arrow_schema
+from tlnlp.warehouse.sql_dialects import Dialect
 
 pytestmark = pytest.mark.acceptance
 READERS = Path(__file__).parents[2] / ".cache" / "readers"

@@ -16,7 +16,7 @@ from tlnlp.cli.commands import cli
 from tlnlp.config import AnnounceSettings, DdlSettings, ScoreSettings, load_settings
 from tlnlp.storage import Storage
 from tlnlp.warehouse.announce import check_targets, names_of
-from tlnlp.warehouse.places import DIALECTS, check_store, parse_into
+from tlnlp.warehouse.sql_dialects import DIALECTS, check_store, parse_into
 
 
 def test_ddl_prints_sql_or_one_json_document(scored: tuple[Path, CliResult]) -> None:

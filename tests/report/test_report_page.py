@@ -14,8 +14,8 @@ import pytest
 from report_kit import ODD, made
 
 from tlnlp.errors import StorageError
-from tlnlp.evaluate.findings import calibration
-from tlnlp.report import charts, words
+from tlnlp.evaluate.report_figures import calibration
+from tlnlp.report import charts, sentences
 from tlnlp.report.label_texts import LabelText
 from tlnlp.report.page import render, write_report
 
@@ -86,7 +86,7 @@ def test_names_are_escaped_and_figures_are_in_sentences(tmp_path: Path) -> None:
 
 def test_warnings_stand_before_the_figures(tmp_path: Path) -> None:
     report = made(n=9)
-    warnings = words.warnings(report)
+    warnings = sentences.warnings(report)
     assert [
         any(part in one for one in warnings)
         for part in ("frozen encoder", "ngram", "learned from the labels alone", "Only 27")
@@ -100,7 +100,7 @@ def test_warnings_stand_before_the_figures(tmp_path: Path) -> None:
     seen, _ = written(report, tmp_path)
     assert max(seen.text.index(one) for one in warnings) < seen.text.index("macro-F1")
     report["baselines"]["ngram"] |= {"difference": -0.1, "difference_interval": [-0.15, -0.05]}
-    assert any("(ngram) is better than this one" in one for one in words.warnings(report))
+    assert any("(ngram) is better than this one" in one for one in sentences.warnings(report))
 
 
 def test_a_model_is_better_or_worse_only_where_the_interval_excludes_zero(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_a_model_is_better_or_worse_only_where_the_interval_excludes_zero(tmp_pa
     for one in report["baselines"].values():
         del one["difference_interval"], one["difference"]
     assert charts_ticks(report) == ["this model", "ngram", "frozen encoder (cannot be told apart)"]
-    assert [one for one in words.warnings(report) if "simple model" in one] == [
+    assert [one for one in sentences.warnings(report) if "simple model" in one] == [
         "A simple model (frozen encoder) cannot be told apart from this one by these labels."
     ]
 
@@ -138,7 +138,7 @@ def test_a_curve_that_cannot_tell_promises_nothing() -> None:
     dashed = "expected from 100 more labels"
     assert dashed in figure.axes[0].get_legend_handles_labels()[1]
     report["learning_curve"]["more"] = {"labels": 60, "gain": 0.019, "low": 0.0004, "high": 0.061}
-    assert words.learning_curve(report) == (
+    assert sentences.learning_curve(report) == (
         "This curve cannot tell whether more labels help: with 95% confidence, 60 more would raise accuracy by at most "
         "6.1 points."
     )
@@ -162,8 +162,8 @@ def test_labels_to_check_stand_once_below_their_file_with_the_rate_of_false_alar
     assert seen.text.count("A row is a line of this file") == 1
     # The list of an older tlnlp has no stated rate.
     del report["false_alarm_share"]
-    assert "many of these labels may be correct" in str(words.faults(report))
-    assert words.faults({"suspected_faults": []}) == "The model contradicts no label strongly."
+    assert "many of these labels may be correct" in str(sentences.faults(report))
+    assert sentences.faults({"suspected_faults": []}) == "The model contradicts no label strongly."
 
 
 def test_texts_of_labels_are_escaped_and_a_missing_one_is_explained() -> None:
@@ -199,10 +199,10 @@ def test_no_word_is_broken_on_a_narrow_screen(tmp_path: Path) -> None:
 def test_a_good_report_has_no_warnings() -> None:
     report = made(n=50)
     report["baselines"]["frozen_encoder"]["difference_interval"] = [0.01, 0.07]
-    assert [one for one in words.warnings(report) if "went on to learn from unlabelled documents" not in one] == []
+    assert [one for one in sentences.warnings(report) if "went on to learn from unlabelled documents" not in one] == []
     # Of a model that learned from labels alone the figures are its own.
     report["rounds"] = []
-    assert words.warnings(report) == []
+    assert sentences.warnings(report) == []
 
 
 @pytest.mark.parametrize("part", [*made(), ""])

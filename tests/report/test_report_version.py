@@ -93,7 +93,7 @@ def test_texts_are_shown_on_request_alone_and_only_the_labelled_ones(tmp_path: P
     ]
     registry, version = registered(tmp_path, TRAINING | {"report": report, "text_sha256": [text_sha256(texts[2])]})
     ledger = Ledger("finetune", "finetune-1", {"text_column": "body"})
-    with ledger.kept(lambda finished: registry.write_ledger(version.name, finished)):
+    with ledger.recorded(lambda finished: registry.write_ledger(version.name, finished)):
         pass
     plain, full = tmp_path / "plain", tmp_path / "full"
     assert tlnlp(tmp_path, MODEL, "--out", str(plain)).exit_code == 0
@@ -120,7 +120,7 @@ def test_texts_are_read_as_the_files_of_the_labels_are_written(tmp_path: Path) -
     }
     registry, version = registered(tmp_path, TRAINING | {"report": made() | {"suspected_faults": [suspect]}})
     written = {"text_column": "_c0", "format": "csv", "csv": {"header": False, "delimiter": ";"}}
-    with Ledger("finetune", "finetune-1", written).kept(lambda done: registry.write_ledger(version.name, done)):
+    with Ledger("finetune", "finetune-1", written).recorded(lambda done: registry.write_ledger(version.name, done)):
         pass
     result = tlnlp(tmp_path, MODEL, "--out", str(tmp_path / "out"), "--with-texts")
     assert result.exit_code == 0, result.stderr

@@ -45,16 +45,16 @@ def test_a_wrong_price_is_explained(values: dict[str, object], message: str) -> 
 def test_a_budget_refuses_what_would_pass_it() -> None:
     now = [100.0]
     budget = Budget(CostSettings(usd_per_hour=3.6, budget_usd=0.05), timer=lambda: now[0])
-    budget.refuse(49.0, "a start")
+    budget.check(49.0, "a start")
     with pytest.raises(
         BudgetError, match=r"a start: 0\.0000 USD spent and about 0\.0510 USD expected in the end, more than "
     ):
-        budget.refuse(51.0, "a start")
+        budget.check(51.0, "a start")
     now[0] += 20
-    budget.refuse(29.0, "a step")
+    budget.check(29.0, "a step")
     with pytest.raises(BudgetError, match=r"0\.0200 USD spent"):
-        budget.refuse(31.0, "a step")
-    Budget(CostSettings(usd_per_hour=3.6)).refuse(1e9, "no limit")
+        budget.check(31.0, "a step")
+    Budget(CostSettings(usd_per_hour=3.6)).check(1e9, "no limit")
     assert BudgetError.exit_code == 10
 
 

@@ -173,5 +173,5 @@ def test_the_encoder_that_separates_the_classes_is_chosen(
     assert 0 <= first["by_names"] <= 1
     (ledger,) = Registry(str(tmp_path / "registry")).ledgers("moods")
     assert ledger["results"]["encoders"] == report["encoders"]
-    # Neither run leaves artifacts or checkpoints.
+    # Neither run leaves a resume cache or checkpoints.
     assert not [path for path in (tmp_path / "registry/moods/training").rglob("*") if path.is_file()]

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from tlnlp.config import FinetuneSettings
 from tlnlp.data.labels import Example, LabelledSet
-from tlnlp.model.combine import Floats, log_loss, softmax
+from tlnlp.model.calibration import log_loss
+from tlnlp.model.combine import Floats, softmax
 from tlnlp.train.dataset import Examples, Reader
 from tlnlp.train.fit.linear_head import ABSENT, LinearHead, linear_head, with_head
 from tlnlp.train.folds import stratified_folds

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tlnlp.model.combine import Floats, combine, expected_error, softmax
+from tlnlp.model.calibration import expected_error
+from tlnlp.model.combine import Floats, combine, softmax
 from tlnlp.train.pseudo_label_calibration import PseudoLabelCalibration, disagreement, sharpened, shrunken_error
 from tlnlp.train.tuned_constants import TUNED
 

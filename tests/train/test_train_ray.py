@@ -107,7 +107,7 @@ def test_end_to_end(whole: Whole) -> None:
     assert report["learning_curve"]["of"] == "as_pretrained"
     assert report["encoders"] == []
 
-    # The ledger records the run, the artifacts are deleted, and no alias was set.
+    # The ledger records the run, the resume cache is deleted, and no alias was set.
     (ledger,) = registry.ledgers("moods")
     assert (ledger["run_id"], ledger["status"]) == (result.run_id, "succeeded")
     assert ledger["counts"] == {"labels": 60, "faults": 0, "version": 1, "steps": 50}

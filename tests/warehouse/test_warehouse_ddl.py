@@ -18,10 +18,10 @@ from tlnlp.config import DdlSettings
 from tlnlp.errors import NotFoundError, UsageError
 from tlnlp.warehouse.catalog import open_catalog
 from tlnlp.warehouse.ddl import Statement, script, statements
-from tlnlp.warehouse.places import DIALECTS, NOTES, Dialect
 from tlnlp.warehouse.publish import Publication, publish_day
 from tlnlp.warehouse.published import Published, published, published_pair
 from tlnlp.warehouse.schema import QUARANTINE, SCORES, Column
+from tlnlp.warehouse.sql_dialects import DIALECTS, NOTES, Dialect
 
 # Difficult names of kept columns: a reserved word, a space, quotes, letters of both cases.
 KEPT = (Column("order", "string"), Column("a b", "timestamp"), Column('say "it`s"', "int"), Column("Stars", "long"))

@@ -11,7 +11,7 @@ from tlnlp.cli.settings_help import Keys
 from tlnlp.config import DdlSettings, QuerySettings, RunsSettings, ScoreSettings
 from tlnlp.runs import console
 from tlnlp.runs.progress import say
-from tlnlp.warehouse.places import DIALECTS
+from tlnlp.warehouse.sql_dialects import DIALECTS
 
 _FIRST = ("documents", "score_date", "model", "table", "keep_columns", "id_column", "text_column", "mode")
 
@@ -88,8 +88,8 @@ def ddl(call: Call, dialect: Any, refresh: bool) -> None:
     """Print the SQL that shows the tables to another warehouse."""
     from tlnlp.warehouse.catalog import open_catalog
     from tlnlp.warehouse.ddl import script, statements
-    from tlnlp.warehouse.places import NOTES
     from tlnlp.warehouse.published import published_pair
+    from tlnlp.warehouse.sql_dialects import NOTES
 
     given = call.settings(DdlSettings)
     tables = published_pair(open_catalog(given.warehouse, given.catalog), given.table)

@@ -18,7 +18,7 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from tlnlp.report import words
+from tlnlp.report import sentences
 
 Report = Mapping[str, Any]
 
@@ -136,7 +136,7 @@ def learning_curve(report: Report) -> Figure | None:
         now = max(labels[-1], (report.get("cross_validation") or {}).get("n") or 0)
         ahead = [labels[-1], now, now + more["labels"]]
         gain, least, most = ([last, last, min(1.0, last + more[key])] for key in ("gain", "low", "high"))
-        if words.tells(more):
+        if sentences.tells(more):
             axes.plot(ahead, gain, color=ORANGE, linestyle="--", label=f"expected from {more['labels']} more labels")
         reach = f"95% interval with {more['labels']} more labels"
         axes.fill_between(ahead, least, most, color=ORANGE, alpha=0.2, linewidth=0, label=reach)
@@ -158,13 +158,15 @@ def baselines(report: Report) -> Figure | None:
     figure, axes = _figure(WIDTH_IN, 0.95 + 0.5 * len(rows))
     for place, (_, one) in enumerate(rows):
         low, high = one["accuracy_interval"]
-        colour = BLUE if place == 0 else "#777777" if words.verdict(one) == "better" else ORANGE
+        colour = BLUE if place == 0 else "#777777" if sentences.verdict(one) == "better" else ORANGE
         reach = _error_bars([one["accuracy"]], [low], [high])
         axes.errorbar(one["accuracy"], place, xerr=reach, color=colour, marker="o", markersize=7, capsize=4)
         axes.text(one["accuracy"], place - 0.2, f"{one['accuracy']:.1%}", ha="center", fontsize=9, color=colour)
     axes.axvline(own["accuracy"], color=FAINT, linewidth=1, zorder=0)
     ranks = {"undecided": " (cannot be told apart)", "worse": " (better)", "better": ""}
-    ticks = [short_name(name) + (ranks[words.verdict(one)] if place else "") for place, (name, one) in enumerate(rows)]
+    ticks = [
+        short_name(name) + (ranks[sentences.verdict(one)] if place else "") for place, (name, one) in enumerate(rows)
+    ]
     axes.set_yticks(range(len(rows)), ticks)
     axes.set(ylim=(len(rows) - 0.5, -0.65), xlabel="accuracy, with 95% interval")
     _percent(axes, "x")

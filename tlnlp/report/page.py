@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from tlnlp.errors import StorageError
-from tlnlp.report import charts, words
+from tlnlp.report import charts, sentences
 from tlnlp.report.label_texts import LabelText
 
 Report = Mapping[str, Any]
@@ -24,8 +24,8 @@ def write_report(report: Report, head: Report, folder: Path, texts: Sequence[Lab
     """Write the page and its pictures into a folder, and create the folder if it does not exist.
 
     Args:
-        report: the figures from ``tlnlp.evaluate.findings``, with ``rounds`` and ``pool`` where they exist. The page
-            leaves out what is missing.
+        report: the figures from ``tlnlp.evaluate.report_figures``, with ``rounds`` and ``pool`` where they exist. The
+            page leaves out what is missing.
         head: the origin of the report: ``model``, ``version``, and any other short values by name.
         folder: where the files are written.
         texts: the texts of the suspected labels, in their order; None leaves them out.
@@ -60,19 +60,19 @@ def render(report: Report, head: Report, drawn: Mapping[str, bytes], texts: Sequ
     beside = report.get("baselines") or {}
     return template.render(
         head=head,
-        warnings=words.warnings(report),
+        warnings=sentences.warnings(report),
         figures=_figures(report),
-        accuracy=words.accuracy(report),
-        macro_f1=words.macro_f1(report),
-        calibration=words.calibration(report),
-        curve=words.learning_curve(report),
-        baselines=[sentence for name, one in beside.items() if (sentence := words.baseline(name, one))],
-        confusions=words.confusions(report),
+        accuracy=sentences.accuracy(report),
+        macro_f1=sentences.macro_f1(report),
+        calibration=sentences.calibration(report),
+        curve=sentences.learning_curve(report),
+        baselines=[sentence for name, one in beside.items() if (sentence := sentences.baseline(name, one))],
+        confusions=sentences.confusions(report),
         classes=_classes(report),
         rounds=report.get("rounds") or [],
         pool=report.get("pool") or {},
         fault_files=_fault_files(report, texts),
-        faults_sentence=words.faults(report),
+        faults_sentence=sentences.faults(report),
         sources={name.removesuffix(".png"): _data_uri(data) for name, data in drawn.items()},
     )
 
@@ -108,7 +108,7 @@ def _fault_files(report: Report, texts: Sequence[LabelText] | None) -> list[dict
     shown: Sequence[LabelText | None] = [None] * len(suspects) if texts is None else texts
     for fault, read in zip(suspects, shown, strict=True):
         by_file.setdefault(str(fault["file"]), []).append({**fault, "read": read})
-    return [{"file": file, "unit": words.row_unit(file), "labels": labels} for file, labels in by_file.items()]
+    return [{"file": file, "unit": sentences.row_unit(file), "labels": labels} for file, labels in by_file.items()]
 
 
 def _data_uri(png: bytes) -> str:

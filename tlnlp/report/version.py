@@ -12,7 +12,7 @@ from tlnlp.data.labels import LabelContract
 from tlnlp.errors import BundleError, counted
 from tlnlp.registry import ModelVersion, Registry
 from tlnlp.registry.training import read_training
-from tlnlp.report import words
+from tlnlp.report import sentences
 from tlnlp.report.label_texts import LabelText, read_texts
 from tlnlp.report.page import write_report
 
@@ -52,19 +52,19 @@ class VersionReport:
             "model": self.version.name,
             "version": self.version.version,
             "held_out": own.get("n"),
-            "accuracy": words.accuracy(self.report),
-            "macro_f1": words.macro_f1(self.report),
+            "accuracy": sentences.accuracy(self.report),
+            "macro_f1": sentences.macro_f1(self.report),
             "calibration_error": error,
-            "better_than": words.ranked(self.report, "better") or None,
-            "worse_than": words.ranked(self.report, "worse") or None,
-            "cannot_be_told_apart_from": words.ranked(self.report, "undecided") or None,
-            "more_labels": words.learning_curve(self.report),
-            "labels_to_check": words.faults(self.report),
+            "better_than": sentences.ranked(self.report, "better") or None,
+            "worse_than": sentences.ranked(self.report, "worse") or None,
+            "cannot_be_told_apart_from": sentences.ranked(self.report, "undecided") or None,
+            "more_labels": sentences.learning_curve(self.report),
+            "labels_to_check": sentences.faults(self.report),
             "texts": self._texts_shown(),
             "page": str(self.page),
             "pictures": len(self.pictures),
         }
-        return facts | {f"warning_{i}": warning for i, warning in enumerate(words.warnings(self.report), 1)}
+        return facts | {f"warning_{i}": warning for i, warning in enumerate(sentences.warnings(self.report), 1)}
 
     def _texts_shown(self) -> str | None:
         if self.texts is None:

@@ -104,7 +104,7 @@ class Budget:
         """Seconds since the start of the run."""
         return self._timer() - self._began_s
 
-    def refuse(self, expected_s: float, what: str) -> None:
+    def check(self, expected_s: float, what: str) -> None:
         """Check the budget before work that is expected to take another ``expected_s`` seconds.
 
         Args:

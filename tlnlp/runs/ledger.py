@@ -122,7 +122,7 @@ class Ledger:
             self._stages.append({"name": name, "status": status, "duration_s": duration_s})
 
     @contextmanager
-    def kept(self, save: Callable[[Ledger], object]) -> Iterator[None]:
+    def recorded(self, save: Callable[[Ledger], object]) -> Iterator[None]:
         """Finish the ledger when the block ends, failed if it raised, and call ``save``.
 
         The block's own error is raised again, even if ``save`` then fails with StorageError.

@@ -73,7 +73,7 @@ def score(settings: ScoreSettings) -> ScoreResult:
     run_id = new_run_id(datetime.now(UTC))
     ledger = Ledger("score", run_id, settings.model_dump(mode="json"))
     ledgers = all_ledgers(settings.warehouse)
-    with ledger.kept(lambda finished: finished.save(ledgers, f"{run_id}.json")):
+    with ledger.recorded(lambda finished: finished.save(ledgers, f"{run_id}.json")):
         return _Night(settings, ledger).run()
 
 

@@ -152,7 +152,7 @@ def plan(settings: ScoreSettings) -> Prediction:
     run_id = new_run_id(datetime.now(UTC))
     ledger = Ledger("plan", run_id, settings.model_dump(mode="json"))
     warehouse, catalog = Storage(settings.warehouse), open_catalog(settings.warehouse, settings.catalog)
-    with ledger.kept(lambda finished: finished.save(all_ledgers(settings.warehouse), f"{run_id}.json")):
+    with ledger.recorded(lambda finished: finished.save(all_ledgers(settings.warehouse), f"{run_id}.json")):
         model = resolve_model(settings, catalog)
         with open_night(settings, catalog, model, run_id) as night:
             try:
@@ -239,7 +239,7 @@ class NightBudget:
         sampling_s = self._budget.spent_s - prepared_s
         prediction = _prediction(night, prepared, self._throughput, prepared_s, self._budget)
         self._record_prediction("estimate", prediction.seconds + sampling_s)
-        self._budget.refuse(prediction.seconds - prepared_s, f"{night.settings.documents}: {prepared.total} documents")
+        self._budget.check(prediction.seconds - prepared_s, f"{night.settings.documents}: {prepared.total} documents")
         if self._throughput is not None:
             self.chunk_rows = min(self.chunk_rows, max(1, int(self._throughput.documents_per_s * CHUNK_S)))
         self._scoring_started_s = self._budget.spent_s
@@ -256,7 +256,7 @@ class NightBudget:
         if done:
             documents_per_s = done / max(1e-3, self._budget.spent_s - self._scoring_started_s)
         remaining_s = rows / documents_per_s + finalize_s(done + rows)
-        self._budget.refuse(remaining_s, f"stopped after scoring {counted(done, 'row')}")
+        self._budget.check(remaining_s, f"stopped after scoring {counted(done, 'row')}")
 
     def record_outcome(self, model: ModelVersion, seconds: float) -> None:
         """Record the actual time and cost beside the prediction in the ledger, if there is one."""

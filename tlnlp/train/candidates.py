@@ -54,7 +54,7 @@ def best_candidate(run: Run, frozen: PretrainedEmbeddings, *, with_documents: bo
         seconds, left_s = _tuning_s(run, parts), run.time_budget.left_s
         wrong = 1.0 - float(pretrained.hits(run.examples.targets).mean())
         allowed_s = min(TUNED.moving_share, TUNED.moving_share_an_error * wrong) * left_s
-        note = run.artifacts.note("moving", lambda: {"in_time": seconds <= allowed_s})
+        note = run.resume_cache.note("moving", lambda: {"in_time": seconds <= allowed_s})
         if not note["in_time"]:
             say(
                 f"the encoder is not tuned on labels: tuning would take about {seconds:.0f} s of the {left_s:.0f} s "
@@ -108,7 +108,7 @@ def as_pretrained(examples: Examples, head: LinearHead | None) -> FitResult:
 
 def _tuned_candidate(run: Run, parts: int) -> Candidate:
     """Tune the encoder on labels: once for each fold, and once on all labels."""
-    run.budget.refuse(0.0, "before the first fit")
+    run.budget.check(0.0, "before the first fit")
     settings, examples = run.settings, run.examples
     whole = examples.fit(settings, np.arange(len(examples.texts)), np.zeros(0, dtype=np.int64), settings.seed)
     small = not run.executor.needs_job(whole)
@@ -118,7 +118,7 @@ def _tuned_candidate(run: Run, parts: int) -> Candidate:
         _record_throughput(run, validation, whole.learned_tokens / whole.steps)
     with run.ledger.stage("fit"):
         expected = sum(one.seconds for one in validation.fits) / len(validation.fits) if validation is not None else 0.0
-        run.budget.refuse(expected, "before the fit on all labels")
+        run.budget.check(expected, "before the fit on all labels")
         result = others[0] if others else run.fit(FIT, whole, "training")
     run.ledger.results["fit"] = result.to_json()
     if result.rate > 0 and not others:

@@ -30,7 +30,7 @@ from tlnlp.train.cross_validation import CrossValidation
 from tlnlp.train.fit.encoder_fit import FitResult
 from tlnlp.train.frozen_encoder import PretrainedEmbeddings
 from tlnlp.train.held_out_calibration import FoldEmbeddings, calibrate_on_held_out
-from tlnlp.train.learned import Learned
+from tlnlp.train.learned_model import LearnedModel
 from tlnlp.train.pseudo_label_calibration import PseudoLabelCalibration
 from tlnlp.train.pseudo_labels import Documents, PseudoLabels, tokenize_documents
 from tlnlp.train.time_budget import Plan, beside_reading_s
@@ -63,7 +63,7 @@ class CoTrainedViews:
     steps: int
 
 
-def co_train(run: Run, candidate: Candidate, frozen: PretrainedEmbeddings, pool: Pool) -> Learned | None:
+def co_train(run: Run, candidate: Candidate, frozen: PretrainedEmbeddings, pool: Pool) -> LearnedModel | None:
     """Return the model that co-training makes of a candidate; None where the model must learn from labels alone.
 
     Raises:
@@ -77,7 +77,7 @@ def co_train(run: Run, candidate: Candidate, frozen: PretrainedEmbeddings, pool:
     read = sum(report["documents"] for report in rounds.reports)
     # Rounds take documents from the beginning of the pool, one after another.
     documents = pool.texts[:read]
-    return Learned(
+    return LearnedModel(
         views.weights,
         views.ngram,
         views.combination,
@@ -155,7 +155,7 @@ class CoTraining:
             plan = time_budget.plan(len(texts), read_tokens, crop_tokens, *limits)
             return vars(plan) | {"tokens_per_s": round(time_budget.training_tokens_per_s, 1)}
 
-        note = self.run.ledger.results["plan"] = self.run.artifacts.note("plan", planned)
+        note = self.run.ledger.results["plan"] = self.run.resume_cache.note("plan", planned)
         plan = Plan(int(note["rounds"]), int(note["documents"]))
         say(_describe(plan, len(texts)))
         return plan
@@ -170,7 +170,7 @@ class CoTraining:
         afterwards_s = float(predictions.documents.cut.lengths.sum()) / time_budget.reading_tokens_per_s
         afterwards_s += beside_reading_s((number + 1) * documents)
         crops = time_budget.crops(rounds - number + 1, afterwards_s, crop_tokens, documents)
-        self.run.budget.refuse(
+        self.run.budget.check(
             crops * crop_tokens / time_budget.training_tokens_per_s, f"before the encoder of round {number}"
         )
         result = fit_student(self.run, number, teacher, predictions, crops)
@@ -193,7 +193,9 @@ class CoTraining:
             count = int(share_s * run.time_budget.reading_tokens_per_s / tokens_a_document)
         else:
             count = MEASURED_DOCUMENTS
-        note = run.artifacts.note("held-out", lambda: {"documents": min(max(count, LEAST_DOCUMENTS), len(documents))})
+        note = run.resume_cache.note(
+            "held-out", lambda: {"documents": min(max(count, LEAST_DOCUMENTS), len(documents))}
+        )
         some = documents.first(int(note["documents"]))
         embeddings = self._fold_embeddings(validation, documents, len(some))
         measured = calibrate_on_held_out(run, validation, some, embeddings)

@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlnlp.model.combine import Floats, combine, expected_error, sharpness_for
+from tlnlp.model.calibration import expected_error, sharpness_for
+from tlnlp.model.combine import Floats, combine
 from tlnlp.model.ngram import NgramView
 from tlnlp.model.tokenize import TokenIds
 from tlnlp.runs.progress import say
@@ -120,7 +121,7 @@ def fit_student(
     own = settings.teaching
     changes = {"batch_size": own.batch_size, "learning_rate": own.learning_rate, "frozen_layers": own.frozen_layers}
     recipe = settings.training.model_copy(update=changes | {"dropout": 0.0})
-    steps = run.artifacts.note(f"{key}-steps", lambda: {"steps": max(1, crops // recipe.batch_size)})["steps"]
+    steps = run.resume_cache.note(f"{key}-steps", lambda: {"steps": max(1, crops // recipe.batch_size)})["steps"]
     tokens, targets, weights = student_examples(predictions, examples)
     fit = EncoderFit(
         encoder=examples.reader.encoder,
@@ -168,7 +169,7 @@ def _predict_by_ngrams(run: Run, pseudo_labels: PseudoLabels, before: PseudoLabe
 
 
 def embed_once(run: Run, key: str, weights: dict[str, Any] | None, tokens: TokenIds, what: str) -> Floats:
-    """Return embeddings (texts, hidden), computed once under a key and then read from the artifacts.
+    """Return embeddings (texts, hidden), computed once under a key and then read from the resume cache.
 
     Args:
         weights: tensors of the encoder; None: the pretrained encoder.
@@ -182,7 +183,7 @@ def embed_once(run: Run, key: str, weights: dict[str, Any] | None, tokens: Token
         run.time_budget.record_reading_throughput(rate)
         return states
 
-    return run.artifacts.array(key, read)
+    return run.resume_cache.array(key, read)
 
 
 def _fit_head(states: Floats, targets: Floats, seed: int) -> LinearHead:

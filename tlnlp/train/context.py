@@ -1,4 +1,4 @@
-"""The context of one run of ``finetune``: settings, examples, ledger, budgets, executor and artifacts."""
+"""The context of one run of ``finetune``: settings, examples, ledger, budgets, executor and resume cache."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from tlnlp.config import FinetuneSettings
 from tlnlp.runs.cost import Budget
 from tlnlp.runs.ledger import Ledger
 from tlnlp.storage import Storage
-from tlnlp.train.artifacts import Artifacts
 from tlnlp.train.dataset import Examples
 from tlnlp.train.executor import Executor
 from tlnlp.train.fit.encoder_fit import EncoderFit, FitResult
+from tlnlp.train.resume_cache import ResumeCache
 from tlnlp.train.time_budget import TimeBudget
 
 # Artifact key of the fit on all labels.
@@ -28,7 +28,7 @@ class Run:
     """Everything that the steps of a run share.
 
     Fields:
-        storage, name: where the run stores its artifacts and checkpoints, and under which name.
+        storage, name: where the run keeps its resume cache and checkpoints, and under which name.
         ledger: the record of the run.
         budget: the money left.
         time_budget: the time left.
@@ -45,9 +45,9 @@ class Run:
     executor: Executor
 
     @property
-    def artifacts(self) -> Artifacts:
+    def resume_cache(self) -> ResumeCache:
         """Return the finished pieces of work of this run."""
-        return Artifacts(self.storage, self.name)
+        return ResumeCache(self.storage, self.name)
 
     def fit(self, key: str, fit: EncoderFit, what: str) -> FitResult:
         """Run one fit on all machines, or return its result if an earlier start of this run finished it.
@@ -59,12 +59,14 @@ class Run:
         Raises:
             EngineError: the fit failed.
         """
-        (result,) = self.artifacts.fits(key, lambda: [self.executor.fit_alone(fit, self.storage, self._job(key), what)])
+        (result,) = self.resume_cache.fits(
+            key, lambda: [self.executor.fit_alone(fit, self.storage, self._job(key), what)]
+        )
         return result
 
     def forget(self) -> None:
-        """Delete artifacts and checkpoints of a registered run, so that the same command trains anew."""
-        self.artifacts.forget()
+        """Delete the resume cache and the checkpoints of a registered run, so that the same command trains anew."""
+        self.resume_cache.forget()
         rounds = range(1, self.settings.teaching.max_rounds + 1)
         for key in (FIT, *(student_key(number) for number in rounds)):
             self.storage.delete_folder(self._job(key))

@@ -123,13 +123,13 @@ def cross_validate(
     held = np.flatnonzero(np.isin(folds, list(measured)))
     if len(held) < MIN_HELD_OUT:
         fits = list(beside)
-        return None, run.artifacts.fits("small-fits", lambda: executor.fit_each(fits, "training")) if fits else []
+        return None, run.resume_cache.fits("small-fits", lambda: executor.fit_each(fits, "training")) if fits else []
     splits = [(np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)) for fold in measured]
     fits = [
         examples.fit(settings, train, held_out, settings.seed * 1000 + 1 + fold)
         for fold, (train, held_out) in enumerate(splits)
     ] + list(beside)
-    results = run.artifacts.fits("cross-validation", lambda: executor.fit_each(fits, "cross-validation"))
+    results = run.resume_cache.fits("cross-validation", lambda: executor.fit_each(fits, "cross-validation"))
     ngram_fits = [ngram_fit_of(examples, train, settings.seed, held_out) for train, held_out in splits]
     predicted = executor.predict_each(ngram_fits, "cross-validation of n-grams")
     encoder, ngram = np.zeros((2, len(folds), len(examples.classes)))
@@ -192,7 +192,7 @@ def _tuned_curve(run: Run, validation: CrossValidation) -> list[CurvePoint]:
         for fold in list(validation.measured)[:CURVE_FOLDS]
     ]
     fits = [_smaller_fit(run, validation, *part) for part in parts]
-    results = run.artifacts.fits("learning-curve", lambda: run.executor.fit_each(fits, "learning curve"))
+    results = run.resume_cache.fits("learning-curve", lambda: run.executor.fit_each(fits, "learning curve"))
     done = [
         (share, (len(train), np.flatnonzero(validation.folds == fold), result.held_out))
         for (share, fold, train), result in zip(parts, results, strict=True)

@@ -36,7 +36,7 @@ from tlnlp.train.distributed.ray_executor import ray_executor
 from tlnlp.train.encoder_selection import candidates, choose
 from tlnlp.train.executor import Executor
 from tlnlp.train.inputs import is_validated, read_documents, read_labelled
-from tlnlp.train.learned import Learned
+from tlnlp.train.learned_model import LearnedModel
 from tlnlp.train.recipe import learn
 from tlnlp.train.report_data import held_out_figures, make_report
 from tlnlp.train.time_budget import TimeBudget
@@ -109,7 +109,7 @@ def finetune(settings: FinetuneSettings, executor: Executor | None = None) -> Fi
     ledger = Ledger("finetune", new_run_id(datetime.now(UTC)), settings.model_dump(mode="json"))
     if budget.price is not None:
         ledger.priced(budget.price.usd_per_hour, instance=budget.price.instance, instances=budget.price.instances)
-    with ledger.kept(lambda finished: registry.write_ledger(settings.model, finished)):
+    with ledger.recorded(lambda finished: registry.write_ledger(settings.model, finished)):
         with ledger.stage("labels"):
             labelled = read_labelled(settings, ledger)
         pool = read_documents(settings, labelled, ledger)
@@ -198,7 +198,7 @@ def _assemble(
     settings: FinetuneSettings,
     labelled: LabelledSet,
     examples: Examples,
-    learned: Learned,
+    learned: LearnedModel,
     figures: Evaluation | None,
     report: dict[str, Any],
     folder: Path,
@@ -241,7 +241,7 @@ def _assemble(
 
 
 def code_digest() -> str:
-    """Return the sha256 of the code that shapes a model: artifacts of another recipe must not be mixed with its own."""
+    """Return the sha256 of the code that shapes a model: pieces of another recipe must not be mixed with its own."""
     digest, package = hashlib.sha256(), Path(__file__).parents[1]
     for path in sorted(path for room in ("data", "model", "train") for path in (package / room).rglob("*.py")):
         digest.update(str(path.relative_to(package)).encode() + b"\0" + path.read_bytes())

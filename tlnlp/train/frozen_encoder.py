@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlnlp.evaluate.metrics import most_standard_error
-from tlnlp.model.combine import Floats, log_loss
+from tlnlp.model.calibration import log_loss
+from tlnlp.model.combine import Floats
 from tlnlp.model.tokenize import TokenIds
 from tlnlp.train.context import Run
 from tlnlp.train.dataset import Examples
@@ -95,7 +96,7 @@ def embed_labels(run: Run) -> PretrainedEmbeddings:
 def embed_as_pretrained(run: Run, tokens: TokenIds, key: str, what: str) -> tuple[Floats, float]:
     """Return embeddings (texts, hidden) by the pretrained encoder, and the throughput in tokens per second.
 
-    They are computed once under a key, and then read from the artifacts.
+    They are computed once under a key, and then read from the resume cache.
 
     Raises:
         EngineError: a piece of work failed.
@@ -107,8 +108,8 @@ def embed_as_pretrained(run: Run, tokens: TokenIds, key: str, what: str) -> tupl
         states, rate = run.executor.embed(tokens, None, run.examples.embedding(run.settings), what)
         return states
 
-    states = run.artifacts.array(key, read)
-    return states, float(run.artifacts.note(f"{key}-rate", lambda: {"tokens_per_s": rate})["tokens_per_s"])
+    states = run.resume_cache.array(key, read)
+    return states, float(run.resume_cache.note(f"{key}-rate", lambda: {"tokens_per_s": rate})["tokens_per_s"])
 
 
 def embed_documents(run: Run, key: str, texts: Sequence[str]) -> Floats:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tlnlp.model.combine import Floats, expected_error, fit_share
+from tlnlp.model.calibration import expected_error, fit_share
+from tlnlp.model.combine import Floats
 from tlnlp.train.context import Run
 from tlnlp.train.cross_validation import CrossValidation
 from tlnlp.train.dataset import Examples

@@ -17,7 +17,7 @@ from tlnlp.runs.progress import meter
 from tlnlp.storage import Storage
 from tlnlp.train.fit.encoder_fit import EmbeddingSpec, EncoderFit, FitResult
 from tlnlp.train.fit.ngram_fit import NgramFit
-from tlnlp.train.fit.work import CPU, embed, fit_encoder
+from tlnlp.train.fit.run_fit import CPU, embed, fit_encoder
 
 T = TypeVar("T")
 

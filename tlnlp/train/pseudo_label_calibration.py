@@ -7,13 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tlnlp.model.combine import (
-    Floats,
-    expected_error,
-    pool_taught,
-    sharpness_for,
-    softmax,
-)
+from tlnlp.model.calibration import expected_error, sharpness_for, unlabelled_pool_weights
+from tlnlp.model.combine import Floats, softmax
 from tlnlp.train.tuned_constants import TUNED
 
 
@@ -23,7 +18,7 @@ class PseudoLabelCalibration:
 
     Fields:
         error: the expected error rate of label spreading before the first round.
-        share: weight of n-grams as a share of the naive Bayes weight (``pool_taught``).
+        share: weight of n-grams as a share of the naive Bayes weight (``unlabelled_pool_weights``).
         first: expected error rate and disagreement of the views in the first round; None before that round.
     """
 
@@ -38,10 +33,12 @@ class PseudoLabelCalibration:
     def weights(self, propagated: Floats, ngram: Floats) -> tuple[float, float]:
         """Return the weights (encoder, ngram) of the log-linear pool of two (documents, classes) views."""
         if self.first is None:
-            return pool_taught(propagated, ngram, self.share)
+            return unlabelled_pool_weights(propagated, ngram, self.share)
         error, disagreed = self.first
         less = min(1.0, disagreement(propagated, ngram) / max(disagreed, 1e-6))
-        return pool_taught(propagated, ngram, TUNED.student_share * self.share, TUNED.combined_error * less * error)
+        return unlabelled_pool_weights(
+            propagated, ngram, TUNED.student_share * self.share, TUNED.combined_error * less * error
+        )
 
     def among(self, times: float) -> PseudoLabelCalibration:
         """Return the calibration for ``times`` as many documents as ``share`` was measured with."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tlnlp.data.pool import Pool
-from tlnlp.model.combine import fit_weights
+from tlnlp.model.calibration import fit_weights
 from tlnlp.model.ngram import fit_ngram
 from tlnlp.runs.progress import say
 from tlnlp.train.candidates import Candidate, best_candidate
@@ -20,11 +20,11 @@ from tlnlp.train.frozen_encoder import (
     embed_labels,
     names_contradicted,
 )
-from tlnlp.train.learned import Learned
+from tlnlp.train.learned_model import LearnedModel
 from tlnlp.train.tuned_constants import TUNED
 
 
-def learn(run: Run, pool: Pool | None) -> tuple[Run, Learned]:
+def learn(run: Run, pool: Pool | None) -> tuple[Run, LearnedModel]:
     """Train on the labels, and then on the documents if these come from the same source as the labelled texts.
 
     Returns:
@@ -78,11 +78,11 @@ def _is_same_source(run: Run, frozen: PretrainedEmbeddings, pool: Pool) -> bool:
     return True
 
 
-def _labels_only(run: Run, candidate: Candidate, frozen: PretrainedEmbeddings) -> Learned:
+def _labels_only(run: Run, candidate: Candidate, frozen: PretrainedEmbeddings) -> LearnedModel:
     settings, examples, fit, validation = run.settings, run.examples, candidate.fit, candidate.cross_validation
     ngram = fit_ngram(examples.texts, examples.targets.tolist(), len(examples.classes), settings.seed, c=TUNED.labels_c)
     if validation is None:
-        return Learned(fit.weights, ngram, (1.0, 0.0), fit.steps, None, frozen)
+        return LearnedModel(fit.weights, ngram, (1.0, 0.0), fit.steps, None, frozen)
     held = validation.held
     combination = fit_weights(validation.encoder[held], validation.ngram[held], examples.targets[held])
-    return Learned(fit.weights, ngram, combination, fit.steps, validation, frozen)
+    return LearnedModel(fit.weights, ngram, combination, fit.steps, validation, frozen)

@@ -10,14 +10,15 @@ from numpy.typing import NDArray
 from tlnlp.data.labels import LabelledSet
 from tlnlp.data.pool import Pool
 from tlnlp.data.text import text_sha256
-from tlnlp.evaluate.findings import HeldOut, findings
 from tlnlp.evaluate.metrics import Evaluation, evaluate
+from tlnlp.evaluate.report_figures import HeldOut, findings
 from tlnlp.evaluate.suspected_labels import LabelPlace
-from tlnlp.model.combine import Floats, combine, fit_weights
+from tlnlp.model.calibration import fit_weights
+from tlnlp.model.combine import Floats, combine
 from tlnlp.train.context import Run
 from tlnlp.train.cross_validation import cross_validate_pretrained, learning_curve
 from tlnlp.train.dataset import Examples
-from tlnlp.train.learned import Learned
+from tlnlp.train.learned_model import LearnedModel
 
 # Parts for cross-fitting the combination, so that no label is measured with weights that it helped to fit.
 PARTS = 5
@@ -34,7 +35,7 @@ def cross_fitted(encoder: Floats, ngram: Floats, targets: NDArray[np.int64], see
     return combined
 
 
-def held_out_figures(examples: Examples, learned: Learned, seed: int) -> Evaluation | None:
+def held_out_figures(examples: Examples, learned: LearnedModel, seed: int) -> Evaluation | None:
     """Return the cross-validated figures of a model, those of its report; None where no labels were held out."""
     validation = learned.cross_validation
     if validation is None:
@@ -45,7 +46,7 @@ def held_out_figures(examples: Examples, learned: Learned, seed: int) -> Evaluat
     return evaluate(after, targets, examples.classes)
 
 
-def make_report(run: Run, labelled: LabelledSet, learned: Learned, pool: Pool | None) -> dict[str, Any]:
+def make_report(run: Run, labelled: LabelledSet, learned: LearnedModel, pool: Pool | None) -> dict[str, Any]:
     """Return the report of ``training.json``: cross-validated findings, rounds, and counts of what was read; no text.
 
     Raises:
@@ -78,7 +79,7 @@ def make_report(run: Run, labelled: LabelledSet, learned: Learned, pool: Pool | 
     return report
 
 
-def _as_pretrained(examples: Examples, learned: Learned, seed: int) -> Floats | None:
+def _as_pretrained(examples: Examples, learned: LearnedModel, seed: int) -> Floats | None:
     """Return probabilities (labels, classes) of held-out labels by the pretrained encoder, on the same folds."""
     assert learned.cross_validation is not None
     folds = learned.cross_validation.folds

@@ -11,21 +11,22 @@ import numpy as np
 
 from tlnlp.data.pool import Pool
 from tlnlp.errors import InputDataError, UsageError
-from tlnlp.model.combine import Floats, sharpness_for, softmax
+from tlnlp.model.calibration import sharpness_for
+from tlnlp.model.combine import Floats, softmax
 from tlnlp.runs.progress import say
 from tlnlp.train.candidates import Candidate, as_pretrained
 from tlnlp.train.co_training import LEAST_DOCUMENTS, co_train
 from tlnlp.train.context import Run
 from tlnlp.train.fit.linear_head import LinearHead
 from tlnlp.train.frozen_encoder import PretrainedEmbeddings, embed_documents, embed_labels
-from tlnlp.train.learned import Learned
+from tlnlp.train.learned_model import LearnedModel
 from tlnlp.train.tuned_constants import TUNED
 
 # Documents that estimate the mean of all documents.
 DOCUMENTS_OF_MEAN = 512
 
 
-def learn_without_labels(run: Run, pool: Pool | None) -> Learned:
+def learn_without_labels(run: Run, pool: Pool | None) -> LearnedModel:
     """Train on class names and documents, and on the few labels that there may be.
 
     All classes are assumed to be about equally frequent.

@@ -22,9 +22,9 @@ from tlnlp.storage.s3 import aws_client
 from tlnlp.warehouse import glue
 from tlnlp.warehouse.catalog import open_catalog
 from tlnlp.warehouse.ddl import bigquery_table, snowflake_refresh
-from tlnlp.warehouse.places import Dialect, check_store, parse_into
 from tlnlp.warehouse.published import Published, published
 from tlnlp.warehouse.schema import quarantine_name
+from tlnlp.warehouse.sql_dialects import Dialect, check_store, parse_into
 
 PLACEHOLDER = "{statement}"
 

@@ -20,9 +20,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tlnlp.errors import UsageError
-from tlnlp.warehouse.places import Dialect, Place, check_store, is_name, parse_into
 from tlnlp.warehouse.published import Published
 from tlnlp.warehouse.schema import SCORE_DATE
+from tlnlp.warehouse.sql_dialects import Dialect, Place, check_store, is_name, parse_into
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +13,6 @@ import ray
 import ray.train
 from ray.exceptions import RayError
 from ray.train.torch import TorchTrainer
-from safetensors.torch import load_file
 
 from tlnlp.config import RaySettings
 from tlnlp.errors import EngineError, counted
@@ -22,10 +20,10 @@ from tlnlp.runs.background import repeated
 from tlnlp.runs.progress import meter, say
 from tlnlp.storage import Storage, local_path
 from tlnlp.storage.s3 import is_s3, s3_of_environment
+from tlnlp.train.distributed.checkpoints import load_result
 from tlnlp.train.distributed.cluster import start
 from tlnlp.train.distributed.progress_actor import Progress, train_worker
 from tlnlp.train.distributed.shipped_encoder import ship
-from tlnlp.train.distributed.worker import PREDICTIONS_FILE, STATE_FILE, STEP_FILE
 from tlnlp.train.fit.encoder_fit import EncoderFit, FitResult
 
 POLL_S = 0.5
@@ -93,11 +91,7 @@ def _read_result(result: ray.train.Result) -> FitResult:
             "the Ray Train job ended without a checkpoint: the fitted model is lost: run the same command again"
         )
     with result.checkpoint.as_directory() as folder:
-        progress = json.loads((Path(folder) / STEP_FILE).read_text())
-        tensors = load_file(Path(folder) / STATE_FILE)
-        held_out = load_file(Path(folder) / PREDICTIONS_FILE)["probabilities"].numpy()
-    weights = {name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")}
-    return FitResult(weights, held_out, int(progress["step"]), rate=float(progress["steps_per_s"]))
+        return load_result(Path(folder))
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from tlnlp.model.tokenize import TokenIds
 from tlnlp.runs.progress import meter
 from tlnlp.train.distributed.cluster import MAX_CORES_A_TASK, allocations, places
 from tlnlp.train.distributed.shipped_encoder import ShippedEncoder, ship, with_local_encoder
-from tlnlp.train.fit import work
+from tlnlp.train.fit import run_fit
 from tlnlp.train.fit.encoder_fit import EmbeddingSpec, EncoderFit, FitResult
 from tlnlp.train.fit.ngram_fit import NgramFit
 from tlnlp.train.local_executor import to_fit_result
@@ -94,14 +94,14 @@ def embed(
 
 
 def _fit(fit: EncoderFit, encoder: ShippedEncoder | str, cores: int) -> tuple[dict[str, Any], Floats, float, float]:
-    return work.fit_encoder(replace(fit, encoder=with_local_encoder(fit.encoder, encoder)), _device(), cores)
+    return run_fit.fit_encoder(replace(fit, encoder=with_local_encoder(fit.encoder, encoder)), _device(), cores)
 
 
 def _embed(
     tokens: TokenIds, weights: dict[str, Any] | None, spec: EmbeddingSpec, encoder: ShippedEncoder | str, cores: int
 ) -> tuple[Floats, float]:
     spec = replace(spec, encoder=with_local_encoder(spec.encoder, encoder))
-    return work.embed(tokens, weights, spec, _device(), cores)
+    return run_fit.embed(tokens, weights, spec, _device(), cores)
 
 
 def _device() -> torch.device:

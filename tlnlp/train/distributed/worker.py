@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from dataclasses import replace
@@ -14,17 +13,12 @@ import ray
 import ray.train
 import ray.train.torch
 import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor
 
+from tlnlp.train.distributed.checkpoints import restore_checkpoint, save_checkpoint, save_result
 from tlnlp.train.distributed.shipped_encoder import with_local_encoder
 from tlnlp.train.fit.encoder_fit import EncoderFit
 from tlnlp.train.fit.stopwatch import Stopwatch
 from tlnlp.train.fit.trainer import Trainer
-
-STATE_FILE = "state.safetensors"
-STEP_FILE = "step.json"
-PREDICTIONS_FILE = "predictions.safetensors"
 
 
 def train_worker(config: dict[str, Any]) -> None:
@@ -81,11 +75,7 @@ def _report(trainer: Trainer, step: int, loss: float, *, save: bool) -> None:
         ray.train.report(metrics)
         return
     with tempfile.TemporaryDirectory() as folder:
-        tensors = {f"model.{name}": tensor for name, tensor in trainer.model.state_dict().items()}
-        for index, moments in trainer.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in moments.items()}
-        save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, Path(folder) / STATE_FILE)
-        (Path(folder) / STEP_FILE).write_text(json.dumps({"step": step}))
+        save_checkpoint(trainer, step, Path(folder))
         ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
 
 
@@ -95,18 +85,7 @@ def _restore(trainer: Trainer) -> int:
     if checkpoint is None:
         return 0
     with checkpoint.as_directory() as folder:
-        tensors = load_file(Path(folder) / STATE_FILE)
-        step = int(json.loads((Path(folder) / STEP_FILE).read_text())["step"])
-    trainer.model.load_state_dict({n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")})
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        if name.startswith("optimizer."):
-            _, index, moment = name.split(".", 2)
-            state.setdefault(int(index), {})[moment] = tensor
-    if state:
-        groups = trainer.optimizer.state_dict()["param_groups"]
-        trainer.optimizer.load_state_dict({"state": state, "param_groups": groups})
-    return step
+        return restore_checkpoint(trainer, Path(folder))
 
 
 def _report_result(trainer: Trainer, rank: int, steps_per_s: float) -> None:
@@ -118,9 +97,5 @@ def _report_result(trainer: Trainer, rank: int, steps_per_s: float) -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         trainer.finish()
-        state = {f"model.{name}": tensor.cpu().contiguous() for name, tensor in trainer.model.state_dict().items()}
-        save_file(state, Path(folder) / STATE_FILE)
-        (Path(folder) / STEP_FILE).write_text(json.dumps({"step": fit.steps, "steps_per_s": steps_per_s}))
-        predictions = torch.from_numpy(trainer.predict(fit.held_out))
-        save_file({"probabilities": predictions}, Path(folder) / PREDICTIONS_FILE)
+        save_result(trainer, steps_per_s, Path(folder))
         ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))

@@ -11,10 +11,10 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_fscore_support
 
-from tlnlp.evaluate.findings import HeldOut, findings, reliability
 from tlnlp.evaluate.intervals import wilson
 from tlnlp.evaluate.learning_curve import CurvePoint
 from tlnlp.evaluate.metrics import expected_calibration_error
+from tlnlp.evaluate.report_figures import HeldOut, findings, reliability
 from tlnlp.evaluate.suspected_labels import LabelPlace
 from tlnlp.model.combine import Floats, softmax
 

@@ -6,18 +6,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tlnlp.model.combine import (
+from tlnlp.model.calibration import (
     SHRINKAGE,
-    Floats,
-    combine,
     expected_error,
     fit_share,
     fit_sharpness,
     fit_weights,
     log_loss,
-    pool_taught,
-    softmax,
+    unlabelled_pool_weights,
 )
+from tlnlp.model.combine import Floats, combine, softmax
 
 Targets = NDArray[np.int64]
 
@@ -114,15 +112,15 @@ def test_a_pool_is_no_more_confident_than_its_calibrated_probabilities() -> None
     calibrated, targets = drawn(4000, 2, 2.0, 9)
     # The n-gram view is the truth with independent noise.
     ngram = softmax(np.eye(2)[targets] * 2 + generator.normal(size=(4000, 2)) * 2)
-    calibrated_weight, ngram_weight = pool_taught(calibrated, ngram)
+    calibrated_weight, ngram_weight = unlabelled_pool_weights(calibrated, ngram)
     both = combine(calibrated, ngram, calibrated_weight, ngram_weight)
     assert (both.argmax(axis=1) == targets).mean() > (calibrated.argmax(axis=1) == targets).mean()
     assert both.max(axis=1).mean() <= calibrated.max(axis=1).mean() + 0.01
     # A given expected error is reached.
-    pooled = combine(calibrated, ngram, *pool_taught(calibrated, ngram, 1.0, 0.05))
+    pooled = combine(calibrated, ngram, *unlabelled_pool_weights(calibrated, ngram, 1.0, 0.05))
     assert expected_error(pooled) == pytest.approx(0.05, abs=0.005)
     # A view without information has no weight.
-    assert pool_taught(calibrated, np.full_like(calibrated, 0.5))[0] == pytest.approx(1.0, rel=0.1)
+    assert unlabelled_pool_weights(calibrated, np.full_like(calibrated, 0.5))[0] == pytest.approx(1.0, rel=0.1)
 
 
 def test_labels_determine_the_share_of_the_n_gram_view() -> None:

@@ -11,7 +11,7 @@ from tlnlp.train.frozen_encoder import PretrainedEmbeddings
 
 
 @dataclass(frozen=True)
-class Learned:
+class LearnedModel:
     """A trained model, before it is written into a bundle.
 
     Fields:

@@ -1,4 +1,4 @@
-"""Artifacts: the finished pieces of work of a run, stored under its name, so that a restarted run resumes from them."""
+"""The resume cache: finished pieces of work, stored under the name of their run; a restarted run resumes from them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tlnlp.train.fit.encoder_fit import FitResult
 Tensors = Mapping[str, torch.Tensor]
 
 
-class Artifacts:
+class ResumeCache:
     """Pieces of work by key, as safetensors and JSON files."""
 
     def __init__(self, storage: Storage, name: str) -> None:
-        """Open the artifacts of a run; ``name`` must differ between runs whose results differ."""
-        self._storage, self._name = storage, f"{name}-kept"
+        """Open the resume cache of a run; ``name`` must differ between runs whose results differ."""
+        self._storage, self._name = storage, f"{name}-resume-cache"
 
     def note(self, key: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Return a JSON object, made once and then read."""
@@ -59,7 +59,7 @@ class Artifacts:
         return [self._fit(f"{key}-{number}", note) for number, note in enumerate(json.loads(notes))]
 
     def forget(self) -> None:
-        """Delete all artifacts of the run."""
+        """Delete all pieces of the run."""
         self._storage.delete_folder(self._name)
 
     def _fit(self, key: str, note: dict[str, Any]) -> FitResult:

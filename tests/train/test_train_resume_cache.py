@@ -1,4 +1,4 @@
-"""The artifacts of a run are made once, and resumed by a later start of the same run."""
+"""The pieces of a run are made once, and resumed by a later start of the same run."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from tlnlp.storage import Storage
-from tlnlp.train.artifacts import Artifacts
 from tlnlp.train.fit.encoder_fit import FitResult
+from tlnlp.train.resume_cache import ResumeCache
 
 
 def never() -> None:
@@ -19,12 +19,12 @@ def never() -> None:
 
 
 def test_notes_probabilities_and_fits_are_made_once(tmp_path: Path) -> None:
-    artifacts, again = (Artifacts(Storage(str(tmp_path)), "run") for _ in range(2))
+    cache, again = (ResumeCache(Storage(str(tmp_path)), "run") for _ in range(2))
     whole = FitResult({"a": torch.arange(3.0)}, np.array([[0.25, 0.75]]), 7, 1.5, 2.5)
     fits = [whole, FitResult({}, np.zeros((0, 2)), 8)]
-    assert artifacts.note("plan", lambda: {"rounds": 2}) == {"rounds": 2}
-    assert artifacts.array("p", lambda: np.eye(2)).tolist() == np.eye(2).tolist()
-    artifacts.fits("f", lambda: fits)
+    assert cache.note("plan", lambda: {"rounds": 2}) == {"rounds": 2}
+    assert cache.array("p", lambda: np.eye(2)).tolist() == np.eye(2).tolist()
+    cache.fits("f", lambda: fits)
 
     assert again.note("plan", never) == {"rounds": 2}  # type: ignore[arg-type]
     assert again.array("p", never).tolist() == np.eye(2).tolist()  # type: ignore[arg-type]
@@ -36,8 +36,8 @@ def test_notes_probabilities_and_fits_are_made_once(tmp_path: Path) -> None:
 
 def test_artifacts_belong_to_one_run_until_it_forgets_them(tmp_path: Path) -> None:
     storage = Storage(str(tmp_path))
-    Artifacts(storage, "run").note("plan", lambda: {"rounds": 2})
+    ResumeCache(storage, "run").note("plan", lambda: {"rounds": 2})
     with pytest.raises(AssertionError, match="second time"):
-        Artifacts(storage, "other").note("plan", never)  # type: ignore[arg-type]
-    Artifacts(storage, "run").forget()
-    assert Artifacts(storage, "run").note("plan", lambda: {"rounds": 3}) == {"rounds": 3}
+        ResumeCache(storage, "other").note("plan", never)  # type: ignore[arg-type]
+    ResumeCache(storage, "run").forget()
+    assert ResumeCache(storage, "run").note("plan", lambda: {"rounds": 3}) == {"rounds": 3}
