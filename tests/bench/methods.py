@@ -170,5 +170,7 @@ METHODS = {
     "plain": Method("plain fine-tuning", _with_torch("plain")),
     "setfit": Method("SetFit", _setfit),
     "tlnlp-labels": Method("tlnlp, labels alone", _labels_only, AUTO),
-    "tlnlp": Method("tlnlp", _labels_and_pool, AUTO, takes_pool=True, takes_budget=True, needs_labels=False),
+    "tlnlp": Method(
+        "tlnlp, with documents", _labels_and_pool, AUTO, takes_pool=True, takes_budget=True, needs_labels=False
+    ),
 }

@@ -6,7 +6,7 @@ import json
 import statistics
 import subprocess
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ BEGIN, END = "<!-- fewshot:begin -->", "<!-- fewshot:end -->"
 NOTHING = "No cell of the table is measured yet: `make bench-fewshot` measures them, and writes the table here.\n"
 Cell = dict[str, Any]
 Groups = dict[tuple[str, int, str], list[Cell]]
+# Returns what a table shows of the cells of all seeds.
+Entry = Callable[[Sequence[Cell]], str]
 
 
 def group(cells: Sequence[Cell]) -> Groups:
@@ -36,13 +38,21 @@ def columns(groups: Groups) -> list[str]:
 
 
 def table(cells: Sequence[Cell], seeds: int = len(SEEDS)) -> str:
-    """Return the table: a row for each data set and label count, a column for each method, and notes below.
+    """Return a table for each figure: a row for each data set and label count, a column for each method; notes below.
 
     An entry with fewer than ``seeds`` seeds is marked. Without cells, return a sentence that says how to measure them.
     """
     if not cells:
         return NOTHING
     groups = group(cells)
+    lines: list[str] = []
+    for title, entry in FIGURES.items():
+        lines += [f"**{title}**", "", *_lines(groups, entry, seeds), ""]
+    return "\n".join([*lines, *_notes(cells, groups)]) + "\n"
+
+
+def _lines(groups: Groups, entry: Entry, seeds: int) -> list[str]:
+    """Return the lines of the table of one figure."""
     shown = columns(groups)
     lines = [
         "| data, labels | " + " | ".join(_title(column) for column in shown) + " |",
@@ -50,10 +60,11 @@ def table(cells: Sequence[Cell], seeds: int = len(SEEDS)) -> str:
     ]
     for data in DATA_SETS.values():
         for count in data.every_count:
-            entries = [_entry(groups.get((data.name, count, column), []), seeds) for column in shown]
-            if any(entries):
+            found = [groups.get((data.name, count, column), []) for column in shown]
+            if any(found):
+                entries = [f"{entry(cells)}{_missing(cells, seeds)}" if cells else "" for cells in found]
                 lines.append(f"| {data.title_of(count)} | " + " | ".join(entries) + " |")
-    return "\n".join([*lines, "", *_notes(cells, groups)]) + "\n"
+    return lines
 
 
 def _title(column: str) -> str:
@@ -61,15 +72,30 @@ def _title(column: str) -> str:
     return ", ".join([METHODS[method].title, *(other.replace("gpu", "a GPU") for other in others)])
 
 
-def _entry(cells: Sequence[Cell], seeds: int) -> str:
-    if not cells:
-        return ""
-    accuracy = [100 * cell["accuracy"] for cell in cells]
-    deviation = f" ± {statistics.stdev(accuracy):.1f}" if len(cells) > 1 else ""
-    ece = statistics.mean(cell["ece"] for cell in cells)
-    minutes = statistics.mean(cell["seconds"] for cell in cells) / 60
-    missing = f" ({len(cells)} of {seeds})" if len(cells) < seeds else ""
-    return f"{statistics.mean(accuracy):.1f}{deviation} / {ece:.3f} / {minutes:.1f}{missing}"
+def _missing(cells: Sequence[Cell], seeds: int) -> str:
+    return f" ({len(cells)} of {seeds})" if len(cells) < seeds else ""
+
+
+def _accuracy(cells: Sequence[Cell]) -> str:
+    values = [100 * cell["accuracy"] for cell in cells]
+    deviation = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.1f}{deviation}"
+
+
+def _ece(cells: Sequence[Cell]) -> str:
+    return f"{statistics.mean(cell['ece'] for cell in cells):.3f}"
+
+
+def _minutes(cells: Sequence[Cell]) -> str:
+    return f"{statistics.mean(cell['seconds'] for cell in cells) / 60:.1f}"
+
+
+# What each table shows, by its title.
+FIGURES: dict[str, Entry] = {
+    "Test accuracy, %": _accuracy,
+    "Calibration error (ECE, 15 bins of equal size)": _ece,
+    "Minutes of training": _minutes,
+}
 
 
 def _notes(cells: Sequence[Cell], groups: Groups) -> list[str]:
@@ -78,8 +104,8 @@ def _notes(cells: Sequence[Cell], groups: Groups) -> list[str]:
     machines = sorted({_machine(cell["machine"]) for cell in cells})
     commits = sorted({cell["commit"][:9] + ("-dirty" if "-dirty" in cell["commit"] else "") for cell in cells})
     notes = [
-        "Each entry: test accuracy in %, mean ± standard deviation over the seeds (draws of labels) / calibration error"
-        f" (ECE) / minutes of training. Seeds: {', '.join(map(str, seeds))}; (n of m): only n are done."
+        "Each entry is a mean over the seeds (draws of labels), that of accuracy with ± its standard deviation. Seeds:"
+        f" {', '.join(map(str, seeds))}; (n of m): only n are done."
     ]
     moved = [abs(cell["accuracy"] - cell["accuracy_alone"]) for cell in cells if cell["accuracy_alone"] is not None]
     if moved:
