@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,15 @@ def test_few_labels_need_no_ray(tmp_path: Path, tiny_encoder: Path) -> None:
         fitted(tmp_path, tiny_encoder, "ray.job_tokens=1")
     with pytest.raises(EngineError, match="cannot start Ray on this machine"):
         fitted(tmp_path, tiny_encoder, "ray.workers=2")
+
+
+@pytest.mark.usefixtures("no_ray")
+def test_a_run_has_one_precision_and_records_it(tmp_path: Path, tiny_encoder: Path) -> None:
+    measured = fitted(tmp_path, tiny_encoder, "training.precision=auto")
+    recipe = json.loads((tmp_path / "registry/moods/versions/1/training.json").read_text())["recipe"]
+    assert recipe["precision"] in {"bf16", "fp32"}
+    again = fitted(tmp_path, tiny_encoder, f"training.precision={recipe['precision']}")
+    assert all(np.array_equal(measured[name], again[name]) for name in measured)
 
 
 def test_ray_and_this_process_learn_the_same_weights(tmp_path: Path, tiny_encoder: Path) -> None:

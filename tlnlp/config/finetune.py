@@ -52,7 +52,8 @@ class TrainingSettings(Settings):
     tuned_share: float = Field(0.75, gt=0, le=1)
     """After a contrastive fit: weight of the tuned parameters in their average with the pretrained ones."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Number format of matrix products. auto: bf16 where the processor computes faster in it, else fp32."""
+    """Number format of matrix products. auto: bf16 where the processor computes faster in it, else fp32; the version
+    records which. A fixed value gives the same weights on every run."""
     report_every_steps: int = Field(25, ge=1)
     """Steps between two progress reports."""
 

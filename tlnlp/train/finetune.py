@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import tempfile
 import time
 from contextlib import nullcontext
@@ -15,6 +16,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from tlnlp.config import FinetuneSettings
 from tlnlp.data.labels import LabelledSet
@@ -35,10 +38,13 @@ from tlnlp.train.dataset import Examples, Reader
 from tlnlp.train.distributed.ray_executor import ray_executor
 from tlnlp.train.encoder_selection import candidates, choose
 from tlnlp.train.executor import Executor
+from tlnlp.train.fit.precision import in_bfloat16
+from tlnlp.train.fit.run_fit import CPU
 from tlnlp.train.inputs import is_validated, read_documents, read_labelled
 from tlnlp.train.learned_model import LearnedModel
 from tlnlp.train.recipe import learn
 from tlnlp.train.report_data import held_out_figures, make_report
+from tlnlp.train.resume_cache import ResumeCache
 from tlnlp.train.time_budget import TimeBudget
 from tlnlp.train.zero_shot import learn_without_labels
 
@@ -178,7 +184,22 @@ def _run_of(
     folder.mkdir()
     examples = Examples.make(labelled, Reader.make(own, folder), own.class_descriptions)
     storage = Storage(settings.ray.storage or Registry(settings.registry).storage.at(settings.model).url("training"))
-    return Run(own, examples, storage, _run_name(own, examples, labelled, pool), *services)
+    name = _run_name(own, examples, labelled, pool)
+    return Run(_with_precision(own, ResumeCache(storage, name)), examples, storage, name, *services)
+
+
+def _with_precision(settings: FinetuneSettings, cache: ResumeCache) -> FinetuneSettings:
+    """Return the settings with one precision for all fits of the run, also after a restart.
+
+    ``auto`` is measured, and two processes of a busy machine may measure differently. On a cluster or a GPU each worker
+    decides for itself.
+    """
+    training, ray = settings.training, settings.ray
+    elsewhere = ray.address or os.environ.get("RAY_ADDRESS") or (ray.device != "cpu" and torch.cuda.is_available())
+    if training.precision != "auto" or elsewhere:
+        return settings
+    note = cache.note("precision", lambda: {"precision": "bf16" if in_bfloat16(CPU, "auto") else "fp32"})
+    return settings.model_copy(update={"training": training.model_copy(update={"precision": note["precision"]})})
 
 
 def _folder(scratch: Path, encoder: str) -> Path:
