@@ -19,7 +19,7 @@ from s3_server import free_port
 
 from tlnlp.runs import environment
 
-START_S = 90
+START_S = 300
 # Ray replaces 127.0.0.1 by the machine's own address, but accepts other loopback addresses.
 HEAD = "127.0.0.2"
 
