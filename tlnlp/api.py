@@ -25,6 +25,7 @@ from tlnlp.model import classifier as loaded
 from tlnlp.model.bundle import MANIFEST
 from tlnlp.model.combine import Floats
 from tlnlp.registry import Registry
+from tlnlp.runs import environment
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -135,6 +136,7 @@ def finetune(
         LabelFaultsError: the labelled set has faults, each reported by row.
         TlnlpError: another failure of the run, by its kind (see ``tlnlp.errors``).
     """
+    environment.apply_defaults()  # Libraries read some of these variables when they are imported.
     from tlnlp.train.finetune import finetune as run
 
     with tempfile.TemporaryDirectory(prefix="tlnlp-labels-") as scratch:

@@ -41,7 +41,7 @@ ALLOWED = {
         "train",
         "warehouse",
     },
-    "api": {"config", "evaluate", "model", "registry", "train"},
+    "api": {"config", "evaluate", "model", "registry", "runs", "train"},
     "__main__": {"cli"},
 }
 # Heavy packages, and the only parts that may import them.
@@ -113,6 +113,15 @@ def test_only_train_distributed_imports_ray() -> None:
             assert not [name for name in names if name.partition(".")[0] == "ray"], path
             allowed = path == PACKAGE / "train" / "finetune.py"
             assert allowed or not [name for name in names if name.startswith("tlnlp.train.distributed")], path
+
+
+def test_one_function_imports_onnxruntime_which_it_silences_first() -> None:
+    users = [path for path in modules() if "onnxruntime" in {name.partition(".")[0] for name in imported(path)}]
+    assert users == [PACKAGE / "model" / "onnx_engine.py"]
+    tree = ast.parse(users[0].read_text(encoding="utf-8"))
+    (inside,) = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and "onnxruntime" in node.name]
+    assert [ast.unparse(node) for node in inside.body if "ORT_DISABLE_TELEMETRY" in ast.unparse(node)]
+    assert not [node for node in tree.body if isinstance(node, ast.Import) and "onnxruntime" in ast.unparse(node)]
 
 
 def test_imports_have_no_cycle_and_few_levels() -> None:

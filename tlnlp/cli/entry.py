@@ -5,6 +5,7 @@ A process sets its environment, makes one call, and turns an error into a messag
 
 from __future__ import annotations
 
+import io
 import sys
 import traceback
 from collections.abc import Callable
@@ -32,6 +33,7 @@ def guarded(call: Callable[[], None], debug: bool) -> int:
         debug: whether to print the traceback of an error too.
     """
     environment.apply_defaults()
+    _escape_what_stdout_cannot_show()
     try:
         with shown_on_stderr():
             call()
@@ -55,6 +57,12 @@ def guarded(call: Callable[[], None], debug: bool) -> int:
         )
         return TlnlpError.exit_code
     return 0
+
+
+def _escape_what_stdout_cannot_show() -> None:
+    """Show characters that the encoding of stdout lacks (as in the locale C) as escapes, which is no error then."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _missing_extra(error: Exception) -> str | None:

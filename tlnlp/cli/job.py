@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -11,6 +10,7 @@ from tlnlp.cli.entry import guarded
 from tlnlp.cli.options import CONFIG, DEBUG, SET, Result
 from tlnlp.cli.settings_help import Keys, SettingsCommand
 from tlnlp.config import Settings, load_settings
+from tlnlp.runs.console import print_json
 
 S = TypeVar("S", bound=Settings)
 
@@ -27,7 +27,7 @@ def job_command(description: str, kind: type[S], stage: Callable[[S], Result]) -
     def run(config: str | None, overrides: tuple[str, ...], debug: bool) -> None:
         def call() -> None:
             result = stage(load_settings(kind, config, overrides))
-            print(json.dumps(result.to_json(), ensure_ascii=False))
+            print_json(result.to_json())
 
         if code := guarded(call, debug):
             sys.exit(code)

@@ -9,6 +9,7 @@ from tlnlp.cli.options import Call, command
 from tlnlp.cli.settings_help import Keys
 from tlnlp.config import EvaluateSettings, FinetuneSettings, PromoteSettings, RegistrySettings
 from tlnlp.runs import console
+from tlnlp.runs.environment import user_name
 
 # The keys of labels that have an effect where labels are only read.
 _LABEL_KEYS = ("text_column", "label_column", "classes", "min_per_class", "format", "csv")
@@ -100,12 +101,10 @@ def promote(call: Call, model: str, force: bool, reason: str) -> None:
 @click.option("--reason", default="", metavar="TEXT", help="Why; recorded with the alias.")
 def rollback(call: Call, name: str, reason: str) -> None:
     """Make the previous champion of the model NAME champion again."""
-    import getpass
-
     from tlnlp.registry import Registry
 
     registry = Registry(call.settings(RegistrySettings).registry)
-    alias = registry.rollback(name, by=getpass.getuser(), reason=reason or "rollback")
+    alias = registry.rollback(name, by=user_name(), reason=reason or "rollback")
     call.show({"model": name, "version": alias.version, "previous": alias.previous, "decision": "rolled back"})
 
 

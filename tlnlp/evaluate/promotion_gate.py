@@ -11,7 +11,6 @@ Source: Newcombe 1998 (McNemar's setting).
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -25,6 +24,7 @@ from tlnlp.evaluate.intervals import paired_difference
 from tlnlp.registry import Champion, ModelVersion, Registry
 from tlnlp.registry.held_out import held_out_uri
 from tlnlp.registry.training import read_training
+from tlnlp.runs.environment import user_name
 from tlnlp.runs.progress import say
 
 POWER = 0.8
@@ -123,7 +123,7 @@ def promote(settings: PromoteSettings) -> PromoteResult:
         version.name,
         version.version,
         expected=champion.tag if champion is not None else None,
-        by=settings.by or getpass.getuser(),
+        by=settings.by or user_name(),
         reason="; ".join(reasons),
         forced=settings.force,
     )

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 import transformers
 from numpy.typing import NDArray
@@ -27,6 +26,7 @@ from tokenizers import Tokenizer
 from transformers import BertConfig, BertModel
 
 from tlnlp.errors import InputDataError
+from tlnlp.model.onnx_engine import load_onnxruntime
 
 Array = NDArray[Any]
 # Lowest cosine between networks that differ by rounding alone; e5-small-v2 reaches 0.998.
@@ -208,7 +208,7 @@ def check_agreement(graph: Path, folder: Path, texts: Sequence[str] = _PROBES) -
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     model = BertModel.from_pretrained(folder, add_pooling_layer=False, dtype=torch.float32)
     model.eval()  # type: ignore[no-untyped-call]
-    session = onnxruntime.InferenceSession(str(graph), providers=["CPUExecutionProvider"])
+    session = load_onnxruntime().InferenceSession(str(graph), providers=["CPUExecutionProvider"])
     cosines = []
     for text in texts:
         ids = np.array([tokenizer.encode(text).ids[: model.config.max_position_embeddings]], dtype=np.int64)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from tlnlp.config.base import Settings, load_settings
+from tlnlp.config.shared import DEFAULT_WORKSPACE
 from tlnlp.config.shipped import shipped_file
 from tlnlp.errors import InputDataError, UsageError
 from tlnlp.storage import Storage
@@ -120,11 +121,17 @@ def known(file: str | Path | None = None, overrides: Sequence[str] = ()) -> dict
 
 
 def cache() -> Path:
-    """Return the folder of fetched encoders: ``TLNLP_ENCODERS``, else one below ``XDG_CACHE_HOME`` or ``~/.cache``."""
+    """Return the folder of fetched encoders: ``TLNLP_ENCODERS``, else one below ``XDG_CACHE_HOME`` or ``~/.cache``.
+
+    A user without a home folder has it in the default workspace.
+    """
     if own := os.environ.get("TLNLP_ENCODERS"):
         return Path(own).expanduser().absolute()
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "tlnlp" / "encoders"
+    try:
+        return (Path(base) if base else Path.home() / ".cache") / "tlnlp" / "encoders"
+    except RuntimeError:  # Without HOME, a user id that the machine has no name for has no home folder.
+        return Path(DEFAULT_WORKSPACE).absolute() / "encoders"
 
 
 def at_hand(name: str, encoders: dict[str, KnownEncoder] | None = None) -> Path | None:

@@ -8,12 +8,13 @@ encoder without them is used with the mean over tokens and no prompt.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import hf_hub_download
+from huggingface_hub import hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, RepositoryNotFoundError
 
 from tlnlp.errors import InputDataError
@@ -37,6 +38,24 @@ _ONE_OF_EACH = {
     "pooling_mode_weightedmean_tokens": "weightedmean",
     "pooling_mode_lasttoken": "lasttoken",
 }
+
+
+def hub_is_offline() -> bool:
+    """Return whether no model hub may be asked: always, unless the user has set ``HF_HUB_OFFLINE=0``.
+
+    The hub's library reads that variable when it is imported, which a user's program may have done before. Then it asks
+    the hub even in a call with ``local_files_only``, to describe this program to it. So no such call is made.
+    """
+    return os.environ.get("HF_HUB_OFFLINE", "1").upper() not in ("0", "OFF", "NO", "FALSE")
+
+
+def cached_path(name: str, file: str) -> Path | None:
+    """Return the path of a file of a hub's model that was fetched before; None if it was not. No hub is asked."""
+    try:
+        found = try_to_load_from_cache(name, file)
+    except HFValidationError:
+        return None
+    return Path(found) if isinstance(found, str) else None
 
 
 @dataclass(frozen=True)
@@ -151,10 +170,12 @@ class _Files:
     def _path(self, name: str) -> Path | None:
         if self.is_folder:
             return Path(self.source) / name if self.has(name) else None
+        if hub_is_offline():
+            return cached_path(self.source, name)
         try:
             return Path(hf_hub_download(self.source, name))
         except (EntryNotFoundError, RepositoryNotFoundError, HFValidationError):
-            return None  # While offline, a file that was never fetched counts as absent.
+            return None
         except (HfHubHTTPError, OSError) as error:
             problem = f"{name} cannot be fetched from the model hub ({type(error).__name__})"
             raise self.fault(problem, "try again, or give a folder") from error

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 
 from tlnlp.errors import BundleError
 from tlnlp.model.combine import Floats, softmax
 from tlnlp.model.tokenize import Ids, by_length, pad
+
+
+def load_onnxruntime() -> Any:
+    """Import ONNX Runtime without its telemetry, and return the module; no other place imports it.
+
+    On Linux its import writes a device id and a database of events into the home folder, and looks up the host that it
+    sends them to, unless this variable is set before. Whoever sets the variable to another value keeps it.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    return onnxruntime
 
 
 class OnnxEngine:
@@ -27,6 +40,7 @@ class OnnxEngine:
     """
 
     def __init__(self, graph: Path, pad_token_id: int, input_names: Sequence[str], threads: int = 0) -> None:
+        ort = load_onnxruntime()
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1

@@ -20,6 +20,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 from tlnlp.errors import BundleError, InputDataError
 from tlnlp.model import bundle, encoder_catalogue
 from tlnlp.model.combine import Floats, softmax
+from tlnlp.model.encoder_conventions import cached_path, hub_is_offline
 from tlnlp.model.onnx_engine import OnnxEngine
 from tlnlp.model.tokenize import Ids, pad
 
@@ -41,8 +42,22 @@ EAGER_ONLY = {"mpnet"}
 
 
 def encoder_folder(encoder: str) -> str:
-    """Return where an encoder's files are (see ``encoder_catalogue.resolve``)."""
-    return encoder_catalogue.resolve(encoder)
+    """Return where an encoder's files are (see ``encoder_catalogue.resolve``): a folder, or its name on a model hub.
+
+    Raises:
+        InputDataError: the encoder is not on this machine, and no model hub may be asked.
+        StorageError: its store cannot be read.
+    """
+    found = encoder_catalogue.resolve(encoder)
+    if Path(found).is_dir() or not hub_is_offline():
+        return found
+    config = cached_path(found, "config.json")
+    if config is None:
+        raise InputDataError(
+            f"encoder {encoder!r} is not on this machine; give a folder, or set HF_HUB_OFFLINE=0 to fetch it by name "
+            "from a model hub"
+        )
+    return str(config.parent)
 
 
 class TextClassifier(nn.Module):

@@ -12,8 +12,8 @@ from rich.table import Table
 
 
 def print_json(value: object) -> None:
-    """Print ``value`` as one JSON document and a newline."""
-    json.dump(value, sys.stdout, ensure_ascii=False)
+    """Print ``value`` as one JSON document and a newline; where stdout takes no UTF-8, with escapes of JSON."""
+    json.dump(value, sys.stdout, ensure_ascii="utf" not in (sys.stdout.encoding or "utf-8").lower())
     sys.stdout.write("\n")
 
 

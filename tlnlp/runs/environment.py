@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 
 # By default no usage statistics are sent, and nothing is fetched from a model hub.
 QUIET = {
+    # ONNX Runtime reads it when it is imported (see ``tlnlp.model.onnx_engine``); remote workers get it from here.
+    "ORT_DISABLE_TELEMETRY": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_V2_ENABLED": "1",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -19,11 +22,25 @@ QUIET = {
     "TRANSFORMERS_VERBOSITY": "error",
 }
 
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
 
 def apply_defaults() -> None:
-    """Set those variables of ``QUIET`` that the environment does not have."""
+    """Set those variables of ``QUIET`` that the environment does not have, and keep loopback away from a proxy."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    if any(f"{scheme}_proxy" in map(str.lower, os.environ) for scheme in ("http", "https", "all")):
+        for name in ("no_proxy", "NO_PROXY"):
+            hosts = [host for host in os.environ.get(name, "").split(",") if host]
+            os.environ[name] = ",".join([*hosts, *(host for host in LOOPBACK if host not in hosts)])
+
+
+def user_name() -> str:
+    """Return the name of the user; or the user id, where the machine has no name for it, as in some containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid{os.getuid()}"
 
 
 # Addresses of stores, without credentials: workers on other machines have their own.
