@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 import ray
 import ray.train
-from ray.exceptions import RayError
 
 from tlnlp.config import RaySettings
-from tlnlp.errors import EngineError, UsageError
-from tlnlp.runs import environment
+from tlnlp.errors import UsageError
+from tlnlp.train.distributed import local_cluster
+from tlnlp.train.distributed.remote_cluster import join
 
 # The controller of Ray Train takes one report from the workers per poll. Its default, 2 s, delays fast steps.
 CONTROLLER_POLL_S = "0.25"
@@ -35,22 +34,17 @@ def start(settings: RaySettings) -> tuple[ray.train.ScalingConfig, str]:
 
 
 def _init(settings: RaySettings) -> None:
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error", "configure_logging": True}
     address = settings.address or os.environ.get("RAY_ADDRESS")
-    if address is None:
-        options |= {"address": "local", "include_dashboard": False}
-        # This saves one process per job: no cloud provider reclaims the machine we run on.
-        os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
+    if address and address != "local":
+        join(address, "ray.address" if settings.address else "RAY_ADDRESS")
     else:
-        options |= {"address": address}
-    try:
-        ray.init(runtime_env={"env_vars": environment.inherited()}, **options)
-    except (RayError, OSError, ConnectionError, RuntimeError, ValueError) as error:
-        what = f"cannot join the Ray cluster at {address}" if address else "cannot start Ray on this machine"
-        step = (
-            "check ray.address and that the cluster runs" if address else "free memory and disk space, then try again"
-        )
-        raise EngineError(f"{what} ({type(error).__name__}): {step}, or add --debug for the traceback") from error
+        local_cluster.start()
+
+
+def stop() -> None:
+    """Shut Ray down, and remove what a cluster on this machine leaves."""
+    ray.shutdown()
+    local_cluster.clean()
 
 
 def uses_gpu(settings: RaySettings) -> bool:

@@ -37,7 +37,7 @@ def ray_executor(settings: RaySettings) -> Iterator[RayExecutor]:
         yield executor
     finally:
         if not ran_before:
-            ray.shutdown()
+            cluster.stop()
 
 
 class RayExecutor:
