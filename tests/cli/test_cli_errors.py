@@ -223,7 +223,10 @@ def test_spark_that_does_not_start_is_an_engine_failure(here: Here, fault: str) 
     conf = [] if extra else ['--set=spark.conf={"spark.archives": "/nowhere.tar.gz"}']
     result = process(*command, *conf, cwd=here[0], extra=extra)
     assert result.code == 7, result.err
-    assert "tlnlp: Spark does not start" in result.err
-    assert "check Java" in result.err
+    if fault == "no Java":
+        assert f"tlnlp: JAVA_HOME={here[0]}/no-java is no folder of Java" in result.err
+    else:
+        assert "tlnlp: Spark does not start" in result.err
+        assert "check spark.conf (spark.archives)" in result.err
     assert "Traceback" not in result.err
     assert result.out == ""

@@ -1,16 +1,11 @@
-"""Start the Spark session of a scoring run, and turn Spark's exceptions into errors with advice."""
+"""Configure the Spark session of a scoring run, and turn Spark's exceptions into errors with advice."""
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
-from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
@@ -18,6 +13,8 @@ from tlnlp.config import SparkSettings
 from tlnlp.errors import BundleError, EngineError, InputDataError, TlnlpError, counted
 from tlnlp.runs.memory import peak_bytes
 from tlnlp.runs.progress import say
+from tlnlp.score.spark_failures import class_names, known_cause
+from tlnlp.score.spark_start import start
 from tlnlp.storage.s3 import COMMIT_CLASS, COMMITTER, is_s3, s3_of_environment
 
 ARROW_BATCH_BYTES = 16 << 20
@@ -55,7 +52,7 @@ def spark_session(settings: SparkSettings, arrow_batch_rows: int, stores: Sequen
         StorageError: the AWS configuration is inconsistent.
     """
     active = SparkSession.getActiveSession()
-    spark = active or _start(settings)
+    spark = active or start(settings)
     spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", str(arrow_batch_rows))
     spark.conf.set("spark.sql.execution.arrow.maxBytesPerBatch", str(ARROW_BATCH_BYTES))
     spark.conf.set("spark.sql.session.timeZone", "UTC")
@@ -102,61 +99,16 @@ def _has_class(spark: SparkSession, name: str) -> bool:
     return True
 
 
-def _start(settings: SparkSettings) -> SparkSession:
-    submitted = "PYSPARK_GATEWAY_PORT" in os.environ
-    builder = SparkSession.builder.appName("tlnlp-score")
-    if not submitted:
-        _check_java()
-        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-        if (settings.master or "local").startswith("local"):
-            os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-        builder = builder.master(settings.master or "local[*]")
-        for key, value in _local_defaults(settings).items():
-            builder = builder.config(key, value)
-    elif settings.master:
-        builder = builder.master(settings.master)
-    for key, value in settings.conf.items():
-        builder = builder.config(key, value)
-    try:
-        spark = builder.getOrCreate()
-    except (PySparkException, Py4JError, RuntimeError, OSError) as error:
-        raise EngineError(
-            f"Spark does not start ({type(error).__name__}); nothing was scored; check Java, spark.master and "
-            "spark.conf"
-        ) from error
-    return spark
-
-
-def _local_defaults(settings: SparkSettings) -> dict[str, str]:
-    defaults = {
-        "spark.driver.memory": settings.driver_memory,
-        "spark.ui.enabled": "false",
-        "spark.ui.showConsoleProgress": "false",
-    }
-    defaults["spark.driver.extraJavaOptions"] = (
-        f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.properties')}"
-    )
-    if (settings.master or "local").startswith("local"):
-        defaults |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
-    return defaults
-
-
-def _check_java() -> None:
-    if os.environ.get("JAVA_HOME") or shutil.which("java"):
-        return
-    raise EngineError("there is no Java, and Spark needs Java 17 or newer; install it, or set JAVA_HOME to its folder")
-
-
 @contextmanager
 def spark_errors(what: str) -> Iterator[None]:
     """Turn exceptions of Spark into errors of tlnlp. ``what`` names the step or the input in the message.
 
-    Spark's own message is left out, because it may quote documents.
+    Spark's own message is left out, because it may quote documents (see ``spark_failures``).
 
     Raises:
         InputDataError: an input file cannot be read.
         BundleError: a worker found the bundle damaged.
-        EngineError: Spark failed for any other reason.
+        EngineError: Spark failed for any other reason; the message names the cause, if it is a known one.
     """
     try:
         yield
@@ -174,14 +126,16 @@ def spark_errors(what: str) -> Iterator[None]:
             ) from error
         if found := re.search(r"tlnlp\.errors\.InputDataError: ([^\n]+)", message):
             raise InputDataError(found[1]) from error  # A worker found a file that it cannot read.
+        if advice := _ADVICE.get(_condition(error) or ""):
+            raise InputDataError(f"{what}: {advice}") from error
+        if known := known_cause(error):
+            kind, sentence = known
+            raise kind(f"{what}: nothing was published: {sentence}") from error
         if any(sign in message for sign in _UNREADABLE):
             raise InputDataError(f"{what}: {_unreadable(error)}") from error
-        condition = _condition(error) or type(error).__name__
-        if condition in _ADVICE:
-            raise InputDataError(f"{what}: {_ADVICE[condition]}") from error
         raise EngineError(
-            f"{what}: Spark failed ({condition}); nothing was published, run the night again, or add "
-            "--debug for the traceback"
+            f"{what}: nothing was published: Spark failed ({', '.join(class_names(error))}); add --debug for its own "
+            "message"
         ) from error
 
 
