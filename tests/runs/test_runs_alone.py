@@ -1,7 +1,8 @@
 """Nothing is sent anywhere, and no other machine can reach a run: shown in a network namespace, on an odd machine.
 
 One run proves several promises at once, since each start of Spark and Ray takes its time: the machine has no name and
-no home for the user, as in many containers; the path has a space; the locale is C; and proxies are set.
+no home for the user, as in many containers; the path has a space, and files have odd names; the locale is C; proxies
+are set, and variables for another Spark.
 """
 
 from __future__ import annotations
@@ -69,8 +70,10 @@ def alone(tiny_encoder: Path, short_tmp: Path, tmp_path_factory: pytest.TempPath
     for number, name in enumerate(("a:b.jsonl", "50% off.jsonl", "grün.jsonl", "two words.jsonl")):
         kit.write_jsonl(place / "documents" / name, documents[2 * number : 2 * number + 2])
     environment = {"PATH": os.environ["PATH"], "LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
-    environment |= {"PYTHONPATH": str(ROOT), "TMPDIR": str(short_tmp), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment |= {"TMPDIR": str(short_tmp), "PYTHONDONTWRITEBYTECODE": "1"}
     environment |= dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY"), "http://proxy.example:3128")
+    environment |= {"SPARK_CONF_DIR": "/nowhere", "PYSPARK_DRIVER_PYTHON": "/nowhere/python"}
+    environment |= {"JAVA_TOOL_OPTIONS": "-Dtlnlp.odd=1", "PYTHONPATH": f"/nowhere{os.pathsep}{ROOT}"}
     environment |= {name: os.environ[name] for name in ("JAVA_HOME", "OMP_NUM_THREADS") if name in os.environ}
     labels = "labels: 50% off.jsonl"
     commands = [

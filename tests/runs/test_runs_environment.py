@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import subprocess
 import sys
@@ -9,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from tlnlp.cli.entry import guarded
 from tlnlp.runs import environment
+from tlnlp.runs.console import print_json
 
 ROOT = Path(__file__).parents[2]
 # What a program of a user does: it imports the hub's library first, and sets nothing.
@@ -105,3 +109,18 @@ def test_a_user_without_name_and_home(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert environment.user_name() == f"uid{os.getuid()}"
     assert encoder_catalogue.cache() == tmp_path / ".tlnlp" / "encoders"
     assert encoder_catalogue.at_hand("none") is None
+
+
+def test_a_stdout_without_utf8_shows_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
+
+    def call() -> None:
+        print_json({"label": "grün"})
+        print("grün")
+
+    assert guarded(call, debug=False) == 0
+    sys.stdout.flush()
+    document, line = raw.getvalue().decode("ascii").splitlines()
+    assert json.loads(document) == {"label": "grün"}
+    assert line == r"gr\xfcn"
