@@ -42,9 +42,9 @@ def start() -> None:
     meeting = {"GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else {}
     folder = _make_folder()
     if not any(name in os.environ for name in _TOKEN_VARIABLES):
-        _variables.extend(_TOKEN_VARIABLES[:2])
-        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-        _forget_token()
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+        _variables.extend(["RAY_AUTH_TOKEN", "RAY_AUTH_MODE"])  # Ray itself sets the mode, when it starts a cluster.
+        _read_token_again()
     try:
         with _on_loopback():
             ray.init(
@@ -71,7 +71,7 @@ def clean() -> None:
     if _variables:
         while _variables:
             os.environ.pop(_variables.pop(), None)
-        _forget_token()
+        _read_token_again()
 
 
 def _make_folder() -> Path:
@@ -108,8 +108,9 @@ def _on_loopback() -> Iterator[None]:
         ray_constants.ENABLE_RAY_CLUSTER = before
 
 
-def _forget_token() -> None:
-    """Make this process read its token again: Ray reads it once a process, and each cluster has its own."""
+def _read_token_again() -> None:
+    """Make this process read its token and whether there is one again: Ray reads both once a process."""
     loader = getattr(ray._raylet, "AuthenticationTokenLoader", None)  # Older versions of Ray know no tokens.
     if loader is not None:
         loader.instance().reset_cache()
+        ray._raylet.Config.initialize("")
