@@ -182,6 +182,18 @@ def test_a_wrong_folder_is_named(name: str, message: str, tmp_path: Path, monkey
     assert message.format(tmp_path) in str(raised.value)
 
 
+def test_another_spark_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYSPARK_GATEWAY_PORT", raising=False)
+    home = make_program(tmp_path / "spark", "spark-submit", "exit 1")
+    monkeypatch.setenv("SPARK_HOME", str(home))
+    (home / "jars").mkdir()
+    (home / "jars" / "spark-core_2.12-3.5.1.jar").touch()
+    with pytest.raises(
+        EngineError, match=r"holds Spark 3\.5, and the pyspark of this Python is of Spark \d\.\d; correct"
+    ):
+        start(SparkSettings())
+
+
 def test_no_java_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PYSPARK_GATEWAY_PORT", raising=False)
     monkeypatch.delenv("JAVA_HOME", raising=False)

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import pyspark
 from py4j.protocol import Py4JError
 from pyspark import SparkConf, SparkContext
 from pyspark.errors import PySparkException
@@ -119,10 +120,24 @@ def _check_programs() -> None:
         raise EngineError(
             f"there is no Java, and Spark needs {JAVA_VERSION} or newer; install it, or set JAVA_HOME to its folder"
         )
-    if spark and not (Path(spark) / "bin" / "spark-submit").is_file():
+    if spark:
+        _check_spark(Path(spark))
+
+
+def _check_spark(home: Path) -> None:
+    """Raise EngineError if a folder holds no Spark, or another one than the installed pyspark belongs to."""
+    remedy = "correct it, or unset it to use the Spark that is installed with pyspark"
+    if not (home / "bin" / "spark-submit").is_file():
         raise EngineError(
-            f"SPARK_HOME={spark} is no folder of Spark, since there is no bin/spark-submit in it; correct it, or unset "
-            "it to use the Spark that is installed with pyspark"
+            f"SPARK_HOME={home} is no folder of Spark, since there is no bin/spark-submit in it; {remedy}"
+        )
+    jars = [re.search(r"-(\d+\.\d+)[^-]*\.jar$", path.name) for path in home.glob("jars/spark-core_*.jar")]
+    versions = {found[1] for found in jars if found}
+    installed = ".".join(pyspark.__version__.split(".")[:2])
+    if versions and installed not in versions:
+        raise EngineError(
+            f"SPARK_HOME={home} holds Spark {', '.join(sorted(versions))}, and the pyspark of this Python is of Spark "
+            f"{installed}; {remedy}"
         )
 
 

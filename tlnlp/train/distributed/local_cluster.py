@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import ray
 from ray._private import ray_constants
@@ -110,7 +111,7 @@ def _on_loopback() -> Iterator[None]:
 
 def _read_token_again() -> None:
     """Make this process read its token and whether there is one again: Ray reads both once a process."""
-    loader = getattr(ray._raylet, "AuthenticationTokenLoader", None)  # Older versions of Ray know no tokens.
-    if loader is not None:
-        loader.instance().reset_cache()
-        ray._raylet.Config.initialize("")
+    core: Any = ray._raylet
+    if hasattr(core, "AuthenticationTokenLoader"):  # Older versions of Ray know no tokens.
+        core.AuthenticationTokenLoader.instance().reset_cache()
+        core.Config.initialize("")
