@@ -107,11 +107,13 @@ def is_loopback(words: str) -> bool:
 
 def owner(inode: str) -> str:
     """Return the command line of the process that holds a socket."""
-    for link in Path("/proc").glob("[0-9]*/fd/*"):
+    for process in filter(str.isdigit, os.listdir("/proc")):
         try:
-            if os.readlink(link) == f"socket:[{inode}]":
-                return (link.parents[1] / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")[:200]
-        except OSError:
+            folder = f"/proc/{process}/fd"
+            if any(os.readlink(f"{folder}/{name}") == f"socket:[{inode}]" for name in os.listdir(folder)):
+                words = Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ")
+                return words.decode(errors="replace")[:200]
+        except OSError:  # It has ended, or belongs to somebody else.
             continue
     return "a process that has ended"
 
@@ -128,19 +130,20 @@ def watch_sockets(report: dict[str, Any]) -> None:
                     seen.add(words[9])
                     place = "on_loopback" if is_loopback(words[1].partition(":")[0]) else "on_other_addresses"
                     report[place].append(f"{words[1]} {owner(words[9])}")
-        for folder in {"/tmp", os.environ["TMPDIR"]}:
-            for entry in os.scandir(folder):
-                try:
-                    status = entry.stat(follow_symlinks=False)
-                except OSError:
-                    continue
-                own = status.st_uid == os.getuid() and status.st_mtime >= report["began"]
-                if own and stat.S_ISDIR(status.st_mode) and status.st_mode & 0o022 and not status.st_mode & 0o1000:
-                    report["open_folders"].append(entry.path)
+        for entry in os.scandir(os.environ["TMPDIR"]):
+            try:
+                mode = entry.stat(follow_symlinks=False).st_mode
+            except FileNotFoundError:
+                continue
+            if stat.S_ISDIR(mode) and mode & 0o022 and entry.path not in report["open_folders"]:
+                report["open_folders"].append(entry.path)
 
     def watch() -> None:
         while True:
-            look()
+            try:
+                look()
+            except Exception as error:
+                report["faults"].append(repr(error))
             time.sleep(0.1)
 
     in_background(watch)
@@ -150,8 +153,8 @@ def main(request_file: str, report_file: str) -> None:
     request = json.loads(Path(request_file).read_text())
     folder = Path(report_file).parent
     asked, sent = set[str](), set[str]()
-    report: dict[str, Any] = {"began": time.time(), "runs": []}
-    report |= {"on_loopback": [], "on_other_addresses": [], "open_folders": []}
+    report: dict[str, Any] = {"runs": [], "on_loopback": [], "on_other_addresses": [], "open_folders": []}
+    report["faults"] = []  # of this program itself
     raise_interface()
     replace("/etc/resolv.conf", "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n", folder)
     replace("/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n", folder)

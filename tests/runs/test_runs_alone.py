@@ -95,6 +95,7 @@ def alone(tiny_encoder: Path, short_tmp: Path, tmp_path_factory: pytest.TempPath
     assert done.returncode == 0, done.stderr
     seen: dict[str, Any] = json.loads(report.read_text())
     print(json.dumps(seen, indent=1))
+    assert seen["faults"] == []
     assert [run["code"] for run in seen["runs"]] == [0] * len(runs), seen["runs"][-1]["err"]
     return seen | {"place": place, "home": home}
 
