@@ -137,3 +137,31 @@ def test_spark_properties_keep_their_dots() -> None:
     override = ["spark.conf.spark.executor.memory=4g"]
     settings = load_settings(ScoreSettings, CONF / "score.yaml", override, given=required(ScoreSettings))
     assert settings.spark.conf == {"spark.executor.memory": "4g"}
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (
+            "classes: [no, yes]",
+            "'classes.0': YAML reads no, off or false as a truth value unless it is in quotes: write",
+        ),
+        ("classes: [a, yes]", "'classes.1': YAML reads yes, on or true as a truth value unless"),
+        (
+            "classes: [0, 1]",
+            "'classes.1': YAML reads 1 as a number unless it is in quotes: write names of classes in quo",
+        ),
+        ("classes: no", "'classes': YAML reads no, off or false as a truth value unless"),
+        ("classes: [2026-01-31, a]", "'classes.0': YAML reads 2026-01-31 as a date unless"),
+        ("classes: [null, a]", "'classes.0': YAML reads null as no value unless"),
+        ("class_descriptions: {no: negative}", "YAML reads no, off or false as a truth value unless"),
+    ],
+)
+def test_names_of_classes_that_yaml_does_not_read_as_text(tmp_path: Path, line: str, says: str) -> None:
+    (tmp_path / "own.yaml").write_text(f"labels: labels/\n{line}\n")
+    with pytest.raises(UsageError) as caught:
+        load_settings(FinetuneSettings, tmp_path / "own.yaml")
+    assert says in str(caught.value)
+    quoted = 'classes: ["no", "yes", "0"]\nclass_descriptions: {"0": none}\n'
+    (tmp_path / "own.yaml").write_text(quoted)
+    assert load_settings(FinetuneSettings, tmp_path / "own.yaml").classes == ("no", "yes", "0")

@@ -157,7 +157,20 @@ def _explain(kind: type[Settings], problem: Any) -> str:
         return f"unknown key {key!r}; {hint}"
     if problem["type"] == "missing":
         return f"{key!r} is not set; give it in the config file or as --set {key}=..."
+    if path[0] in ("classes", "class_descriptions") and (meant := _not_quoted(problem["input"])):
+        return f'{key!r}: YAML reads {meant} unless it is in quotes: write names of classes in quotes, as in "no"'
     return f"{key!r}: {problem['msg'].removeprefix('Value error, ')}"
+
+
+def _not_quoted(value: object) -> str:
+    """Return what YAML made of a word that was meant as text; empty where it is of another type than plain values."""
+    if isinstance(value, bool):
+        return f"{'yes, on or true' if value else 'no, off or false'} as a truth value"
+    if isinstance(value, int | float):
+        return f"{value} as a number"
+    if isinstance(value, date):
+        return f"{value} as a date"
+    return "null as no value" if value is None else ""
 
 
 def _keys_at(kind: type[Settings], path: Sequence[str]) -> list[str]:
