@@ -21,7 +21,8 @@ A message states what is wrong, where, and the next safe step. It never contains
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import difflib
+from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
 
@@ -32,6 +33,13 @@ def counted(number: int, singular: str, plural: str = "") -> str:
         plural: the plural of the noun where it is not the singular with an ``s``.
     """
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return the known name that is most like a name, as messages ask for it; empty where none is like it."""
+    by_lower = {other.lower(): other for other in known}
+    similar = difflib.get_close_matches(name.lower(), by_lower, n=1)
+    return f"; did you mean {by_lower[similar[0]]!r}?" if similar else ""
 
 
 class TlnlpError(Exception):

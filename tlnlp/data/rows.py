@@ -18,7 +18,7 @@ from tlnlp.data.json_lines import UNREADABLE_ROW, WRONG_ENCODING, parse_line
 from tlnlp.data.lines import read_lines
 from tlnlp.data.tables import SourceFile
 from tlnlp.data.text import has_surrogates
-from tlnlp.errors import InputDataError
+from tlnlp.errors import InputDataError, did_you_mean
 
 BATCH_ROWS = 1024
 BUFFER_BYTES = 1 << 20
@@ -225,7 +225,7 @@ def check_columns(uri: str, names: Sequence[str], wanted: Sequence[str]) -> list
         if (count := names.count(column)) != 1:
             problem = f"has no column {column!r}" if count == 0 else f"has {count} columns {column!r}"
             raise InputDataError(
-                f"{uri}: {problem} (it has: {', '.join(names)}); "
+                f"{uri}: {problem} (it has: {', '.join(names)}){did_you_mean(column, names) if not count else ''}; "
                 "set the names of your columns with --set text_column= and --set label_column="
             )
     return [names.index(column) for column in wanted]
