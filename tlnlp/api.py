@@ -8,6 +8,7 @@ classifier.predict(texts)
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from tlnlp.config import DEFAULT_WORKSPACE, FinetuneSettings, load_settings
-from tlnlp.errors import InputDataError, UsageError
+from tlnlp.data.label_faults import SEVERAL_LABELS
+from tlnlp.data.label_names import class_positions, is_several, label_name
+from tlnlp.errors import InputDataError, UsageError, did_you_mean
 from tlnlp.evaluate.metrics import Evaluation
 from tlnlp.evaluate.metrics import evaluate as evaluate_probabilities
 from tlnlp.model import classifier as loaded
@@ -93,32 +96,33 @@ class Classifier:
         }
         return pd.DataFrame(columns, index=texts.index if isinstance(texts, pd.Series) else None)
 
-    def score(self, texts: Iterable[str], labels: Iterable[str]) -> float:
+    def score(self, texts: Iterable[str], labels: Iterable[object]) -> float:
         """Return the share of texts whose predicted class is their label. Raises as ``evaluate`` does."""
         return self.evaluate(texts, labels).accuracy
 
-    def evaluate(self, texts: Iterable[str], labels: Iterable[str]) -> Evaluation:
+    def evaluate(self, texts: Iterable[str], labels: Iterable[object]) -> Evaluation:
         """Compare predictions with labels: accuracy, macro-F1, calibration error, F1 by class, confusion.
 
         Raises:
             UsageError: there are no texts, or not as many labels as texts; or as ``predict`` does.
             InputDataError: a label is none of ``classes_``.
         """
-        given = [str(label) for label in labels]
+        given = [label_name(label) for label in labels]
         probabilities = self.predict_proba(texts)
         if len(given) != len(probabilities) or not given:
             raise UsageError(f"{len(probabilities)} texts and {len(given)} labels: give one label for each text")
-        index = {label: position for position, label in enumerate(self.classes_.tolist())}
+        classes = tuple(self.classes_.tolist())
+        index = class_positions(classes)
         if unknown := sorted(set(given) - index.keys()):
             raise InputDataError(
-                f"no class of this model: {len(unknown)} of the labels; its classes are {', '.join(index)}"
+                f"no class of this model: {len(unknown)} of the labels; its classes are {', '.join(classes)}"
             )
         targets = np.array([index[label] for label in given], dtype=np.int64)
-        return evaluate_probabilities(probabilities, targets, tuple(index))
+        return evaluate_probabilities(probabilities, targets, classes)
 
 
 def finetune(
-    labels: str | Path | pd.DataFrame | tuple[Iterable[str], Iterable[str]],
+    labels: str | Path | pd.DataFrame | tuple[Iterable[str], Iterable[object]],
     *,
     registry: str | Path = DEFAULT_REGISTRY,
     **settings: Any,
@@ -130,6 +134,9 @@ def finetune(
             and ``label``; or a pair of lists, texts and labels.
         registry: path or URI of the registry that the version goes to.
         settings: any key of ``conf/finetune.yaml``, such as ``model``, ``unlabelled`` or ``time_budget_s``.
+
+    Warns:
+        UserWarning: something in the labels is allowed, but seldom meant, such as the classes ``Yes`` and ``yes``.
 
     Raises:
         UsageError: a key is unknown, or a value does not fit.
@@ -143,11 +150,13 @@ def finetune(
         given = labels if isinstance(labels, (str, Path)) else _written(labels, Path(scratch), settings)
         values = {"labels": str(given), "registry": str(registry)} | settings
         result = run(load_settings(FinetuneSettings, given=values))
+    for warning in result.warnings:
+        warnings.warn(f"labels: {warning}", stacklevel=2)
     return Classifier.load(str(result.version), registry)
 
 
 def _written(
-    labels: pd.DataFrame | tuple[Iterable[str], Iterable[str]], folder: Path, settings: Mapping[str, Any]
+    labels: pd.DataFrame | tuple[Iterable[str], Iterable[object]], folder: Path, settings: Mapping[str, Any]
 ) -> Path:
     """Write labelled examples to a file, where the stage reads them as it reads any other."""
     names = settings.get("text_column", "text"), settings.get("label_column", "label")
@@ -155,16 +164,21 @@ def _written(
         texts, given = ([*column] for column in labels)
     else:
         if missing := [name for name in names if name not in labels]:
+            columns = [str(column) for column in labels]
             raise UsageError(
-                f"the DataFrame of labels has no column {', '.join(missing)}; it has {', '.join(map(str, labels))}"
+                f"the DataFrame of labels has no column {', '.join(missing)}; it has {', '.join(columns)}"
+                f"{did_you_mean(missing[0], columns)}; name your columns by text_column= and label_column="
             )
         texts, given = (labels[name].tolist() for name in names)
     if len(texts) != len(given):
         raise UsageError(f"{len(texts)} texts and {len(given)} labels: give one label a text")
-    # What is no label, None or NaN, is reported as a fault by row.
-    cleaned = [None if label is None or label != label else str(label) for label in given]
+    for position, label in enumerate(given):
+        if is_several(label):
+            raise UsageError(f"label {position} is a {type(label).__name__}: {SEVERAL_LABELS}")
+    # What is no label, None or NaN, has no name, and is reported as a fault by row.
+    named = [label_name(label) for label in given]
     path = folder / "labels.parquet"
-    pq.write_table(pa.table(dict(zip(names, (_texts(texts), cleaned), strict=True))), path)
+    pq.write_table(pa.table(dict(zip(names, (_texts(texts), named), strict=True))), path)
     return path
 
 

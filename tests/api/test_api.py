@@ -11,8 +11,10 @@ import pandas as pd
 import pytest
 
 import tlnlp
+from tlnlp.data.text import model_text_sha256, text_sha256
 from tlnlp.errors import InputDataError, LabelFaultsError, ModelNotFoundError, UsageError
 from tlnlp.registry import Registry
+from tlnlp.registry.training import read_training
 
 TEXTS = kit.texts(12)
 
@@ -134,3 +136,61 @@ def test_labels_that_cannot_be_learned_from_are_refused(tiny_encoder: Path, tmp_
         tlnlp.finetune((TEXTS, incomplete), **given)
     with pytest.raises(UsageError, match="modle"):
         tlnlp.finetune((TEXTS, ["x", "y"] * 6), modle="reviews", **given)
+
+
+def test_spellings_of_one_text_are_one_text(tiny_encoder: Path, labelled: pd.DataFrame, tmp_path: Path) -> None:
+    given = settings(tiny_encoder, tmp_path)
+    doubled = pd.concat([labelled, labelled.assign(text=labelled["text"] + " ")])
+    for labels in (doubled, (doubled["text"].tolist(), doubled["label"].tolist())):
+        with pytest.raises(
+            LabelFaultsError, match=r"40 faults in 80 rows.*\n.*row 41: duplicate: the same text as row 1, b"
+        ):
+            tlnlp.finetune(labels, **given)
+    tlnlp.finetune(doubled, on_fault="skip", **given)
+    training = read_training(Registry(str(tmp_path / "registry")).resolve("reviews@1"))
+    assert training["model_text_sha256"] == sorted(model_text_sha256(text, 10_000) for text in labelled["text"])
+    assert training["text_sha256"] == sorted(text_sha256(text) for text in labelled["text"])
+    assert training["unlabelled_model_text_sha256"] == []
+
+
+def test_classes_that_look_alike_are_a_warning(tiny_encoder: Path, labelled: pd.DataFrame, tmp_path: Path) -> None:
+    names = [
+        "Positive" if row % 4 == 1 and label == "positive" else label for row, label in enumerate(labelled["label"])
+    ]
+    assert set(names) == {"negative", "positive", "Positive"}
+    with pytest.warns(
+        UserWarning, match=r"labels: the classes 'Positive' \(10 labels\) and 'positive' \(10 labels\)"
+    ) as all_:
+        made = tlnlp.finetune((labelled["text"].tolist(), names), **settings(tiny_encoder, tmp_path))
+    assert [Path(one.filename).name for one in all_] == ["test_api.py"]
+    assert made.classes_.tolist() == ["Positive", "negative", "positive"]
+
+
+def test_labels_of_other_types_are_named_as_files_name_them(
+    tiny_encoder: Path, labelled: pd.DataFrame, tmp_path: Path
+) -> None:
+    truth = (labelled["label"] == "positive").tolist()
+    made = tlnlp.finetune((labelled["text"].tolist(), truth), **settings(tiny_encoder, tmp_path))
+    assert made.classes_.tolist() == ["false", "true"]
+    named = ["true" if one else "false" for one in truth]
+    assert made.score(labelled["text"], truth) == made.score(labelled["text"], named)
+    numbers = labelled.assign(label=np.array(truth, dtype=np.float32))
+    assert tlnlp.finetune(numbers, **settings(tiny_encoder, tmp_path)).classes_.tolist() == ["0", "1"]
+
+
+def test_lists_of_labels_and_other_columns_are_refused(tiny_encoder: Path, tmp_path: Path) -> None:
+    given = settings(tiny_encoder, tmp_path)
+    several: Any
+    for several in (["a", "b"], ("a",), np.array(["a", "b"]), {"a"}):
+        with pytest.raises(
+            UsageError, match=r"label 1 is a (list|tuple|ndarray|set): a list of labels; several labels"
+        ):
+            tlnlp.finetune((TEXTS, ["a", several, *["b"] * 10]), **given)
+    frame = pd.DataFrame({"text": TEXTS, "Label": "a"})
+    with pytest.raises(
+        UsageError, match=r"no column label; it has text, Label; did you mean 'Label'\?; name your colu"
+    ):
+        tlnlp.finetune(frame, **given)
+    missing = pd.Series(["a", pd.NA, *["b"] * 10], dtype="string")
+    with pytest.raises(LabelFaultsError, match="row 2: empty label"):
+        tlnlp.finetune(pd.DataFrame({"text": TEXTS, "label": missing}), **given)

@@ -70,3 +70,12 @@ def test_too_few_labels_to_learn_from_are_refused(tiny_encoder: Path, tmp_path: 
     assert result.code == 2
     assert "held_out_share=0.6 leaves " in result.err
     assert "fewer than min_per_class=5" in result.err
+
+
+def test_finetune_prints_warnings_about_the_classes(tiny_encoder: Path, tmp_path: Path) -> None:
+    rows = [row | {"topic": row["topic"].title()} if place < 24 else row for place, row in enumerate(ROWS[:60])]
+    made = tlnlp("finetune", "--json", **settings(tmp_path, tiny_encoder, rows, held_out_share=0.2))
+    first, second = made.json["warnings"]
+    assert first.startswith("the classes 'Negative' (12 labels) and 'negative' (18 labels) differ in case")
+    assert second.startswith("the classes 'Positive' (12 labels) and 'positive' (18 labels) differ in case")
+    assert f"labels: warning: {first}" in made.err

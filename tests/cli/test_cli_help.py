@@ -48,7 +48,7 @@ KINDS: dict[str, type[Settings] | None] = {
 }
 # Of these commands, which take the file of another command, only some keys have an effect.
 SOME = {
-    "labels check": ["text_column", "label_column", "classes", "min_per_class", "format", *CSV],
+    "labels check": ["text_column", "label_column", "classes", "min_per_class", "max_chars", "format", *CSV],
     "warehouse announce": ["warehouse", "catalog", "table", "announce.glue.database", "announce.timeout_s"],
 }
 

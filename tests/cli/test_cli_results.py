@@ -93,6 +93,38 @@ def test_labels_check(labels: Path, tmp_path: Path) -> None:
     assert tlnlp("labels", "check", str(labels), *config, "--json").json == found
 
 
+def test_labels_check_prints_warnings(tmp_path: Path) -> None:
+    rows = [row | {"label": row["label"].replace("pos", "Pos")} for row in kit.labelled(24)]
+    rows += [row | {"text": f"again: {row['text']}"} for row in kit.labelled(24)]
+    given = str(kit.write_jsonl(tmp_path / "a.jsonl", rows))
+    wanted = "the classes 'Positive' (12 labels) and 'positive' (12 labels) differ in case, blanks or Unicode form only"
+    found = tlnlp("labels", "check", given, "--json")
+    assert [warning.startswith(wanted) for warning in found.json["warnings"]] == [True]
+    assert found.err == ""
+    shown = tlnlp("labels", "check", given)
+    assert shown.code == 0
+    assert "warnings  1" in shown.out
+    assert f"a.jsonl: warning: {wanted}" in shown.err
+
+
+def test_labels_check_refuses_lists_and_spellings(tmp_path: Path) -> None:
+    lists = kit.write_jsonl(tmp_path / "lists.jsonl", [row | {"label": [row["label"]]} for row in kit.labelled(20)])
+    shown = tlnlp("labels", "check", str(lists))
+    assert shown.code == 3
+    assert "row 1: several labels: a list of labels; several labels of one text (multi-label) are not" in shown.err
+    rows = [
+        {"text": text + end, "label": "ab"[n % 2]} for n, text in enumerate(kit.texts(12)) for end in ("", " ", "\n")
+    ]
+    result = tlnlp("labels", "check", str(kit.write_jsonl(tmp_path / "spellings.jsonl", rows)), "--json")
+    assert result.code == 3
+    assert [fault["kind"] for fault in json.loads(result.out)["faults"]] == ["duplicate"] * 24
+    assert json.loads(result.out)["labels"] == {"a": 6, "b": 6}
+    long = [{"text": f"{'warm ' * 50}{n}{' bread' * 50}", "label": "ab"[n % 2]} for n in range(12)]
+    path = str(kit.write_jsonl(tmp_path / "long.jsonl", long))
+    assert tlnlp("labels", "check", path).code == 0
+    assert "conflicting labels" in tlnlp("labels", "check", path, max_chars=200).err
+
+
 def test_evaluate(registry: Path, labels: Path) -> None:
     found = tlnlp("evaluate", f"{MODEL}@champion", "--json", registry=registry, labels=labels).json
     assert (found["model"], found["version"], found["n"], found["trained_on"]) == (MODEL, 1, 300, 0)

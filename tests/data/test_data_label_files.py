@@ -12,6 +12,7 @@ import pytest
 from labels_kit import ANY, faults, rows_of, write
 
 from tlnlp.data.labels import LabelContract, read_labels
+from tlnlp.data.pool import read_pool
 from tlnlp.errors import InputDataError
 from tlnlp.storage import resolve_uri
 
@@ -100,7 +101,7 @@ def test_a_truncated_file_is_a_fault_beside_the_others(tmp_path: Path, name: str
     assert found.texts == ["boots"]
 
 
-@pytest.mark.parametrize(("name", "content"), [("a.csv", b""), ("a.jsonl", b"[1,\n2]\n"), ("a.parquet", b"PAR1")])
+@pytest.mark.parametrize(("name", "content"), [("a.csv", b'"text'), ("a.jsonl", b"[1,\n2]\n"), ("a.parquet", b"PAR1")])
 def test_a_file_that_is_not_what_its_name_says(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
     assert faults(read_labels(str(tmp_path / name), ANY)) == [(name, 0, "unreadable file")]
@@ -168,3 +169,43 @@ def test_nothing_there(tmp_path: Path) -> None:
         read_labels(str(tmp_path / "notes"), ANY)
     with pytest.raises(InputDataError, match=r"no file there ends in \.parquet"):
         read_labels(str(tmp_path / "notes/readme.txt"), ANY)
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.jsonl", "a.csv"])
+def test_a_missing_column_names_those_of_the_file_and_the_nearest(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / name, [{"number": "1", "Text": "bread", "labels": "a"}])
+    with pytest.raises(InputDataError) as caught:
+        read_labels(str(path), ANY)
+    assert "has no column 'text' (it has: number, Text, labels); did you mean 'Text'?; set the names" in str(
+        caught.value
+    )
+    with pytest.raises(InputDataError, match=r"has no column 'label' .*; did you mean 'labels'\?"):
+        read_labels(str(path), LabelContract(text_column="Text"))
+    with pytest.raises(InputDataError, match=r"it has: number, Text, labels\); set the names"):
+        read_labels(str(path), LabelContract(text_column="body"))
+    with pytest.raises(InputDataError, match=r"has no column 'text' .*; did you mean 'Text'\?"):
+        read_pool(str(path), "text", 5, 0, ())
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.jsonl", "a.csv", "several"])
+def test_an_empty_set_is_refused_in_one_sentence(tmp_path: Path, name: str) -> None:
+    for file in (name,) if name != "several" else ("several/a.csv", "several/b.jsonl"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_bytes(b"" if name.endswith("t") else b"\n\n")
+    with pytest.raises(InputDataError) as caught:
+        read_labels(str(tmp_path / name), ANY)
+    assert str(caught.value) == (
+        f"{tmp_path / name}: there are no labels: the input is empty: write texts to the column 'text' and their "
+        "labels to 'label'"
+    )
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.csv"])
+def test_a_set_of_columns_without_rows_is_refused_in_one_sentence(tmp_path: Path, name: str) -> None:
+    table = pa.table({"text": pa.array([], pa.string()), "label": pa.array([], pa.string())})
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    (tmp_path / "a.csv").write_text("text,label\n")
+    with pytest.raises(
+        InputDataError, match="there are no labels: it has columns, but no rows: write texts to the col"
+    ):
+        read_labels(str(tmp_path / name), ANY)

@@ -10,7 +10,8 @@ import pyarrow.parquet
 import pytest
 from labels_kit import ANY, faults, rows_of, write
 
-from tlnlp.data.labels import SHOWN_FAULTS, LabelContract, read_labels, require_sound
+from tlnlp.data.label_faults import SHOWN_FAULTS
+from tlnlp.data.labels import LabelContract, read_labels, require_sound
 from tlnlp.errors import LabelFaultsError
 
 

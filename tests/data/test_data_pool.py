@@ -19,7 +19,7 @@ from tlnlp.data.csv_records import CsvDialect
 from tlnlp.data.pool import read_pool
 from tlnlp.data.rows import read_part
 from tlnlp.data.tables import source_files
-from tlnlp.data.text import text_sha256
+from tlnlp.data.text import MAX_CHARS, model_text_sha256
 from tlnlp.errors import InputDataError
 from tlnlp.train.inputs import describe_pool
 
@@ -37,7 +37,9 @@ def test_all_of_a_small_pool_in_another_order(tmp_path: Path) -> None:
 
 def test_what_is_left_out_and_counted(tmp_path: Path) -> None:
     rows = [{"text": text} for text in ("a b", "a b", " ", None, 7, "labelled", "c\x00d", "e f")]
-    found = read_pool(str(write(tmp_path / "pool.jsonl", rows)), "text", 100, 0, {text_sha256("labelled")})
+    found = read_pool(
+        str(write(tmp_path / "pool.jsonl", rows)), "text", 100, 0, {model_text_sha256("labelled", MAX_CHARS)}
+    )
     assert sorted(found.texts) == ["a b", "e f"]
     assert (found.rows, found.labelled_inside, found.unusable) == (8, 1, 4)
 
@@ -69,7 +71,7 @@ def test_the_sample_of_a_small_input_stays_the_same(tmp_path: Path) -> None:
     write(folder / "c.csv.gz", rows(500, 200))
     write(folder / "d.parquet", rows(650, 200))
     write(folder / "e.jsonl.gz", [{"text": " "}, {"text": 7}, *rows(800, 50)])
-    labelled = {text_sha256(f"document {i} of\nthe pool") for i in range(0, 700, 7)}
+    labelled = {model_text_sha256(f"document {i} of\nthe pool", MAX_CHARS) for i in range(0, 700, 7)}
     found = read_pool(str(folder), "text", 150, 3, labelled)
     # As the first version of this reader drew it: versions of models record such digests.
     assert found.digest == "bfb779c0b3f6547f299f20786944db9c54e240ba72a31305b8b935e14da5ff47"

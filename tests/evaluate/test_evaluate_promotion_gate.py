@@ -174,6 +174,52 @@ def test_labels_that_were_trained_on_are_refused(scene: Scene) -> None:
     assert scene.champion == 1
 
 
+def test_labels_that_were_trained_on_in_another_spelling_are_refused(scene: Scene, tiny_bundle: Path) -> None:
+    texts = [row["text"] for row in kit.labelled(40, 0)]
+    own = variant(tiny_bundle, scene.folder / "own", **GOOD)
+    (own / bundle.TRAINING).write_bytes(bundle.dump_json(bundle.learned_digests(texts, (), 400)))
+    bundle.seal(own)
+    scene.publish(own)
+    scene.promote("m@1")
+    spelt = [row | {"text": f" {row['text'].replace(' ', '<br/>')}"} for row in kit.labelled(40, 0)[:7]]
+    kit.write_jsonl(scene.labels, [*named_rows(200, 77), *spelt])
+    # The champion is of an earlier version of tlnlp, which recorded digests of raw texts.
+    with pytest.raises(PromotionRefusedError, match=r"m@4 learned from 7 of the 207 labels, so these"):
+        scene.promote("m@4")
+    kit.write_jsonl(scene.labels, [*named_rows(200, 77), *kit.labelled(40, 0)[:5]])
+    with pytest.raises(PromotionRefusedError, match=r"m@4 and m@1 learned from 5 of the 205 labels, so these"):
+        scene.promote("m@4")
+    kit.write_jsonl(scene.labels, named_rows(240, 77))
+    assert scene.promote("m@4").version.version == 4
+
+
+def test_texts_that_one_of_the_versions_reads_alike_are_counted_once(scene: Scene, tiny_bundle: Path) -> None:
+    scene.promote("m@1")  # It reads 400 characters of a text, the candidate reads 4000.
+    scene.publish(variant(tiny_bundle, scene.folder / "longer", max_chars=4000, **GOOD))
+    long = [{"text": f"positive: {'warm ' * 90}{middle}{' bread' * 90}", "label": "positive"} for middle in "xyz"]
+    rows = named_rows(240, 77)
+    kit.write_jsonl(scene.labels, [*rows, *long, rows[0] | {"text": f"{rows[0]['text']} "}])
+    result = scene.promote("m@4")
+    assert result.comparison is not None
+    assert result.comparison.n == 241
+    kit.write_jsonl(scene.labels, [*rows, *long[:1], long[1] | {"label": "negative"}])
+    with pytest.raises(
+        LabelFaultsError, match="conflicting labels: 'negative' here, 'positive' in row 241, whose text"
+    ):
+        scene.promote("m@3")
+
+
+def test_classes_of_an_earlier_version_may_be_called_as_csv_had_them(scene: Scene, tiny_bundle: Path) -> None:
+    for number, classes in enumerate([("False", "True"), ("false", "true")]):
+        scene.publish(variant(tiny_bundle, scene.folder / f"truth-{number}", classes=classes, **GOOD))
+    names = {"negative": False, "positive": True}
+    kit.write_jsonl(scene.labels, [row | {"label": names[row["label"]]} for row in named_rows(240, 77)])
+    scene.promote("m@4")
+    result = scene.promote("m@5")
+    assert result.comparison is not None
+    assert result.comparison.candidate == result.comparison.champion > 0.9
+
+
 def test_faulty_labels_are_refused_or_skipped(scene: Scene) -> None:
     kit.write_jsonl(scene.labels, [*named_rows(240, 77), {"text": "", "label": "positive"}])
     scene.promote("m@1")

@@ -6,8 +6,10 @@ import json
 import shutil
 from pathlib import Path
 
+import kit
 import pytest
 
+from tlnlp.data.text import text_sha256
 from tlnlp.errors import BundleError
 from tlnlp.model import bundle
 from tlnlp.model.classifier import Classifier
@@ -159,3 +161,20 @@ def test_trained_on(folder: Path) -> None:
         (folder / bundle.TRAINING).write_text(content)
         with pytest.raises(BundleError, match=r"training\.json cannot be read"):
             bundle.read_learned(folder)
+
+
+def test_trained_on_is_about_texts_as_the_model_reads_them(folder: Path) -> None:
+    assert bundle.read_spec(folder).max_chars == 400
+    texts = [row["text"] for row in kit.labelled(40, 0)]
+    spelt = [f" {text.replace(' ', '<br/>')}\n" for text in texts]
+    long = ["warm bread " * 40 + middle * 900 + "late ferry " * 40 for middle in "xy"]
+    # The kit's bundle is like those of earlier versions: it holds digests of raw texts.
+    learned = bundle.read_learned(folder)
+    assert (learned.labels_among(texts), learned.labels_among(spelt)) == (40, 0)
+    training = bundle.learned_digests([*texts, long[0]], ["cold  boots"], 400)
+    (folder / bundle.TRAINING).write_bytes(bundle.dump_json(training))
+    learned = bundle.read_learned(folder)
+    assert (learned.labels_among(texts), learned.labels_among(spelt), learned.labels_among(long)) == (40, 40, 2)
+    assert learned.documents_among(["cold boots", "cold\nboots", "Cold boots", *long]) == 2
+    # An earlier version of tlnlp reads the same file, and knows the texts by their raw digests.
+    assert set(training["text_sha256"]) == {text_sha256(text) for text in (*texts, long[0])}

@@ -41,7 +41,7 @@ ALLOWED = {
         "train",
         "warehouse",
     },
-    "api": {"config", "evaluate", "model", "registry", "runs", "train"},
+    "api": {"config", "data", "evaluate", "model", "registry", "runs", "train"},
     "__main__": {"cli"},
 }
 # Heavy packages, and the only parts that may import them.

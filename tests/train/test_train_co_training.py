@@ -137,7 +137,7 @@ def check_version_of_two_rounds(result: FinetuneResult, folder: Path) -> None:
     assert result.version.version == 1
     training = training_of(result)
     # A later evaluation recognises documents that training read; labelled texts count as labels, not as documents.
-    assert len(training["unlabelled_sha256"]) == 200
+    assert len(training["unlabelled_model_text_sha256"]) == 200
     given = [f"registry={folder / 'registry'}", "model=moods@1", f"labels={folder / 'evaluated.jsonl'}"]
     kit.write_jsonl(folder / "evaluated.jsonl", [*kit.labelled(20, 5, THREE), *kit.labelled(5, 0, THREE)])
     evaluated = evaluate_version(load_settings(EvaluateSettings, None, given))
@@ -217,7 +217,7 @@ def test_documents_of_another_source_are_not_used(
     assert ledger["results"]["relevance"]["same_source"] is False
     assert ledger["results"]["relevance"]["further"] >= TUNED.foreign
     assert training_of(result)["report"]["pool"] == {"documents": 200, "read": 0, "labelled_inside": 0}
-    assert training_of(result)["unlabelled_sha256"] == []
+    assert training_of(result)["unlabelled_model_text_sha256"] == []
 
 
 @pytest.mark.parametrize("moves", ["always", "never"])
@@ -241,7 +241,7 @@ def test_documents_are_read_once_where_no_round_fits_into_the_time(
     training = training_of(result)
     assert [one["round"] for one in training["report"]["rounds"]] == [1]
     assert training["report"]["pool"] == {"documents": 200, "read": 90, "labelled_inside": 0}
-    assert len(training["unlabelled_sha256"]) == 90
+    assert len(training["unlabelled_model_text_sha256"]) == 90
     # Both views have a weight, with a tuned encoder as well as with a pretrained one.
     path = local_path(result.version.uri)
     assert path is not None

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from tlnlp.config import FinetuneSettings, TrainingSettings
-from tlnlp.data.labels import Example, LabelledSet
+from tlnlp.data.label_faults import Example
+from tlnlp.data.labels import LabelledSet
 from tlnlp.errors import UsageError
 from tlnlp.train.dataset import NO_TEXTS, Examples, Reader, class_name_texts
 from tlnlp.train.finetune import finetune

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from tlnlp.config import FinetuneSettings
-from tlnlp.data.labels import Example, LabelledSet
+from tlnlp.data.label_faults import Example
+from tlnlp.data.labels import LabelledSet
 from tlnlp.model.calibration import log_loss
 from tlnlp.model.combine import Floats, softmax
 from tlnlp.train.dataset import Examples, Reader

@@ -12,7 +12,7 @@ from tlnlp.runs import console
 from tlnlp.runs.environment import user_name
 
 # The keys of labels that have an effect where labels are only read.
-_LABEL_KEYS = ("text_column", "label_column", "classes", "min_per_class", "format", "csv")
+_LABEL_KEYS = ("text_column", "label_column", "classes", "min_per_class", "max_chars", "format", "csv")
 
 
 @command(
@@ -22,12 +22,14 @@ _LABEL_KEYS = ("text_column", "label_column", "classes", "min_per_class", "forma
 )
 @click.argument("uri")
 def check(call: Call, uri: str) -> None:
-    """Check the labelled set at URI. Counts its labels, and lists duplicates, conflicts and faults by row."""
-    from tlnlp.data.labels import LabelContract, describe_faults, read_labels
+    """Check the labelled set at URI. Counts its labels; lists duplicates, conflicts and faults by row, and warnings."""
+    from tlnlp.data.label_faults import describe_faults
+    from tlnlp.data.labels import LabelContract, read_labels
     from tlnlp.errors import LabelFaultsError, counted
+    from tlnlp.runs.progress import say
 
     given = call.settings(FinetuneSettings, labels=uri)  # So that the config of finetune serves both.
-    contract = LabelContract.of(given, given.min_per_class)
+    contract = LabelContract.of(given, given.min_per_class, given.max_chars)
     labelled = read_labels(given.labels, contract)
     faults = [vars(fault) for fault in labelled.faults]
     call.show(
@@ -36,8 +38,11 @@ def check(call: Call, uri: str) -> None:
             "rows": labelled.rows,
             "labels": labelled.counts,
             "faults": faults if call.as_json else len(faults),
+            "warnings": list(labelled.warnings) if call.as_json else len(labelled.warnings),
         }
     )
+    for warning in () if call.as_json else labelled.warnings:
+        say(f"{labelled.uri}: warning: {warning}")
     if labelled.faults:
         counts = f"{counted(len(faults), 'fault')} in {counted(labelled.rows, 'row')}"
         listing = "" if call.as_json else "\n" + describe_faults(labelled.faults)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 
-from tlnlp.data.labels import Example, LabelledSet
+from tlnlp.data.label_faults import Example
+from tlnlp.data.labels import LabelledSet
 from tlnlp.data.text import prepare
 
 
@@ -13,8 +14,8 @@ def hold_out(labelled: LabelledSet, share: float, seed: int, max_chars: int) -> 
     """Return the set with about this share of each class, and at least one example of it, moved to ``held_out``.
 
     The side of a text depends on the seed and the text alone. So when labels are added and the next version is trained,
-    a text that was set aside stays aside, and no version learned from the texts of another. Texts that are equal when
-    a model reads them (``prepare``) stay on one side.
+    a text that was set aside stays aside, and no version learned from the texts of another. Texts that a model reads
+    alike (see ``model_text_sha256``) stay on one side.
 
     Args:
         share: from 0 to 1; with 0 the set is returned as it is.

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-import math
-from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from tlnlp.data.csv_records import DEFAULT_DIALECT, CsvDialect, CsvKeys
+from tlnlp.data.label_faults import (
+    Example,
+    Fault,
+    class_size_faults,
+    describe_faults,
+    row_fault,
+    without_conflicts,
+)
+from tlnlp.data.label_names import label_name
+from tlnlp.data.label_warnings import label_warnings
 from tlnlp.data.rows import read_rows
 from tlnlp.data.tables import AUTO, SourceFile, source_files
-from tlnlp.data.text import is_blank, is_text, text_sha256
-from tlnlp.errors import LabelFaultsError, counted
-
-SHOWN_FAULTS = 20
-# Messages show labels, never texts. A longer label is probably a text from the wrong column, so it is refused.
-LABEL_CHARS = 100
-# The kind of fault of a text that stands in the set before, with the same label.
-DUPLICATE = "duplicate"
+from tlnlp.data.text import MAX_CHARS
+from tlnlp.errors import InputDataError, LabelFaultsError, counted
 
 
 class LabelKeys(Protocol):
@@ -60,6 +63,7 @@ class LabelContract:
         min_per_class: fewest sound examples of each class.
         format: ``parquet``, ``json`` or ``csv``; ``auto``: by the names of the files.
         csv: how files in CSV are written.
+        max_chars: the most characters of a text that the model reads: texts that it reads alike are one text.
     """
 
     text_column: str = "text"
@@ -68,47 +72,13 @@ class LabelContract:
     min_per_class: int = 5
     format: str = AUTO
     csv: CsvDialect = DEFAULT_DIALECT
+    max_chars: int = MAX_CHARS
 
     @classmethod
-    def of(cls, settings: LabelKeys, min_per_class: int) -> LabelContract:
-        """Return the contract that the settings of a job state, with another ``min_per_class``."""
-        columns = settings.text_column, settings.label_column
-        return cls(*columns, settings.classes, min_per_class, settings.format, CsvDialect.of(settings.csv))
-
-
-@dataclass(frozen=True)
-class Fault:
-    """Describe one fault of a labelled set; it never holds the text.
-
-    Fields:
-        file: URI of the file.
-        row: number of the row in the file, from 1; 0 means the file or the set as a whole.
-        kind: the fault in one or two words.
-        detail: an explanation for the user.
-        line: number of the row's first line in the file, from 1, where rows and lines are counted apart (CSV); else 0.
-    """
-
-    file: str
-    row: int
-    kind: str
-    detail: str
-    line: int = 0
-
-    def __str__(self) -> str:
-        line = f" (line {self.line})" if self.line else ""
-        place = f"{self.file}, row {self.row}{line}" if self.row else self.file
-        return f"{place}: {self.kind}: {self.detail}"
-
-
-@dataclass(frozen=True)
-class Example:
-    """Hold a labelled text and its place: the URI of the file, the row in it, and its line (see ``Fault``)."""
-
-    text: str
-    label: str
-    file: str
-    row: int
-    line: int = 0
+    def of(cls, settings: LabelKeys, min_per_class: int, max_chars: int) -> LabelContract:
+        """Return the contract that the settings of a job state, with these ``min_per_class`` and ``max_chars``."""
+        columns, csv = (settings.text_column, settings.label_column), CsvDialect.of(settings.csv)
+        return cls(*columns, settings.classes, min_per_class, settings.format, csv, max_chars)
 
 
 @dataclass(frozen=True)
@@ -121,6 +91,7 @@ class LabelledSet:
         rows: number of rows read, faulty ones included.
         classes: class names, sorted.
         held_out: sound examples that were set aside and are not learned from.
+        warnings: what is allowed, but seldom meant (see ``label_warnings``).
     """
 
     uri: str
@@ -130,6 +101,7 @@ class LabelledSet:
     classes: tuple[str, ...]
     faults: tuple[Fault, ...] = field(default=())
     held_out: tuple[Example, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def texts(self) -> list[str]:
@@ -152,22 +124,28 @@ def read_labels(uri: str, contract: LabelContract) -> LabelledSet:
     """Read a labelled set with all of its faults; faults raise no error here (see ``require_sound``).
 
     Raises:
-        InputDataError: no file can be read, or a column is missing.
+        InputDataError: no file can be read, a column is missing, or there is no row.
         StorageError: the store cannot be read.
     """
-    digest, rows = hashlib.sha256(), 0
+    digest, rows, is_empty = hashlib.sha256(), 0, True
     read: list[Example] = []
     faults: list[Fault] = []
     for source in source_files(uri, contract.format):
         data = source.read()
         digest.update(data)
+        is_empty = is_empty and (not data or data.isspace())
         rows += _read_file(source, data, contract, read, faults)
-    examples = _without_conflicts(read, faults)
-    faults.sort(key=lambda fault: (fault.file, fault.row))
-    present = sorted({example.label for example in examples})
-    classes = tuple(sorted(set(contract.classes))) or tuple(present)
-    _check_class_sizes(uri, examples, classes, contract, faults)
-    return LabelledSet(uri, digest.hexdigest(), rows, tuple(examples), classes, tuple(faults))
+    if is_empty or not (rows or faults):
+        raise InputDataError(
+            f"{uri}: there are no labels: {'the input is empty' if is_empty else 'it has columns, but no rows'}: write "
+            f"texts to the column {contract.text_column!r} and their labels to {contract.label_column!r}"
+        )
+    examples, conflicts = without_conflicts(read, contract.max_chars)
+    faults = sorted([*faults, *conflicts], key=lambda fault: (fault.file, fault.row))
+    classes = _named(contract.classes) or tuple(sorted({example.label for example in examples}))
+    faults += class_size_faults(uri, examples, classes, contract.min_per_class)
+    found = LabelledSet(uri, digest.hexdigest(), rows, tuple(examples), classes, tuple(faults))
+    return replace(found, warnings=label_warnings(found.counts))
 
 
 def require_sound(labelled: LabelledSet, on_fault: str, min_classes: int = 2) -> LabelledSet:
@@ -198,18 +176,11 @@ def require_sound(labelled: LabelledSet, on_fault: str, min_classes: int = 2) ->
     return labelled
 
 
-def describe_faults(faults: Sequence[Fault]) -> str:
-    """Return the first 20 faults as text, one per line, and the number of the others."""
-    lines = [f"  {fault}" for fault in faults[:SHOWN_FAULTS]]
-    if len(faults) > SHOWN_FAULTS:
-        lines.append(f"  and {len(faults) - SHOWN_FAULTS} more: tlnlp labels check --json lists them all")
-    return "\n".join(lines)
-
-
 def _read_file(
     source: SourceFile, data: bytes, contract: LabelContract, examples: list[Example], faults: list[Fault]
 ) -> int:
     """Append the rows of a file to the examples or to the faults; return the number of rows."""
+    classes = _named(contract.classes)
     found = list(read_rows(source, (contract.text_column, contract.label_column), contract.csv, data))
     if found and found[-1].number == 0:
         found = found[-1:]  # Of a damaged file nothing is used: what its undamaged part lacks is unknown.
@@ -217,8 +188,9 @@ def _read_file(
         if row.fault is not None:
             faults.append(Fault(source.uri, row.number, *row.fault, row.line))
             continue
-        text, label = row.values[0], _label_name(row.values[1])
-        fault = _fault_of(text, label, contract)
+        text, value = row.values
+        label = label_name(value)
+        fault = row_fault(text, value, label, classes)
         if fault is not None:
             faults.append(Fault(source.uri, row.number, *fault, row.line))
         else:
@@ -226,56 +198,6 @@ def _read_file(
     return sum(row.number > 0 for row in found)
 
 
-def _label_name(value: object) -> str:
-    """Return a label as CSV would write it, so that it is the same in all formats; empty for null and NaN."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        # pandas turns a column of integers with a missing value into floats.
-        return "" if math.isnan(value) else str(int(value)) if value.is_integer() else str(value)
-    return "" if value is None else str(value).strip()
-
-
-def _fault_of(text: object, label: str, contract: LabelContract) -> tuple[str, str] | None:
-    if text is None or (isinstance(text, str) and is_blank(text)):
-        return "empty text", "the text is null or white space only"
-    if not isinstance(text, str) or not is_text(text):
-        return "not text", "the text column holds something other than text"
-    if not label:
-        return "empty label", "the label is null or empty"
-    if len(label) > LABEL_CHARS:
-        return "not a label", f"longer than {LABEL_CHARS} characters; check that label_column names the right column"
-    if contract.classes and label not in contract.classes:
-        return "unknown label", f"{label!r} is not one of {', '.join(contract.classes)}"
-    return None
-
-
-def _without_conflicts(examples: list[Example], faults: list[Fault]) -> list[Example]:
-    """Return one example of each text whose labels agree; append a fault for every other example."""
-    by_text: dict[str, list[Example]] = defaultdict(list)
-    for example in examples:
-        by_text[text_sha256(example.text)].append(example)
-    unique: list[Example] = []
-    for same in by_text.values():
-        labels = sorted({example.label for example in same})
-        if len(labels) == 1:
-            unique.append(same[0])
-        for example in same if len(labels) > 1 else same[1:]:
-            other = next(one for one in same if one is not example and (len(labels) == 1 or one.label != example.label))
-            where = f"row {other.row}" if other.file == example.file else f"{other.file}, row {other.row}"
-            kind, detail = DUPLICATE, f"the same text as {where}"
-            if len(labels) > 1:
-                kind, detail = "conflicting labels", f"{example.label!r} here, {other.label!r} in {where}"
-            faults.append(Fault(example.file, example.row, kind, detail, example.line))
-    return unique
-
-
-def _check_class_sizes(
-    uri: str, examples: list[Example], classes: Sequence[str], contract: LabelContract, faults: list[Fault]
-) -> None:
-    counts = Counter(example.label for example in examples)
-    for label in classes:
-        if counts[label] < contract.min_per_class:
-            size = f"{label!r} has {counted(counts[label], 'sound example')}"
-            detail = f"{size}, fewer than min_per_class={contract.min_per_class}: add labels, or lower that key"
-            faults.append(Fault(uri, 0, "too few examples", detail))
+def _named(classes: Iterable[str]) -> tuple[str, ...]:
+    """Return the allowed labels by the names that labels have, sorted."""
+    return tuple(sorted({label_name(name) for name in classes}))

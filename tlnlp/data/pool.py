@@ -11,7 +11,7 @@ import numpy as np
 from tlnlp.data.csv_records import DEFAULT_DIALECT, CsvDialect
 from tlnlp.data.rows import Part, Row, read_part
 from tlnlp.data.tables import AUTO, SourceFile, source_files
-from tlnlp.data.text import is_blank, is_text, text_sha256
+from tlnlp.data.text import MAX_CHARS, is_blank, is_text, model_text_sha256, text_sha256
 
 # Of an input with more rows than this for each text of the sample, only parts are read: more would hardly improve it.
 ROWS_PER_TEXT = 50
@@ -28,7 +28,7 @@ class Pool:
 
     Fields:
         uri: URI of the documents, as given.
-        texts: distinct texts without a label, in random order.
+        texts: distinct texts without a label, in random order; texts that a model reads alike are one.
         digest: sha256 of the texts and their order, in hex.
         rows: number of rows read.
         labelled_inside: how many of these rows hold a text that has a label.
@@ -58,6 +58,7 @@ def read_pool(
     format: str = AUTO,
     csv: CsvDialect = DEFAULT_DIALECT,
     progress: Progress | None = None,
+    max_chars: int = MAX_CHARS,
 ) -> Pool:
     """Draw at most ``limit`` distinct texts, each with the same probability.
 
@@ -71,10 +72,11 @@ def read_pool(
 
     Args:
         limit: size of the sample, in texts.
-        labelled: sha256 of the texts that have labels; they are left out.
+        labelled: digests of the texts that have labels (see ``model_text_sha256``); they are left out.
         format: as for ``source_files``.
         csv: how files in CSV are written.
         progress: is called now and then with the number of rows read.
+        max_chars: the most characters of a text that the model reads.
 
     Raises:
         InputDataError: there are no files, or a file lacks the column.
@@ -85,14 +87,14 @@ def read_pool(
     files = source_files(uri, format, "unlabelled_format")
     parts = [part for source in files for part in _parts_of(source, csv)]
     bound = ROWS_PER_TEXT * limit
-    sample = _Sample(limit, seed, labelled, progress)
+    sample = _Sample(limit, seed, labelled, max_chars, progress)
     for row in _rows((Part(source) for source in files), text_column, csv):
         sample.add(row)
         if sample.rows > bound and len(parts) > 1:
             break
     else:
         return sample.pool(uri)
-    sample = _Sample(limit, seed, labelled, progress)
+    sample = _Sample(limit, seed, labelled, max_chars, progress)
     for read, place in enumerate(np.random.default_rng((seed, 5)).permutation(len(parts))):
         if sample.rows >= bound:
             return sample.pool(uri, read, len(parts))
@@ -119,8 +121,10 @@ def _parts_of(source: SourceFile, csv: CsvDialect) -> list[Part]:
 class _Sample:
     """A growing sample of distinct texts, and the counts of what was read."""
 
-    def __init__(self, limit: int, seed: int, labelled: Collection[str], progress: Progress | None) -> None:
-        self.rows = 0
+    def __init__(
+        self, limit: int, seed: int, labelled: Collection[str], max_chars: int, progress: Progress | None
+    ) -> None:
+        self.rows, self._max_chars = 0, max_chars
         self._limit, self._generator, self._labelled = limit, np.random.default_rng((seed, 4)), set(labelled)
         self._texts: list[str] = []
         self._seen: set[int] = set()
@@ -139,7 +143,7 @@ class _Sample:
         if not isinstance(text, str) or is_blank(text) or not is_text(text):
             self._unusable += 1
             return
-        sha = text_sha256(text)
+        sha = model_text_sha256(text, self._max_chars)
         if sha in self._labelled:
             self._inside += 1
             return

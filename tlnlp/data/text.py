@@ -8,7 +8,6 @@ import re
 CUT_MARK = " ... "
 HEAD_SHARE = 0.5
 _TAG_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
-_WHITESPACE = re.compile(r"\s+")
 # The insides of character classes, for Python and for Java: Spark decides by the same rules (``score.contract``).
 # Control characters of binary content, and the replacement character:
 CONTROL_CLASS = r"\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f\ufffd"
@@ -18,11 +17,24 @@ _CONTROL = re.compile(f"[{CONTROL_CLASS}]")
 _SURROGATES = re.compile(r"[\ud800-\udfff]")
 _NEVER = re.compile(r"[\x00\ud800-\udfff]")
 MAX_CONTROL_SHARE = 0.1
+# The default of ``max_chars``, where a version does not state it.
+MAX_CHARS = 10_000
 
 
 def text_sha256(text: str) -> str:
-    """Return the sha256 of the raw text's UTF-8 bytes, in hex; it identifies a text everywhere in tlnlp."""
+    """Return the sha256 of the raw text's UTF-8 bytes, in hex: it says whether a document has the very same text."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def model_text_sha256(text: str, max_chars: int) -> str:
+    """Return the sha256 of a text as a model reads it (``prepare``), in hex: it says which texts are one text to learn.
+
+    All that keeps training texts and test texts apart compares texts by it: duplicates, conflicting labels, labels that
+    are set aside, documents with a label, and what a version learned from. Texts that differ in white space, in
+    line-break tags, or only in the middle that is cut out, are one text. Case and Unicode form count, as they do in
+    ``prepare``: what comes after it differs from encoder to encoder.
+    """
+    return text_sha256(prepare(text, max_chars))
 
 
 def cut_lengths(max_chars: int) -> tuple[int, int]:
@@ -46,7 +58,7 @@ def cut(text: str, max_chars: int) -> str:
 
 def normalise(text: str) -> str:
     """Replace line-break tags and runs of white space by one space each, and strip the ends."""
-    return _WHITESPACE.sub(" ", _TAG_BREAK.sub(" ", text)).strip()
+    return " ".join((_TAG_BREAK.sub(" ", text) if "<" in text else text).split())
 
 
 def prepare(text: str, max_chars: int) -> str:

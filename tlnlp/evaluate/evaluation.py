@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlnlp.config import EvaluateSettings
-from tlnlp.data.labels import DUPLICATE, LabelContract, LabelledSet, read_labels, require_sound
-from tlnlp.data.text import text_sha256
+from tlnlp.data.label_faults import DUPLICATE
+from tlnlp.data.label_names import class_positions
+from tlnlp.data.labels import LabelContract, LabelledSet, read_labels, require_sound
 from tlnlp.errors import InputDataError
 from tlnlp.evaluate.intervals import wilson
 from tlnlp.evaluate.metrics import Evaluation, evaluate
@@ -20,6 +22,7 @@ from tlnlp.model import bundle
 from tlnlp.model.classifier import Classifier
 from tlnlp.model.combine import Floats
 from tlnlp.registry import ModelVersion, Registry
+from tlnlp.registry.training import read_max_chars
 from tlnlp.runs.progress import say
 
 
@@ -98,7 +101,7 @@ def evaluate_version(settings: EvaluateSettings) -> EvaluateResult:
     """
     registry = Registry(settings.registry)
     version = registry.resolve(settings.model)
-    predictions = predict_version(registry, version, read_evaluation_labels(settings), settings.threads)
+    predictions = predict_version(registry, version, read_evaluation_labels(settings, [version]), settings.threads)
     if predictions.trained_on:
         say(
             f"warning: {version} was trained on {predictions.trained_on} of these {len(predictions.targets)} texts: "
@@ -107,12 +110,13 @@ def evaluate_version(settings: EvaluateSettings) -> EvaluateResult:
     return EvaluateResult(version, predictions.figures, predictions.trained_on, predictions.read_unlabelled)
 
 
-def read_evaluation_labels(settings: EvaluateSettings) -> LabelledSet:
+def read_evaluation_labels(settings: EvaluateSettings, versions: Sequence[ModelVersion]) -> LabelledSet:
     """Read and check labels. Classes may have few labels or none, since nothing is trained on them.
 
-    A text that is repeated with the same label is counted once, and reported.
+    A text that is repeated with the same label is counted once, and reported. It is repeated where one of the versions
+    reads no difference: what two texts share when less is cut out of them, they share when more is.
     """
-    contract = LabelContract.of(settings, 0)
+    contract = LabelContract.of(settings, 0, min(map(read_max_chars, versions)))
     labelled = read_labels(settings.labels, contract)
     faults = tuple(fault for fault in labelled.faults if fault.kind != DUPLICATE)
     if repeated := len(labelled.faults) - len(faults):
@@ -133,7 +137,7 @@ def predict_version(
     with tempfile.TemporaryDirectory(prefix="tlnlp-evaluate-") as scratch:
         folder = registry.fetch(version, Path(scratch) / "bundle")
         classifier = Classifier.load(folder, threads)
-        index = {label: position for position, label in enumerate(classifier.classes)}
+        index = class_positions(classifier.classes)
         if unknown := sorted(set(labelled.counts) - index.keys()):
             raise InputDataError(
                 f"{labelled.uri}: {version} cannot predict the {'label' if len(unknown) == 1 else 'labels'} "
@@ -141,8 +145,7 @@ def predict_version(
                 f"{', '.join(classifier.classes)}: correct or remove such labels, or evaluate another version"
             )
         targets = np.asarray([index[example.label] for example in labelled.examples], dtype=np.int64)
-        digests = [text_sha256(text) for text in labelled.texts]
         learned = bundle.read_learned(folder)
-        trained_on, read = learned.labels_among(digests), learned.documents_among(digests)
+        trained_on, read = learned.labels_among(labelled.texts), learned.documents_among(labelled.texts)
         probabilities = classifier.predict(labelled.texts)
         return VersionPredictions(version, classifier.classes, probabilities, targets, trained_on, read)

@@ -17,6 +17,7 @@ from statistics import NormalDist
 from typing import Any
 
 from tlnlp.config import PromoteSettings
+from tlnlp.data.label_names import label_name
 from tlnlp.data.labels import LabelledSet
 from tlnlp.errors import InputDataError, PromotionRefusedError, UsageError, counted
 from tlnlp.evaluate.evaluation import VersionPredictions, predict_version, read_evaluation_labels
@@ -165,9 +166,9 @@ def _candidate(registry: Registry, spec: str) -> ModelVersion:
 
 
 def _compare(settings: PromoteSettings, registry: Registry, version: ModelVersion, champion: Champion) -> Comparison:
-    labelled = read_evaluation_labels(_with_labels(settings, registry, version, champion))
-    champion_version = registry.resolve(f"{version.name}@{champion.version}")
-    both = [predict_version(registry, each, labelled, settings.threads) for each in (version, champion_version)]
+    versions = version, registry.resolve(f"{version.name}@{champion.version}")
+    labelled = read_evaluation_labels(_with_labels(settings, registry, version, champion), versions)
+    both = [predict_version(registry, each, labelled, settings.threads) for each in versions]
     if any(each.trained_on for each in both):
         raise PromotionRefusedError(_seen(labelled, both))
     if len(labelled.examples) < settings.min_labels:
@@ -175,7 +176,7 @@ def _compare(settings: PromoteSettings, registry: Registry, version: ModelVersio
             f"{labelled.uri}: {counted(len(labelled.examples), 'sound label')}, "
             f"fewer than min_labels={settings.min_labels}: too few for a comparison: add labels"
         )
-    if both[0].classes != both[1].classes:
+    if len({tuple(map(label_name, each.classes)) for each in both}) > 1:
         raise PromotionRefusedError(
             f"{version} and the champion have different classes: the gate cannot compare them: compare them yourself, "
             "then use --force with a reason"

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from tlnlp.data.text import model_text_sha256, text_sha256
 from tlnlp.errors import BundleError
 
 FORMAT = 1
@@ -31,6 +32,8 @@ REQUIRED = frozenset(
 # The files that scoring reads. A Spark executor receives only these and the manifest.
 SCORING = frozenset({SPEC, GRAPH, GRAPH_WEIGHTS, TOKENIZER, NGRAM})
 MANIFEST_LIMIT_BYTES = 1 << 20
+# Hex digits that are recorded of the digest of an unlabelled document: half of them.
+UNLABELLED_DIGITS = 32
 
 
 @dataclass(frozen=True)
@@ -97,20 +100,46 @@ class LearnedTexts:
     """Hold the digests of the texts that a model was trained on.
 
     Fields:
-        labelled: sha256 of each labelled text, in hex.
-        unlabelled: first half of the sha256 of each unlabelled document, in hex.
+        labelled: digest of each labelled text, in hex.
+        unlabelled: first half of the digest of each unlabelled document, in hex.
+        max_chars: the digests are those of texts as this model reads them, with so many characters at most (see
+            ``model_text_sha256``). None: they are those of raw texts, as earlier versions recorded them.
     """
 
     labelled: frozenset[str]
     unlabelled: frozenset[str]
+    max_chars: int | None = None
 
-    def labels_among(self, digests: Iterable[str]) -> int:
-        """Count the digests of texts that the model was trained on with a label."""
-        return sum(digest in self.labelled for digest in digests)
+    def labels_among(self, texts: Iterable[str]) -> int:
+        """Count the texts that the model was trained on with a label."""
+        return sum(self._digest(text) in self.labelled for text in texts)
 
-    def documents_among(self, digests: Iterable[str]) -> int:
-        """Count the digests of texts that the model was trained on as unlabelled documents."""
-        return sum(digest[: len(digest) // 2] in self.unlabelled for digest in digests)
+    def documents_among(self, texts: Iterable[str]) -> int:
+        """Count the texts that the model was trained on as unlabelled documents."""
+        return sum(self._digest(text)[:UNLABELLED_DIGITS] in self.unlabelled for text in texts)
+
+    def _digest(self, text: str) -> str:
+        return text_sha256(text) if self.max_chars is None else model_text_sha256(text, self.max_chars)
+
+
+def learned_digests(labels: Iterable[str], documents: Iterable[str], max_chars: int) -> dict[str, list[str]]:
+    """Return what ``training.json`` records of the texts that a model was trained on; ``read_learned`` reads it.
+
+    The digests of the raw labelled texts are for earlier versions of tlnlp, which compare texts by these.
+
+    Args:
+        labels: the labelled texts.
+        documents: the unlabelled texts.
+        max_chars: the most characters of a text that the model reads.
+    """
+    labels = list(labels)
+    return {
+        "text_sha256": sorted(text_sha256(text) for text in labels),
+        "model_text_sha256": sorted(model_text_sha256(text, max_chars) for text in labels),
+        "unlabelled_model_text_sha256": sorted(
+            model_text_sha256(text, max_chars)[:UNLABELLED_DIGITS] for text in documents
+        ),
+    }
 
 
 def dump_json(value: object) -> bytes:
@@ -181,7 +210,10 @@ def read_learned(folder: Path) -> LearnedTexts:
     """
     try:
         found = json.loads((folder / TRAINING).read_bytes())
-        return LearnedTexts(frozenset(found["text_sha256"]), frozenset(found.get("unlabelled_sha256", ())))
+        if "model_text_sha256" not in found:
+            return LearnedTexts(frozenset(found["text_sha256"]), frozenset(found.get("unlabelled_sha256", ())))
+        labels, documents = frozenset(found["model_text_sha256"]), frozenset(found["unlabelled_model_text_sha256"])
+        return LearnedTexts(labels, documents, read_spec(folder).max_chars)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise BundleError(f"{folder}: {TRAINING} cannot be read; fetch the bundle from the registry again") from error
 

@@ -22,7 +22,6 @@ import torch
 from tlnlp.config import FinetuneSettings
 from tlnlp.data.labels import LabelledSet
 from tlnlp.data.pool import Pool
-from tlnlp.data.text import text_sha256
 from tlnlp.errors import UsageError
 from tlnlp.evaluate.metrics import Evaluation
 from tlnlp.model import bundle, bundle_writer
@@ -64,6 +63,7 @@ class FinetuneResult:
         cost: what the run cost; None without a price.
         labels_held_out: the number of labelled texts that were set aside.
         held_out_uri: where these are; None if there are none.
+        warnings: what is allowed in the labels, but seldom meant.
     """
 
     version: ModelVersion
@@ -78,6 +78,7 @@ class FinetuneResult:
     cost: dict[str, object] | None = None
     labels_held_out: int = 0
     held_out_uri: str | None = None
+    warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as the command line prints it."""
@@ -96,6 +97,7 @@ class FinetuneResult:
             "seconds": round(self.seconds, 1),
             "held_out": self.held_out.to_json() if self.held_out is not None else None,
             "usd": self.cost["usd"] if self.cost else None,
+            "warnings": list(self.warnings),
         }
 
 
@@ -153,7 +155,7 @@ def finetune(settings: FinetuneSettings, executor: Executor | None = None) -> Fi
     if not validated:
         say("this version is UNVALIDATED: its accuracy is unknown: label some documents, and run `tlnlp evaluate`")
     counts = len(labelled.examples), labelled.classes, learned.steps
-    encoder, aside = run.settings.encoder, (len(labelled.held_out), held_out_uri)
+    encoder, aside = run.settings.encoder, (len(labelled.held_out), held_out_uri, labelled.warnings)
     return FinetuneResult(version, ledger.run_id, *counts, seconds, figures, encoder, validated, ledger.cost, *aside)
 
 
@@ -252,9 +254,8 @@ def _assemble(
         "teaching": settings.teaching.model_dump(mode="json"),
         "held_out": figures.to_json() if figures is not None else None,
         "report": report,
-        "text_sha256": sorted(text_sha256(text) for text in labelled.texts),
-        "unlabelled_sha256": sorted(text_sha256(text)[:32] for text in learned.documents),
     }
+    training |= bundle.learned_digests(labelled.texts, learned.documents, settings.max_chars)
     parity = bundle_writer.write_bundle(
         folder, spec, learned.weights, learned.ngram, training, examples.cut or examples.class_name_examples
     )

@@ -9,9 +9,11 @@ from collections.abc import Callable
 from tlnlp.config import FinetuneSettings
 from tlnlp.data.csv_records import CsvDialect
 from tlnlp.data.held_out import hold_out
-from tlnlp.data.labels import LabelContract, LabelledSet, describe_faults, read_labels, require_sound
+from tlnlp.data.label_faults import describe_faults
+from tlnlp.data.label_names import label_name
+from tlnlp.data.labels import LabelContract, LabelledSet, read_labels, require_sound
 from tlnlp.data.pool import Pool, read_pool
-from tlnlp.data.text import text_sha256
+from tlnlp.data.text import model_text_sha256
 from tlnlp.errors import UsageError, counted
 from tlnlp.runs.ledger import Ledger
 from tlnlp.runs.progress import LINE_EVERY_S, say
@@ -28,7 +30,7 @@ def read_labelled(settings: FinetuneSettings, ledger: Ledger) -> LabelledSet:
     """
     if not settings.labels:
         return _no_labels(settings)
-    contract = LabelContract.of(settings, _fewest_per_class(settings))
+    contract = LabelContract.of(settings, _fewest_per_class(settings), settings.max_chars)
     parsed = read_labels(settings.labels, contract)
     labelled = require_sound(parsed, settings.on_fault, min_classes=1 if settings.allow_unvalidated else 2)
     if len(labelled.classes) < 2:
@@ -40,6 +42,8 @@ def read_labelled(settings: FinetuneSettings, ledger: Ledger) -> LabelledSet:
     ledger.counts |= {"labels": len(labelled.examples), "faults": len(labelled.faults)}
     if labelled.faults:
         say(f"labels: {counted(len(labelled.faults), 'fault')} skipped\n{describe_faults(labelled.faults)}")
+    for warning in labelled.warnings:
+        say(f"labels: warning: {warning}")
     labelled = _hold_out(settings, labelled, ledger)
     say(f"labels: {len(labelled.examples)} ({', '.join(f'{n} {label}' for label, n in labelled.counts.items())})")
     return labelled
@@ -81,7 +85,7 @@ def _no_labels(settings: FinetuneSettings) -> LabelledSet:
         )
     if len(settings.classes) < 2 or settings.unlabelled is None:
         raise UsageError("allow_unvalidated=true without labels: set classes=NAME,NAME and unlabelled=URI too")
-    classes = tuple(sorted(set(settings.classes)))
+    classes = tuple(sorted({label_name(name) for name in settings.classes}))
     digest = hashlib.sha256("\n".join(classes).encode()).hexdigest()
     say(f"labels: none; {len(classes)} classes, by name: {', '.join(classes)}")
     return LabelledSet("", digest, 0, (), classes)
@@ -97,7 +101,8 @@ def read_documents(settings: FinetuneSettings, labelled: LabelledSet, ledger: Le
     if settings.unlabelled is None:
         return None
     with ledger.stage("unlabelled"):
-        labels = {text_sha256(example.text) for example in (*labelled.examples, *labelled.held_out)}
+        examples = (*labelled.examples, *labelled.held_out)
+        labels = {model_text_sha256(example.text, settings.max_chars) for example in examples}
         limit = settings.teaching.max_documents
         pool = read_pool(
             settings.unlabelled,
@@ -108,6 +113,7 @@ def read_documents(settings: FinetuneSettings, labelled: LabelledSet, ledger: Le
             settings.unlabelled_format,
             CsvDialect.of(settings.unlabelled_csv),
             _reading_progress(),
+            max_chars=settings.max_chars,
         )
     ledger.inputs(pool.uri, digest=pool.digest, rows=pool.rows)
     ledger.counts |= {"unlabelled": len(pool.texts), "labelled_inside": pool.labelled_inside}
