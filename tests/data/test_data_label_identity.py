@@ -12,10 +12,13 @@ import kit
 import pytest
 from labels_kit import ANY, faults, rows_of, write
 
+from tlnlp.config import FinetuneSettings, load_settings
 from tlnlp.data.held_out import hold_out
 from tlnlp.data.labels import read_labels
 from tlnlp.data.pool import read_pool
 from tlnlp.data.text import model_text_sha256, normalise, prepare, text_sha256
+from tlnlp.runs.ledger import Ledger
+from tlnlp.train.inputs import read_documents, read_labelled
 
 SPELLINGS = ("{}", "{} ", "\t{}", "{}\n")
 LONG = [f"{'warm bread ' * 60}{number} {'late ferry ' * 60}" for number in range(3)]
@@ -108,3 +111,17 @@ def test_white_space_is_normalised_as_a_pattern_would() -> None:
     for _ in range(2000):
         text = "".join(generator.choices(["a", "<", "<br", "<BR>", "/>", " ", "\n", "\x1c", "\u2028", "\u200b"], k=12))
         assert normalise(text) == by_pattern(text)
+
+
+def test_a_run_leaves_out_documents_that_it_reads_like_a_label(tmp_path: Path) -> None:
+    labels = write(
+        tmp_path / "labels.jsonl", rows_of(*[(text, "ab"[n % 2]) for n, text in enumerate([*LONG[:1], "boots"])])
+    )
+    documents = write(
+        tmp_path / "pool.jsonl", [{"text": text} for text in [*LONG, "boots ", "late ferry", "late\nferry"]]
+    )
+    given = {"labels": str(labels), "unlabelled": str(documents), "min_per_class": 1, "max_chars": 400}
+    settings, ledger = load_settings(FinetuneSettings, given=given), Ledger("finetune", "r", {})
+    pool = read_documents(settings, read_labelled(settings, ledger), ledger)
+    assert pool is not None
+    assert (pool.texts, pool.rows, pool.labelled_inside) == (("late ferry",), 6, 4)
