@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from reader_cases import CASES, DAMAGED, ENCODING, MALFORMED, NO_TEXT, NOT_TEXT, REFUSED, ROW_FAULTS, Case
+from reader_cases import CASES
+from reader_kit import DAMAGED, ENCODING, MALFORMED, NO_TEXT, NOT_TEXT, REFUSED, ROW_FAULTS, Case
 
 from tlnlp.config import CsvSettings
 from tlnlp.data.csv_records import CsvDialect
@@ -32,10 +33,12 @@ def dialect_of(case: Case) -> CsvDialect:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_labels(case: Case, tmp_path: Path) -> None:
     _, text, label = case.columns
-    contract = LabelContract(text, label, min_per_class=0, format=case.format, csv=dialect_of(case))
+    contract = LabelContract(
+        text, label, min_per_class=0, format=case.format, csv=dialect_of(case), encoding=case.encoding
+    )
     uri = str(case.write(tmp_path))
     if case.rows in ([], [REFUSED]) or not any(case.files.values()):  # A set without a row is refused as a whole.
-        with pytest.raises(InputDataError):
+        with pytest.raises(InputDataError, match=case.says if case.rows == [REFUSED] else None):
             read_labels(uri, contract)
         return
     found = read_labels(uri, contract)
@@ -48,11 +51,12 @@ def test_labels(case: Case, tmp_path: Path) -> None:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_unlabelled_documents(case: Case, tmp_path: Path) -> None:
     def read() -> tuple[list[str], int, int]:
-        found = read_pool(str(case.write(tmp_path)), case.columns[1], 100, 0, (), case.format, dialect_of(case))
+        written = case.format, dialect_of(case), None, case.encoding
+        found = read_pool(str(case.write(tmp_path)), case.columns[1], 100, 0, (), *written)
         return sorted(found.texts), found.unusable, found.unreadable
 
     if case.rows == [REFUSED]:
-        with pytest.raises(InputDataError):
+        with pytest.raises(InputDataError, match=case.says):
             read()
         return
     texts, unusable, unreadable = read()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
-from reader_cases import CASES, DAMAGED, ENCODING, MALFORMED, NO_TEXT, NOT_TEXT, REFUSED, Case, csv_of
+from reader_cases import CASES
+from reader_kit import DAMAGED, ENCODING, MALFORMED, NO_TEXT, NOT_TEXT, REFUSED, Case, csv_of
 
 from tlnlp.config import ScoreSettings
 from tlnlp.data.csv_records import CsvDialect
@@ -34,7 +36,8 @@ Raw = tuple[bytes | None, str | None]
 
 def settings_of(case: Case, folder: Path, **more: Any) -> ScoreSettings:
     identifier, text, _ = case.columns
-    keys: dict[str, Any] = {"id_column": identifier, "text_column": text, "csv": case.csv, "format": case.format}
+    keys: dict[str, Any] = {"id_column": identifier, "text_column": text, "csv": case.csv}
+    keys |= {"format": case.format, "encoding": case.encoding}
     return ScoreSettings(documents=str(case.write(folder)), score_date="2026-11-23", **(keys | more))
 
 
@@ -65,18 +68,19 @@ def decided(spark: SparkSession, rows: Iterable[tuple[int, *Raw]]) -> dict[int, 
 
 def test_every_case(spark: SparkSession, tmp_path: Path) -> None:
     rows: list[tuple[int, *Raw]] = []
-    refused: set[int] = set()
+    refused: dict[int, str] = {}
     for number, case in enumerate(CASES):
         settings = settings_of(case, tmp_path / str(number))
         try:
             rows += [(number, *row) for row in raw_rows(spark, settings)]
-        except (InputDataError, NothingToPublishError):
-            refused.add(number)
+        except (InputDataError, NothingToPublishError) as error:
+            refused[number] = str(error)
     found = decided(spark, rows)
     for number, case in enumerate(CASES):
         wanted = case.rows if case.spark is None else [case.spark]
         if wanted == [REFUSED]:
             assert number in refused, case.name
+            assert re.search(case.says, refused[number]), (case.name, refused[number])
             continue
         assert number not in refused, case.name
         assert DAMAGED not in wanted

@@ -12,7 +12,7 @@ from tlnlp.runs import console
 from tlnlp.runs.environment import user_name
 
 # The keys of labels that have an effect where labels are only read.
-_LABEL_KEYS = ("text_column", "label_column", "classes", "min_per_class", "max_chars", "format", "csv")
+_LABEL_KEYS = ("text_column", "label_column", "classes", "min_per_class", "max_chars", "format", "csv", "encoding")
 
 
 @command(

@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from tlnlp.config.base import Settings, Uri
-from tlnlp.config.shared import DEFAULT_WORKSPACE, CostSettings, CsvSettings, InputFormat, LabelSettings
+from tlnlp.config.shared import DEFAULT_WORKSPACE, CostSettings, CsvSettings, Encoding, InputFormat, LabelSettings
 
 
 class TrainingSettings(Settings):
@@ -124,6 +124,8 @@ class FinetuneSettings(LabelSettings):
     """File format of the documents. json is JSON Lines. auto: of each file, by its name."""
     unlabelled_csv: CsvSettings = CsvSettings()
     """How documents in CSV are written."""
+    unlabelled_encoding: Encoding = "utf-8"
+    """Encoding of documents in CSV and JSON Lines, as ``encoding`` of the labels."""
     time_budget_s: float = Field(1200.0, gt=0)
     """Seconds that a run with unlabelled documents may take. More time allows more rounds."""
     registry: Uri = f"{DEFAULT_WORKSPACE}/registry"

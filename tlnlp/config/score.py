@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from tlnlp.config.base import Day, Names, Settings, Uri
-from tlnlp.config.shared import DEFAULT_WORKSPACE, CostSettings, CsvSettings, InputFormat
+from tlnlp.config.shared import DEFAULT_WORKSPACE, CostSettings, CsvSettings, Encoding, InputFormat
 
 
 class SparkSettings(Settings):
@@ -81,6 +81,9 @@ class ScoreSettings(Settings):
     name where the URI changes every night."""
     format: InputFormat = "auto"
     """File format. json is JSON Lines. auto: by the names of the files."""
+    encoding: Encoding = "utf-8"
+    """Encoding of CSV and JSON Lines: utf-8, or another one whose first 128 characters are ASCII, by Python's name:
+    latin-1, cp1252."""
     id_column: str = "id"
     """Name of the column of document ids."""
     text_column: str = "text"

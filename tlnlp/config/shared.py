@@ -5,9 +5,10 @@ The default of a key stands in its line; the text below the line says what the k
 
 from __future__ import annotations
 
+import codecs
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from tlnlp.config.base import Names, Settings, Uri
 
@@ -16,6 +17,31 @@ OnFault = Literal["fail", "skip"]
 InputFormat = Literal["auto", "parquet", "json", "csv"]
 # On a command line, a tab is easier to write as backslash and t.
 _Character = Annotated[str, BeforeValidator(lambda value: "\t" if value == "\\t" else value)]
+
+
+def _encoding(name: str) -> str:
+    """Return Python's name of an encoding, if texts in it can be split into lines before they are decoded."""
+    lower = bytes(range(128)) + rb"\u0041\n"
+    ends = [bytes([first]) + end for first in range(128, 256) for end in (b"\n", b"\r")]
+    try:
+        if lower.decode(name) == lower.decode("ascii") and all(_keeps_its_end(line, name) for line in ends):
+            return codecs.lookup(name).name
+    except (LookupError, ValueError):
+        pass
+    raise ValueError(
+        f"{name!r} is not an encoding that can be read by lines, such as utf-8, latin-1 or cp1252; convert the files "
+        "to UTF-8 (iconv -t UTF-8)"
+    )
+
+
+def _keeps_its_end(line: bytes, encoding: str) -> bool:
+    try:
+        return line.decode(encoding).endswith(line[1:].decode("ascii"))
+    except UnicodeDecodeError:
+        return True  # The bytes before the end are an incomplete character, which readers find too.
+
+
+Encoding = Annotated[str, AfterValidator(_encoding)]
 
 
 class RegistrySettings(Settings):
@@ -55,6 +81,9 @@ class LabelSettings(Settings):
     """File format of the labels. json is JSON Lines. auto: of each file, by its name."""
     csv: CsvSettings = CsvSettings()
     """How labels in CSV are written."""
+    encoding: Encoding = "utf-8"
+    """Encoding of labels in CSV and JSON Lines: utf-8, or another one whose first 128 characters are ASCII, by Python's
+    name: latin-1, cp1252."""
     text_column: str = "text"
     """Name of the column of texts."""
     label_column: str = "label"

@@ -2,18 +2,32 @@
 
 A quoted field ends at its closing quote, and a delimiter or the end of the line must follow. A quote inside an unquoted
 field is an ordinary character. Blank lines are passed over.
+
+Every line of a file belongs to a record. Where a record breaks the rules, nothing says where it was meant to end: its
+quote may never close, or close at the quote that opens a later field. So its first line alone is the malformed record,
+and reading starts again on the next line. Such a line may also be the middle of a broken text. It is malformed too
+unless it is strictly as RFC 4180 says, with no quote inside an unquoted field.
 """
 
 from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
+
+from tlnlp.data.encodings import UTF8, decode_line
+from tlnlp.errors import InputDataError
 
 # A field with more characters is a fault: it is far more likely that a quote was never closed.
 FIELD_CHARS = 64 << 20
+# Characters that may separate fields; a file is never read by a guess, but a message says what would fit.
+_DELIMITERS = {",", ";", "\t", "|"}
+_WRONG_QUOTES = "a quoted field does not end as it should; check its quotes"
+_TOO_LONG = f"a field has more than {FIELD_CHARS} characters; check its quotes"
+_WRONG_WIDTH = "more or fewer fields than the header; check its quotes"
 
 
 class CsvKeys(Protocol):
@@ -35,6 +49,7 @@ class CsvDialect:
         escape: the character before a quote inside a quoted field; the quote itself, or another one, which then stands
             before itself too. Empty: a quoted field holds no quote.
         multiline: whether quoted fields may hold line breaks.
+        key: the key of the settings that states the dialect, for messages.
     """
 
     header: bool = True
@@ -42,11 +57,12 @@ class CsvDialect:
     quote: str = '"'
     escape: str = '"'
     multiline: bool = True
+    key: str = "csv"
 
     @classmethod
-    def of(cls, settings: CsvKeys) -> CsvDialect:
-        """Return the dialect that the settings of a job state."""
-        return cls(**settings.model_dump())
+    def of(cls, settings: CsvKeys, key: str = "csv") -> CsvDialect:
+        """Return the dialect that the settings of a job state under this key."""
+        return cls(**settings.model_dump(), key=key)
 
 
 DEFAULT_DIALECT = CsvDialect()
@@ -54,42 +70,93 @@ DEFAULT_DIALECT = CsvDialect()
 
 @dataclass(frozen=True)
 class CsvRecord:
-    """Hold the fields of one record, and the number of its first line, from 1; None in place of fields is a fault.
+    """Hold one record.
 
-    Bytes that are not UTF-8 stand in a field as unpaired surrogates (see ``surrogateescape``).
+    Fields:
+        line: number of its first line, from 1.
+        fields: its fields; None where it cannot be split. Bytes that are not of the encoding stand in them as unpaired
+            surrogates (see ``decode_line``).
+        problem: why the record is malformed; None for a sound one.
     """
 
     line: int
     fields: list[str] | None
+    problem: str | None = None
 
 
-def csv_records(lines: Iterable[bytes], dialect: CsvDialect) -> Iterator[CsvRecord]:
-    """Yield the records of a file. ``lines`` are its lines with their ends; a carriage return alone ends a line too."""
-    csv.field_size_limit(max(csv.field_size_limit(), FIELD_CHARS))
-    feed = _Lines(lines, dialect)
-    reader = csv.reader(
-        feed,
-        delimiter=dialect.delimiter,
-        quotechar=dialect.quote or None,
-        quoting=csv.QUOTE_MINIMAL if dialect.quote else csv.QUOTE_NONE,
-        escapechar=dialect.escape if dialect.escape and dialect.escape != dialect.quote else None,
-        doublequote=dialect.escape == dialect.quote,
-        strict=True,
-    )
-    while True:
-        feed.taken = 0
-        first = feed.number + 1
-        try:
-            fields = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            yield CsvRecord(first, None)
-            if "field limit" in str(error):
-                return  # What follows is the middle of that field.
-            continue
-        if fields:
-            yield CsvRecord(first, fields)
+class CsvRecords:
+    """Iterate over the records of a file.
+
+    Set ``width``, the number of fields of a record, once it is known; until then, records have any number.
+    """
+
+    def __init__(self, lines: Iterable[bytes], dialect: CsvDialect, encoding: str = UTF8) -> None:
+        """Take the lines of a file, with their ends; a carriage return alone ends a line too."""
+        csv.field_size_limit(max(csv.field_size_limit(), FIELD_CHARS))
+        self.width: int | None = None
+        self._dialect = dialect
+        self._feed = _Lines(lines, dialect, encoding)
+        self._reader = csv.reader(
+            self._feed,
+            delimiter=dialect.delimiter,
+            quotechar=dialect.quote or None,
+            quoting=csv.QUOTE_MINIMAL if dialect.quote else csv.QUOTE_NONE,
+            escapechar=dialect.escape or None if dialect.quote not in ("", dialect.escape) else None,
+            doublequote=dialect.escape == dialect.quote,
+            strict=True,
+        )
+        self._strict, self._plain, self._in_quotes = _patterns(dialect)
+        # With another escape than the quote, ``csv`` lets text follow a closing quote.
+        self._ends_unchecked = dialect.quote not in ("", dialect.escape)
+
+    def __iter__(self) -> Iterator[CsvRecord]:
+        """Return the iterator itself."""
+        return self
+
+    def __next__(self) -> CsvRecord:
+        """Return the next record."""
+        fields: list[str] | None = []
+        while not fields:
+            self._feed.taken.clear()
+            first = self._feed.number + 1
+            try:
+                fields = next(self._reader)
+            except csv.Error as error:
+                return self._malformed(first, None, _TOO_LONG if "field limit" in str(error) else _WRONG_QUOTES)
+            if not self._has_right_quotes(first):
+                return self._malformed(first, None, _WRONG_QUOTES)
+        if self.width is None or len(fields) == self.width:
+            return CsvRecord(first, fields)
+        if self._holds_several():
+            return self._malformed(first, fields, _WRONG_WIDTH)
+        return CsvRecord(first, fields, _WRONG_WIDTH)
+
+    @property
+    def text(self) -> str:
+        """Return the text of the record that was read last, with its line breaks."""
+        return "".join(self._feed.taken)
+
+    def _has_right_quotes(self, first: int) -> bool:
+        if first <= self._feed.read_again_to:
+            return self._strict.fullmatch(self.text) is not None
+        if self._ends_unchecked and any(self._dialect.quote in line for line in self._feed.taken):
+            return self._plain.fullmatch(self.text) is not None
+        return True
+
+    def _malformed(self, first: int, fields: list[str] | None, problem: str) -> CsvRecord:
+        """Return a malformed record, and put back all of its lines but the first."""
+        last = self._feed.put_back()
+        if last > first:
+            problem += f"; what stands below it, to line {last}, was read again as records of their own"
+        return CsvRecord(first, fields, problem)
+
+    def _holds_several(self) -> bool:
+        """Return whether the first field that ends on a later line may end at a quote that was meant to begin one."""
+        for line in self._feed.taken[1:]:
+            if closing := self._in_quotes.match(line):
+                before = line[: closing.end()].rstrip(self._dialect.quote)
+                return not before or before[-1] == self._dialect.delimiter
+        return False
 
 
 def column_names(first: list[str], dialect: CsvDialect) -> list[str]:
@@ -97,12 +164,56 @@ def column_names(first: list[str], dialect: CsvDialect) -> list[str]:
     return first if dialect.header else [f"_c{number}" for number in range(len(first))]
 
 
-class _Lines:
-    """The iterator that a ``csv.reader`` takes lines from: decoded, one for each line break, and counted."""
+def check_delimiter(uri: str, first: str, wanted: Sequence[str], dialect: CsvDialect) -> None:
+    """Check that another delimiter would not give the wanted columns; call it where the stated one does not.
 
-    def __init__(self, lines: Iterable[bytes], dialect: CsvDialect) -> None:
-        self.number = self.taken = 0
-        self._dialect, self._lines = dialect, self._decoded(lines)
+    Args:
+        first: the text of the first record.
+
+    Raises:
+        InputDataError: it would; the message names the delimiter and the key to set.
+    """
+    for delimiter in _DELIMITERS - {dialect.delimiter, dialect.quote, dialect.escape}:
+        lines = [first.encode("utf-8", "surrogatepass")]
+        record = next(CsvRecords(lines, replace(dialect, delimiter=delimiter)), None)
+        if record is not None and set(wanted) <= set(column_names(record.fields or [], dialect)):
+            shown, stated = ("\\t" if one == "\t" else one for one in (delimiter, dialect.delimiter))
+            raise InputDataError(
+                f"{uri}: its fields are separated by {shown!r}, not by {stated!r}; "
+                f"pass --set '{dialect.key}.delimiter={shown}'"
+            )
+
+
+def _patterns(dialect: CsvDialect) -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
+    """Return what a record matches that has no quotes inside unquoted fields, what any record does, and what the rest
+    of a quoted field does, with its closing quote.
+    """
+    quote, escape, delimiter = (re.escape(one) for one in (dialect.quote, dialect.escape, dialect.delimiter))
+    if not quote:
+        return re.compile(".*", re.DOTALL), re.compile(".*", re.DOTALL), re.compile("(?!)")
+    if dialect.escape == dialect.quote:
+        rest = rf"[^{quote}]*+(?:{quote}{quote}[^{quote}]*+)*+{quote}"
+    elif escape:
+        rest = rf"[^{quote}{escape}]*+(?:{escape}.[^{quote}{escape}]*+)*+{quote}"
+    else:
+        rest = rf"[^{quote}]*+{quote}"
+    strict = rf"(?:{quote}{rest}|[^{quote}{delimiter}\r\n]*+)"
+    plain = rf"(?:{quote}{rest}|(?!{quote})[^{delimiter}\r\n]*+)"
+    records = [re.compile(rf"{field}(?:{delimiter}{field})*+[\r\n]*", re.DOTALL) for field in (strict, plain)]
+    return records[0], records[1], re.compile(rest, re.DOTALL)
+
+
+class _Lines:
+    """The iterator that a ``csv.reader`` takes lines from: decoded, one for each line break, and counted.
+
+    ``taken`` are the lines of the record that is being read. Up to the line ``read_again_to``, lines were put back.
+    """
+
+    def __init__(self, lines: Iterable[bytes], dialect: CsvDialect, encoding: str) -> None:
+        self.number = self.read_again_to = 0
+        self.taken: list[str] = []
+        self._dialect, self._lines = dialect, self._decoded(lines, encoding)
+        self._waiting: deque[str] = deque()
         self._tokens: re.Pattern[str] | None = None
         if dialect.quote and dialect.escape and dialect.escape != dialect.quote:
             quote, escape, delimiter = (re.escape(one) for one in (dialect.quote, dialect.escape, dialect.delimiter))
@@ -112,21 +223,29 @@ class _Lines:
         return self
 
     def __next__(self) -> str:
-        if self.taken and not self._dialect.multiline:
+        in_quotes = bool(self.taken)  # A record goes on in the next line only inside of quotes.
+        if in_quotes and not self._dialect.multiline:
             raise StopIteration  # The reader reports that a quoted field does not end.
-        line = next(self._lines)
-        in_quotes = self.taken > 0  # A record goes on in the next line only inside of quotes.
-        self.taken += 1
+        line = self._waiting.popleft() if self._waiting else next(self._lines)
+        self.taken.append(line)
         self.number += 1
         if self._tokens is not None and self._dialect.escape in line:
             return self._doubled(line, self._tokens, in_quotes)
         return line
 
+    def put_back(self) -> int:
+        """Put back all lines of the record but the first; return the number of the last one."""
+        last = self.number
+        self._waiting.extendleft(reversed(self.taken[1:]))
+        self.number -= len(self.taken) - 1
+        self.read_again_to = max(self.read_again_to, last if len(self.taken) > 1 else 0)
+        return last
+
     @staticmethod
-    def _decoded(lines: Iterable[bytes]) -> Iterator[str]:
+    def _decoded(lines: Iterable[bytes], encoding: str) -> Iterator[str]:
         for line in lines:
             for part in line.splitlines(keepends=True) if b"\r" in line else (line,):
-                yield part.decode("utf-8", "surrogateescape")
+                yield decode_line(part, encoding)
 
     def _doubled(self, line: str, tokens: re.Pattern[str], in_quotes: bool) -> str:
         r"""Double each escape that escapes nothing, since ``csv`` would drop it: ``C:\temp`` stays ``C:\temp``."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from tlnlp.data.csv_records import DEFAULT_DIALECT, CsvDialect, CsvKeys
+from tlnlp.data.encodings import UTF8
 from tlnlp.data.label_faults import (
     Example,
     Fault,
@@ -53,6 +54,11 @@ class LabelKeys(Protocol):
         """Return how CSV is written."""
         ...
 
+    @property
+    def encoding(self) -> str:
+        """Return the encoding of CSV and JSON Lines."""
+        ...
+
 
 @dataclass(frozen=True)
 class LabelContract:
@@ -64,6 +70,7 @@ class LabelContract:
         format: ``parquet``, ``json`` or ``csv``; ``auto``: by the names of the files.
         csv: how files in CSV are written.
         max_chars: the most characters of a text that the model reads: texts that it reads alike are one text.
+        encoding: of files in CSV and JSON Lines.
     """
 
     text_column: str = "text"
@@ -73,12 +80,13 @@ class LabelContract:
     format: str = AUTO
     csv: CsvDialect = DEFAULT_DIALECT
     max_chars: int = MAX_CHARS
+    encoding: str = UTF8
 
     @classmethod
     def of(cls, settings: LabelKeys, min_per_class: int, max_chars: int) -> LabelContract:
         """Return the contract that the settings of a job state, with these ``min_per_class`` and ``max_chars``."""
         columns, csv = (settings.text_column, settings.label_column), CsvDialect.of(settings.csv)
-        return cls(*columns, settings.classes, min_per_class, settings.format, csv, max_chars)
+        return cls(*columns, settings.classes, min_per_class, settings.format, csv, max_chars, settings.encoding)
 
 
 @dataclass(frozen=True)
@@ -181,7 +189,8 @@ def _read_file(
 ) -> int:
     """Append the rows of a file to the examples or to the faults; return the number of rows."""
     classes = _named(contract.classes)
-    found = list(read_rows(source, (contract.text_column, contract.label_column), contract.csv, data))
+    columns = contract.text_column, contract.label_column
+    found = list(read_rows(source, columns, contract.csv, data, contract.encoding))
     if found and found[-1].number == 0:
         found = found[-1:]  # Of a damaged file nothing is used: what its undamaged part lacks is unknown.
     for row in found:

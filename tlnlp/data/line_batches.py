@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
@@ -11,17 +11,22 @@ from typing import Any
 import pyarrow as pa
 
 from tlnlp.data.csv_records import CsvDialect
-from tlnlp.data.json_lines import WRONG_ENCODING, RawFloat, parse_line, parse_text
+from tlnlp.data.encodings import UTF8, checked_lines
+from tlnlp.data.json_lines import WRONG_ENCODING, RawFloat, compact, parse_line
 from tlnlp.data.rows import csv_rows
-from tlnlp.data.text import has_surrogates, without_surrogates
+from tlnlp.data.text import has_surrogates, with_escapes, without_surrogates
 from tlnlp.errors import InputDataError
 
-# Columns of the input: the bytes of a line without its end, the URI of its file, and the place of the split in it.
+# Columns of the input: the bytes of a line without its end, the URI of its file, and the place of the split in it in
+# bytes, or WHOLE for a file that is not split.
 LINE, SOURCE, START = "_tlnlp_line", "_tlnlp_source", "_tlnlp_start"
+WHOLE = -1
 TYPES = {"string": pa.string(), "bigint": pa.int64(), "double": pa.float64(), "boolean": pa.bool_()}
 # Faults, as the quarantine names them.
 MALFORMED, NOT_TEXT, NO_ID = "malformed_record", "not_text", "missing_id"
 _ROWS, _CHARS = 2048, 16 << 20
+_ADVICE = "all files must have the columns that the settings name"
+_HALF_A_PAIR = "half a surrogate pair, which is no character; write the record again"
 
 Values = list[object]
 
@@ -37,8 +42,11 @@ class LinePlan:
         text_column: the column of texts.
         columns: name and type (a key of ``TYPES``) of each column that is read from the lines.
         passed: names of the columns that each record takes over from its line; ``SOURCE`` is one of them.
-        fault: name of the column of faults.
-        names: CSV whose files are read in several splits: the columns that every file has to have.
+        fault: name of the column of faults: a reason of the quarantine, or null.
+        detail: name of the column that says where the faulty record stands, and what is wrong.
+        names: CSV that is read in splits: the columns of every file that has several. Empty: all lines of a file are
+            read together.
+        encoding: of the text.
     """
 
     format: str
@@ -48,18 +56,20 @@ class LinePlan:
     columns: tuple[tuple[str, str], ...]
     passed: tuple[str, ...]
     fault: str
+    detail: str
     names: tuple[str, ...] = ()
+    encoding: str = UTF8
 
 
 def parse_batches(batches: Iterator[pa.RecordBatch], plan: LinePlan) -> Iterator[pa.RecordBatch]:
-    """Yield batches of records, with the columns ``plan.columns``, ``plan.fault`` and ``plan.passed``.
+    """Yield batches of records, with the columns ``plan.columns``, ``fault``, ``detail`` and ``passed`` of the plan.
 
     Args:
         batches: the columns ``LINE``, ``SOURCE``, ``START`` and ``plan.passed``. Lines of one split stand together, in
             their order; of CSV without ``plan.names``, all lines of one file do.
 
     Raises:
-        InputDataError: a CSV file has not the columns that it has to have.
+        InputDataError: a CSV file has not the columns that it has to have, or a file cannot be read by lines.
     """
     passed_types: list[pa.DataType] = []
     records = (_csv_records if plan.format == "csv" else _json_records)(_lines(batches, plan, passed_types), plan)
@@ -84,8 +94,8 @@ def _lines(
 
 
 def _batch(rows: list[Values], plan: LinePlan, passed_types: list[pa.DataType]) -> pa.RecordBatch:
-    names = [*(name for name, _ in plan.columns), plan.fault, *plan.passed]
-    types = [*(TYPES[kind] for _, kind in plan.columns), pa.string(), *passed_types]
+    names = [*(name for name, _ in plan.columns), plan.fault, plan.detail, *plan.passed]
+    types = [*(TYPES[kind] for _, kind in plan.columns), pa.string(), pa.string(), *passed_types]
     columns = zip(*rows, strict=True)
     return pa.RecordBatch.from_arrays(
         [pa.array(column, kind) for column, kind in zip(columns, types, strict=True)], names
@@ -94,22 +104,29 @@ def _batch(rows: list[Values], plan: LinePlan, passed_types: list[pa.DataType]) 
 
 def _json_records(lines: Iterable[tuple[Any, ...]], plan: LinePlan) -> Iterator[Values]:
     wanted = [name for name, _ in plan.columns]
-    nothing: dict[str, object] = dict.fromkeys(wanted)
-    for line, _, _, *passed in lines:
-        if not line.strip():
-            continue
-        record, fault = parse_line(line, wanted), None
-        if not isinstance(record, dict):
-            fault = NOT_TEXT if record == WRONG_ENCODING else MALFORMED
-            readable = parse_text(line.decode("utf-8", "replace"), ()) if record == WRONG_ENCODING else nothing
-            record = readable if isinstance(readable, dict) else nothing
-        values: Values = []
-        for name, kind in plan.columns:
-            value, problem = _json_value(record.get(name), kind, name == plan.text_column)
-            fault = fault or problem
-            values.append(value)
-        values, no_text = _checked(values, plan)
-        yield [*values, fault or no_text, *passed]
+    for (uri, start), group in groupby(lines, lambda line: (line[1], line[2])):
+        last: list[object] = []
+        ended = _ended(group, last)
+        if start <= 0:
+            ended = checked_lines(uri, ended, "json")
+        for number, line in enumerate(ended, start=1):
+            if line.strip():
+                yield [*_json_record(line, f"line {number}{_after(start)}", wanted, plan), *last]
+
+
+def _json_record(line: bytes, place: str, wanted: list[str], plan: LinePlan) -> Values:
+    """Return the values of a line, its fault and the detail of the fault."""
+    record, problem = parse_line(line, wanted, plan.encoding)
+    values: Values = []
+    fault, detail = None, ""
+    if problem is not None:
+        fault, detail = _reason(problem[0]), problem[1]
+    for name, kind in plan.columns:
+        value, other = _json_value((record or {}).get(name), kind, name == plan.text_column)
+        if other and not fault:
+            fault, detail = other, f"column {with_escapes(name)!r} holds another type than {kind}"
+        values.append(value)
+    return _checked(values, fault, place, detail, plan)
 
 
 def _json_value(value: object, kind: str, is_text: bool) -> tuple[object, str | None]:
@@ -121,36 +138,39 @@ def _json_value(value: object, kind: str, is_text: bool) -> tuple[object, str | 
             return value, None
         if is_text:
             return None, NOT_TEXT
-        return (value.raw if isinstance(value, RawFloat) else _compact(value)), None
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    fits = {
-        "boolean": isinstance(value, bool),
-        "bigint": is_number and isinstance(value, int) and -(1 << 63) <= value < 1 << 63,
-        "double": is_number and not (isinstance(value, int) and abs(value) > 1 << 1023),
-    }
-    return (value, None) if fits[kind] else (None, MALFORMED)
+        try:
+            return (value.raw if isinstance(value, RawFloat) else compact(value)), None
+        except RecursionError:
+            return None, MALFORMED
+    if kind == "double" and isinstance(value, int | float) and not isinstance(value, bool):
+        return _double(value)
+    is_whole = isinstance(value, int) and not isinstance(value, bool) and -(1 << 63) <= value < 1 << 63
+    fits = isinstance(value, bool) if kind == "boolean" else is_whole
+    return (value, None) if fits else (None, MALFORMED)
 
 
-def _compact(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+def _double(value: int | float) -> tuple[float | None, str | None]:
+    try:
+        number = float(value)
+    except OverflowError:
+        return None, MALFORMED
+    return (None, MALFORMED) if isinstance(value, RawFloat) and math.isinf(number) else (number, None)
 
 
 def _csv_records(lines: Iterable[tuple[Any, ...]], plan: LinePlan) -> Iterator[Values]:
     wanted = [name for name, _ in plan.columns]
-    for (uri, start), group in groupby(lines, lambda line: (line[1], line[2] if plan.names else 0)):
+    for (uri, start), group in groupby(lines, lambda line: (line[1], line[2] if plan.names else WHOLE)):
         last: list[object] = []  # The passed values of the line that was read last.
         ended = _ended(group, last)
-        try:
-            for row in csv_rows(uri, ended, wanted, plan.dialect, plan.names, has_start=start == 0):
-                if row.number:
-                    values, no_text = _checked(list(row.values) or [None] * len(wanted), plan)
-                    fault = MALFORMED if row.fault is not None and row.fault != WRONG_ENCODING else None
-                    yield [*values, fault or no_text, *last]
-                elif last:
-                    raise InputDataError(f"{uri}: {(row.fault or ('', ''))[1]}")
-        except InputDataError as error:
-            problem = str(error).partition(";")[0]
-            raise InputDataError(f"{problem}; all files must have the columns that the settings name") from error
+        keys = plan.dialect, plan.encoding, () if start == WHOLE else plan.names
+        for row in csv_rows(uri, ended, wanted, *keys, has_start=start <= 0, advice=_ADVICE):
+            if row.number:
+                kind, detail = row.fault or (None, "")
+                place = f"row {row.number} (line {row.line}){_after(start)}"
+                values = list(row.values) or [None] * len(wanted)
+                yield [*_checked(values, _reason(kind), place, detail, plan), *last]
+            elif last:
+                raise InputDataError(f"{uri}: {(row.fault or ('', ''))[1]}")
 
 
 def _ended(lines: Iterable[tuple[Any, ...]], last: list[object]) -> Iterator[bytes]:
@@ -159,13 +179,29 @@ def _ended(lines: Iterable[tuple[Any, ...]], last: list[object]) -> Iterator[byt
         yield line + b"\n"
 
 
-def _checked(values: Values, plan: LinePlan) -> tuple[Values, str | None]:
-    """Return values that are UTF-8, and the fault of a record whose text or id holds something that is no character."""
-    broken = {place for place, value in enumerate(values) if isinstance(value, str) and has_surrogates(value)}
+def _after(start: int) -> str:
+    return f", counted from the first line after byte {start} of the file" if start > 0 else ""
+
+
+def _reason(kind: str | None) -> str | None:
+    return None if kind is None else NOT_TEXT if kind == WRONG_ENCODING else MALFORMED
+
+
+def _checked(values: Values, fault: str | None, place: str, detail: str, plan: LinePlan) -> Values:
+    """Return values that are UTF-8, the fault of the record, and the place and the detail of the fault.
+
+    An id or a text that holds something that is no character is a fault. Such an id is shown with escapes.
+    """
+    broken = {number for number, value in enumerate(values) if isinstance(value, str) and has_surrogates(value)}
     if not broken:
-        return values, None
-    names = {plan.columns[place][0] for place in broken}
-    cleaned = [without_surrogates(str(value)) if place in broken else value for place, value in enumerate(values)]
-    if plan.text_column in names:
-        return cleaned, NOT_TEXT
-    return cleaned, NO_ID if plan.id_column in names else None
+        return [*values, fault, f"{place}: {detail}" if fault else None]
+    names = {plan.columns[number][0] for number in broken}
+    cleaned = list(values)
+    for number in broken:
+        show = with_escapes if plan.columns[number][0] == plan.id_column else without_surrogates
+        cleaned[number] = show(str(values[number]))
+    if fault in (None, NOT_TEXT) and plan.text_column in names:
+        fault = NOT_TEXT
+    elif fault in (None, NOT_TEXT) and plan.id_column in names:
+        fault = NO_ID
+    return [*cleaned, fault, f"{place}: {detail or _HALF_A_PAIR}" if fault else None]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tlnlp.data.csv_records import DEFAULT_DIALECT, CsvDialect
+from tlnlp.data.encodings import UTF8
 from tlnlp.data.rows import Part, Row, read_part
 from tlnlp.data.tables import AUTO, SourceFile, source_files
 from tlnlp.data.text import MAX_CHARS, is_blank, is_text, model_text_sha256, text_sha256
@@ -58,6 +59,7 @@ def read_pool(
     format: str = AUTO,
     csv: CsvDialect = DEFAULT_DIALECT,
     progress: Progress | None = None,
+    encoding: str = UTF8,
     max_chars: int = MAX_CHARS,
 ) -> Pool:
     """Draw at most ``limit`` distinct texts, each with the same probability.
@@ -76,10 +78,11 @@ def read_pool(
         format: as for ``source_files``.
         csv: how files in CSV are written.
         progress: is called now and then with the number of rows read.
+        encoding: of files in CSV and JSON Lines.
         max_chars: the most characters of a text that the model reads.
 
     Raises:
-        InputDataError: there are no files, or a file lacks the column.
+        InputDataError: there are no files, or a file lacks the column or is not text that can be read by lines.
         StorageError: the store cannot be read.
 
     Source: Vitter 1985, algorithm R (reservoir sampling); cluster sampling of the parts.
@@ -88,7 +91,7 @@ def read_pool(
     parts = [part for source in files for part in _parts_of(source, csv)]
     bound = ROWS_PER_TEXT * limit
     sample = _Sample(limit, seed, labelled, max_chars, progress)
-    for row in _rows((Part(source) for source in files), text_column, csv):
+    for row in _rows((Part(source) for source in files), text_column, csv, encoding):
         sample.add(row)
         if sample.rows > bound and len(parts) > 1:
             break
@@ -98,15 +101,15 @@ def read_pool(
     for read, place in enumerate(np.random.default_rng((seed, 5)).permutation(len(parts))):
         if sample.rows >= bound:
             return sample.pool(uri, read, len(parts))
-        for row in _rows(iter([parts[place]]), text_column, csv):
+        for row in _rows(iter([parts[place]]), text_column, csv, encoding):
             sample.add(row)
     return sample.pool(uri, len(parts), len(parts))
 
 
-def _rows(parts: Iterator[Part], text_column: str, csv: CsvDialect) -> Iterator[Row]:
+def _rows(parts: Iterator[Part], text_column: str, csv: CsvDialect, encoding: str) -> Iterator[Row]:
     for part in parts:
         if part.source.size_bytes:  # Engines write empty files where a task has no rows.
-            yield from read_part(part, (text_column,), csv)
+            yield from read_part(part, (text_column,), csv, encoding=encoding)
 
 
 def _parts_of(source: SourceFile, csv: CsvDialect) -> list[Part]:

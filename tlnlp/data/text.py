@@ -76,6 +76,19 @@ def without_surrogates(text: str) -> str:
     return _SURROGATES.sub("\ufffd", text)
 
 
+def with_escapes(text: str) -> str:
+    r"""Return the text with an escape in place of each unpaired surrogate: ``\xe9`` for a byte, ``\ud83d`` for others.
+
+    A backslash is doubled, so that two texts that differ still do.
+    """
+    return _SURROGATES.sub(_escape, text.replace("\\", "\\\\"))
+
+
+def _escape(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
+
+
 def is_blank(text: str) -> bool:
     """Return whether a text is empty or white space only."""
     return not text.strip()

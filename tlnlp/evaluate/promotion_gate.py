@@ -198,7 +198,7 @@ def _with_labels(
             "tlnlp finetune --set held_out_share=0.2 sets such labels aside"
         )
     say(f"labels: those that were set aside when {version} was trained ({uri})")
-    return settings.model_copy(update={"labels": uri, "format": "json"})
+    return settings.model_copy(update={"labels": uri, "format": "json", "encoding": "utf-8"})
 
 
 def _seen(labelled: LabelledSet, versions: Sequence[VersionPredictions]) -> str:

@@ -50,7 +50,7 @@ def _rows(file: str, contract: LabelContract) -> dict[int, object] | None:
         return {
             row.number: row.values[0]
             for source in source_files(file, contract.format)
-            for row in read_rows(source, [contract.text_column], contract.csv)
+            for row in read_rows(source, [contract.text_column], contract.csv, encoding=contract.encoding)
             if row.values
         }
     except (InputDataError, StorageError):

@@ -119,6 +119,6 @@ def _texts(
     runs = [run for run in registry.ledgers(version.name) if run.get("run_id") == training.get("run_id")]
     settings: Mapping[str, Any] = (runs[0].get("config") if runs else None) or {}
     # A ledger of an older tlnlp lacks some of the keys.
-    given: dict[str, Any] = {key: settings[key] for key in ("text_column", "format") if key in settings}
+    given: dict[str, Any] = {key: settings[key] for key in ("text_column", "format", "encoding") if key in settings}
     contract = LabelContract(**given, csv=CsvDialect(**settings.get("csv") or {}))
     return read_texts(report.get("suspected_faults") or [], contract, training.get("text_sha256") or [])

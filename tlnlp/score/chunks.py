@@ -168,11 +168,11 @@ def quarantine_rows(spark: SparkSession, prepared: PreparedRows, settings: Score
     if not buckets:
         return spark.createDataFrame([], spark_ddl(QUARANTINE))
     frame = spark.read.parquet(*prepared.folders(contract.QUARANTINED, buckets))
-    detail = F.coalesce(*[F.when(F.col("reason") == reason, F.lit(text)) for reason, text in DETAILS.items()])
+    details = [F.when(F.col("reason") == reason, F.lit(text)) for reason, text in DETAILS.items()]
     return frame.select(
         "document_id",
         "reason",
-        detail.alias("detail"),
+        F.coalesce("detail", *details).alias("detail"),
         "source",
         F.lit(run_id).alias("run_id"),
         F.lit(settings.score_date).alias("score_date"),

@@ -53,7 +53,7 @@ def prepare_rows(documents: DataFrame, limits: Limits, previous: PreviousScores)
     """Return one row for each row of ``documents``, with its ``outcome`` and the columns that later steps need.
 
     Args:
-        documents: columns ``document_id, text, source, fault`` and the kept columns (see ``kept_name``).
+        documents: columns ``document_id, text, source, fault, detail`` and the kept columns (see ``kept_name``).
 
     Returns:
         Adds ``text_sha256``, ``reason`` (of quarantine, else null), ``outcome`` (one of ``OUTCOMES``), ``bucket`` and

@@ -2,7 +2,8 @@
 
 Reading is lazy, and a malformed record becomes a row with a fault instead of an error. Every reader returns the same
 columns: ``document_id``, ``text``, ``source`` (URI of the file), ``fault`` (the quarantine reason of a malformed
-record, else null), then the kept columns under the names of ``contract.kept_name``.
+record, else null), ``detail`` (where it stands, and what is wrong), then the kept columns under the names of
+``contract.kept_name``.
 
 Files are listed, and lines are split into records and values, by the functions that read labels too (``tlnlp.data``).
 Spark lists and reads the same files: it is given their folder and a pattern of their names, since it opens tens of
@@ -31,17 +32,18 @@ from pyspark.sql.types import (
 from tlnlp.config import ScoreSettings
 from tlnlp.data.csv_records import CsvDialect
 from tlnlp.data.json_lines import parse_line
-from tlnlp.data.line_batches import LINE, SOURCE, START, LinePlan, parse_batches
-from tlnlp.data.samples import csv_columns, first_lines
+from tlnlp.data.line_batches import LINE, SOURCE, START, WHOLE, LinePlan, parse_batches
+from tlnlp.data.samples import csv_columns, first_lines, split_columns
 from tlnlp.data.tables import CODECS, FORMATS, SourceFile, format_of, source_files, split_uri
+from tlnlp.data.text import with_escapes
 from tlnlp.errors import InputDataError, NothingToPublishError
 from tlnlp.score.contract import kept_name
 from tlnlp.score.session import spark_errors, spark_input
 from tlnlp.warehouse.schema import Column as TableColumn
 from tlnlp.warehouse.schema import kept_column, spark_type
 
-# Malformed records have their fault in this column.
-CORRUPT = "_tlnlp_corrupt_record"
+# Malformed records have their fault, and its place and detail, in these columns.
+CORRUPT, DETAIL = "_tlnlp_corrupt_record", "_tlnlp_detail"
 # JSON column types are inferred from so many lines.
 SAMPLE_LINES = 200
 # Files with these endings are never split, so their lines stay in order.
@@ -81,7 +83,7 @@ def read_documents(spark: SparkSession, settings: ScoreSettings) -> tuple[DataFr
         if given.files[0].format == "parquet":
             frame = spark.read.options(**given.options).parquet(*given.paths)
             _check_columns(settings, wanted, frame.columns)
-            frame = frame.withColumn(CORRUPT, F.lit(None).cast("string"))
+            frame = frame.withColumns(dict.fromkeys((CORRUPT, DETAIL), F.lit(None).cast("string")))
             frame = frame.withColumn(SOURCE, F.col("_metadata.file_path"))
         else:
             frame = _records(spark, settings, given, wanted)
@@ -154,7 +156,8 @@ def _check_columns(settings: ScoreSettings, wanted: Sequence[str], columns: Sequ
     if missing := [name for name in wanted if name not in columns]:
         raise InputDataError(
             f"{settings.documents}: the input has no column {', '.join(map(repr, missing))} (it has: "
-            f"{', '.join(columns)}); name your columns with --set id_column=, text_column= and keep_columns="
+            f"{', '.join(map(with_escapes, columns))}); name your columns with --set id_column=, text_column= and "
+            "keep_columns="
         )
 
 
@@ -166,6 +169,7 @@ def _contract_columns(frame: DataFrame, settings: ScoreSettings, kept_columns: S
         _quoted(settings.text_column).cast("string").alias("text"),
         F.regexp_replace(SOURCE, "^s3a:", "s3:").alias("source"),
         F.when(F.col(CORRUPT).isNotNull(), F.col(CORRUPT)).alias("fault"),
+        F.col(DETAIL).alias("detail"),
         *kept,
     )
 
@@ -187,7 +191,7 @@ def _records(spark: SparkSession, settings: ScoreSettings, given: _Input, wanted
     if kind == "json":
         names, types = _json_types(settings, given, from_lines)
     else:
-        names = csv_columns(given.files, dialect)
+        names = csv_columns(given.files, dialect, settings.encoding, from_lines)
         types = dict.fromkeys(names, "string")
         if not names:
             raise no_documents(settings)
@@ -200,14 +204,18 @@ def _records(spark: SparkSession, settings: ScoreSettings, given: _Input, wanted
         tuple((name, types[name]) for name in from_lines),
         (SOURCE, *given.partitions),
         CORRUPT,
-        tuple(names) if kind == "csv" and not dialect.multiline else (),
+        DETAIL,
+        _names_in_splits(spark, given.files, dialect, settings.encoding) if kind == "csv" else (),
+        settings.encoding,
     )
     # The end of a line is the line feed alone, as for the other readers.
     lines = spark.read.option("lineSep", "\n").options(**given.options).text(given.paths)
     lines = lines.select(
         F.col("value").cast("binary").alias(LINE),
         F.col("_metadata.file_path").alias(SOURCE),
-        F.col("_metadata.file_block_start").alias(START),
+        F.when(F.col("_metadata.file_block_length") < F.col("_metadata.file_size"), F.col("_metadata.file_block_start"))
+        .otherwise(WHOLE)
+        .alias(START),
         *(_quoted(name) for name in given.partitions),
     )
     passed = [field for field in lines.schema.fields if field.name in plan.passed]
@@ -217,8 +225,24 @@ def _records(spark: SparkSession, settings: ScoreSettings, given: _Input, wanted
         lines = lines.repartition(SOURCE).sortWithinPartitions(SOURCE, START, "_tlnlp_number").drop("_tlnlp_number")
 
     values = [StructField(name, _SPARK_TYPES[kind]) for name, kind in plan.columns]
-    schema = StructType([*values, StructField(CORRUPT, StringType()), *passed])
+    schema = StructType([*values, *(StructField(name, StringType()) for name in (CORRUPT, DETAIL)), *passed])
     return lines.mapInArrow(partial(parse_batches, plan=plan), schema)
+
+
+def _names_in_splits(
+    spark: SparkSession, files: Sequence[SourceFile], dialect: CsvDialect, encoding: str
+) -> tuple[str, ...]:
+    """Return the columns of the CSV files that Spark may split, where a file can be read in splits; else nothing.
+
+    A split does not see the header of its file. So splits can be read only where these files have one header.
+    """
+    if dialect.multiline:
+        return ()
+    sizes = [spark.conf.get(f"spark.sql.files.{key}") for key in ("maxPartitionBytes", "openCostInBytes")]
+    utils = spark._jvm.org.apache.spark.network.util.JavaUtils  # type: ignore[union-attr]
+    least = min(int(utils.byteStringAsBytes(size)) for size in sizes)
+    large = [file for file in files if file.size_bytes > least and not file.key.endswith(_NEVER_SPLIT)]
+    return tuple(split_columns(large or [file for file in files if file.size_bytes][:1], dialect, encoding) or ())
 
 
 def _json_types(settings: ScoreSettings, given: _Input, wanted: Sequence[str]) -> tuple[list[str], dict[str, str]]:
@@ -226,7 +250,7 @@ def _json_types(settings: ScoreSettings, given: _Input, wanted: Sequence[str]) -
     sample = first_lines(given.files, SAMPLE_LINES)
     if not sample:
         raise no_documents(settings)
-    objects = [record for line in sample if isinstance(record := parse_line(line, ()), dict)]
+    objects = [record for line in sample if (record := parse_line(line, (), settings.encoding)[0]) is not None]
     names = list(dict.fromkeys(name for record in objects for name in record))
     strings = {settings.id_column, settings.text_column}
     if settings.text_column in wanted and settings.text_column in names:

@@ -111,9 +111,10 @@ def read_documents(settings: FinetuneSettings, labelled: LabelledSet, ledger: Le
             settings.seed,
             labels,
             settings.unlabelled_format,
-            CsvDialect.of(settings.unlabelled_csv),
+            CsvDialect.of(settings.unlabelled_csv, "unlabelled_csv"),
             _reading_progress(),
-            max_chars=settings.max_chars,
+            settings.unlabelled_encoding,
+            settings.max_chars,
         )
     ledger.inputs(pool.uri, digest=pool.digest, rows=pool.rows)
     ledger.counts |= {"unlabelled": len(pool.texts), "labelled_inside": pool.labelled_inside}
