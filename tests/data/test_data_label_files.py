@@ -48,6 +48,12 @@ def test_half_a_surrogate_pair_is_not_text(tmp_path: Path) -> None:
     assert found.texts == ["boots \U0001f600"]
 
 
+def test_a_label_that_is_no_text_is_a_fault(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "bread", "label": "a\\ud83d"}\n{"text": "boots", "label": "a\\u0000"}\n')
+    assert faults(read_labels(str(path), ANY)) == [("a.jsonl", 1, "not a label"), ("a.jsonl", 2, "not a label")]
+
+
 @pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
 def test_a_byte_order_mark_is_passed_over(tmp_path: Path, name: str) -> None:
     path = write(tmp_path / name, rows_of(("bread", "a"), ("boots", "b")))

@@ -21,10 +21,12 @@ _Character = Annotated[str, BeforeValidator(lambda value: "\t" if value == "\\t"
 
 def _encoding(name: str) -> str:
     """Return Python's name of an encoding, if texts in it can be split into lines before they are decoded."""
-    lower = bytes(range(128)) + rb"\u0041\n"
+    ascii = rb"\u0041", bytes(range(128))
     ends = [bytes([first]) + end for first in range(128, 256) for end in (b"\n", b"\r")]
     try:
-        if lower.decode(name) == lower.decode("ascii") and all(_keeps_its_end(line, name) for line in ends):
+        if all(each.decode(name) == each.decode("ascii") for each in ascii) and all(
+            _keeps_its_end(line, name) for line in ends
+        ):
             return codecs.lookup(name).name
     except (LookupError, ValueError):
         pass

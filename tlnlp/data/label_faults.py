@@ -81,6 +81,8 @@ def row_fault(text: object, value: object, label: str, classes: Collection[str])
         return "several labels", SEVERAL_LABELS
     if not label:
         return "empty label", "the label is null or empty"
+    if not is_text(label):
+        return "not a label", "it holds characters that are no text"
     if len(label) > LABEL_CHARS:
         return "not a label", f"longer than {LABEL_CHARS} characters; check that label_column names the right column"
     if classes and label not in classes:
