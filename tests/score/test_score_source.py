@@ -247,8 +247,7 @@ def test_files_of_one_folder_must_agree(registry: Path, warehouse: Path, tmp_pat
     with pytest.raises(InputDataError, match=r"b\.csv: has no column 'text' \(it has: body, id\)"):
         night(headers, warehouse, registry)
     (headers / "b.csv").write_text("text,id\nbad,2\n")
-    with pytest.raises(InputDataError, match=r"b\.csv: its columns are text, id, in other files id, text"):
-        night(headers, warehouse, registry, csv={"multiline": False})
+    assert counts(night(headers, warehouse, registry, csv={"multiline": False}))["rows_scored"] == 2
     with pytest.raises(InputDataError, match=r"[ab]\.parquet cannot be read"):
         night(types, warehouse, registry, keep_columns="item")
 
