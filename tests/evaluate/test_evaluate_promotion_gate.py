@@ -63,6 +63,7 @@ def variant(source: Path, folder: Path, **values: object) -> Path:
     fit_ngram(texts, targets, 2, seed=0, features=1 << 12).save(folder / bundle.NGRAM)
     spec = replace(bundle.read_spec(folder), **values)  # type: ignore[arg-type]
     (folder / bundle.SPEC).write_bytes(spec.to_json())
+    (folder / bundle.GOLDEN).unlink()  # They hold the probabilities of the source.
     bundle.seal(folder)
     return folder
 

@@ -14,7 +14,7 @@ from tlnlp.errors import BundleError
 from tlnlp.model import bundle
 from tlnlp.model.classifier import Classifier
 
-FILES = sorted(bundle.REQUIRED)
+FILES = sorted(bundle.ALLOWED)
 
 
 @pytest.fixture

@@ -129,6 +129,7 @@ def without_ngrams(folder: Path, **changes: Any) -> Classifier:
     """Load a bundle with a changed description and only the encoder view."""
     spec = replace(bundle.read_spec(folder), encoder_weight=1.0, ngram_weight=0.0, **changes)
     (folder / bundle.SPEC).write_bytes(spec.to_json())
+    (folder / bundle.GOLDEN).unlink(missing_ok=True)  # They hold the probabilities of the unchanged bundle.
     bundle.seal(folder)
     return Classifier.load(folder, threads=1)
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import shutil
+import tempfile
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import kit
+
+from tlnlp.model import bundle
 from tlnlp.registry import Champion, Registry
 
 MOMENT = datetime(2026, 11, 23, 23, 1, 2, tzinfo=UTC)
@@ -24,15 +29,22 @@ class Clock:
         return MOMENT + timedelta(minutes=self.looks)
 
 
-def make_bundle(folder: Path, content: str = "weights", extra: dict[str, Any] | None = None) -> Path:
-    files = {"model.onnx": content.encode(), "bundle.json": b"{}", "parts/one.bin": b"\x00\x01"}
-    for name, data in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(data)
-    listed = {
-        name: {"sha256": hashlib.sha256(data).hexdigest(), "size_bytes": len(data)} for name, data in files.items()
-    }
-    (folder / "manifest.json").write_text(json.dumps({"format": 1, "files": listed | (extra or {})}))
+@cache
+def sound_bundle() -> tempfile.TemporaryDirectory[str]:
+    """Make a sound bundle once; its folder is removed when the process ends."""
+    folder = tempfile.TemporaryDirectory(prefix="registry-")
+    kit.make_bundle(kit.make_encoder(Path(folder.name) / "encoder"), Path(folder.name) / "bundle")
+    return folder
+
+
+def make_bundle(folder: Path, content: str = "labels", extra: dict[str, Any] | None = None) -> Path:
+    """Copy a sound bundle; ``content`` stands in its ``training.json``, ``extra`` files only in its manifest."""
+    shutil.copytree(Path(sound_bundle().name) / "bundle", folder)
+    (folder / "training.json").write_text(json.dumps({"text_sha256": [content]}))
+    bundle.seal(folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"] |= extra or {}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder
 
 

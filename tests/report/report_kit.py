@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tlnlp.model.bundle import REQUIRED, seal
 from tlnlp.registry import ModelVersion, Registry
 
 MODEL = "moods"
@@ -78,10 +78,10 @@ def registered(folder: Path, training: dict[str, Any]) -> tuple[Registry, ModelV
     """Return a registry with one version, the champion, whose bundle holds only what a report needs."""
     bundle = folder / "bundle"
     bundle.mkdir(parents=True)
-    data = json.dumps(training).encode()
-    (bundle / "training.json").write_bytes(data)
-    listed = {"training.json": {"sha256": hashlib.sha256(data).hexdigest(), "size_bytes": len(data)}}
-    (bundle / "manifest.json").write_text(json.dumps({"format": 1, "files": listed}))
+    for name in REQUIRED:  # A report reads only one of the files.
+        (bundle / name).write_bytes(b"")
+    (bundle / "training.json").write_text(json.dumps(training))
+    seal(bundle)
     registry = Registry(str(folder / "registry"))
     version = registry.publish(MODEL, bundle)
     registry.set_champion(MODEL, version.version, expected=None, by="ada", reason="first")

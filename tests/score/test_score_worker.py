@@ -158,7 +158,9 @@ class TestOneHost:
         assert udf.load_bundle(broadcast, digest, 1) is not first
         assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == times
 
-    @pytest.mark.parametrize("damage", ["altered", "missing", "extra", "no manifest", "another bundle"])
+    @pytest.mark.parametrize(
+        "damage", ["altered", "missing", "extra", "no manifest", "another bundle", "unsound", "link"]
+    )
     def test_a_damaged_copy_is_unpacked_again(
         self, broadcast: Any, tiny_bundle: Path, tiny_encoder: Path, tmp_path: Path, damage: str
     ) -> None:
@@ -174,6 +176,15 @@ class TestOneHost:
             assert bundle.verify(folder, scoring_only=True) != digest
         elif damage == "extra":
             (folder / "more.bin").write_bytes(b"1")
+        elif damage == "unsound":  # Whoever altered it made the digests match.
+            spec = json.loads((folder / bundle.SPEC).read_text()) | {"encoder_weight": -5}
+            (folder / bundle.SPEC).write_text(json.dumps(spec))
+            manifest = json.loads((folder / bundle.MANIFEST).read_text())
+            manifest["files"][bundle.SPEC] = bundle._fingerprint(folder / bundle.SPEC)
+            (folder / bundle.MANIFEST).write_text(json.dumps(manifest))
+        elif damage == "link":
+            (folder / bundle.NGRAM).rename(tmp_path / "ngram")
+            (folder / bundle.NGRAM).symlink_to(tmp_path / "ngram")
         else:
             (folder / (bundle.NGRAM if damage == "missing" else bundle.MANIFEST)).unlink()
         udf._loaded.clear()

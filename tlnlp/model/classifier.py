@@ -9,11 +9,20 @@ from pathlib import Path
 import numpy as np
 
 from tlnlp.data.text import prepare
+from tlnlp.errors import BundleError
 from tlnlp.model import bundle
+from tlnlp.model.bounded_json import AGAIN
+from tlnlp.model.bundle_checks import check_contents, check_vocabulary
 from tlnlp.model.combine import Floats, combine
+from tlnlp.model.golden_texts import TEXTS, GoldenTexts, check_probabilities, compare
 from tlnlp.model.ngram import NgramView
 from tlnlp.model.onnx_engine import OnnxEngine
 from tlnlp.model.tokenize import Encoder
+
+# Texts that are tried at once: few, since they differ in length and padding costs time.
+GOLDEN_BATCH = 4
+# Digests of the bundles that this process has tried on golden texts: a bundle's files and the machine do not change.
+_tried: set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -38,24 +47,29 @@ class Classifier:
 
     @staticmethod
     def load(folder: Path, threads: int = 0, scoring_only: bool = False) -> Classifier:
-        """Verify a bundle and load it.
+        """Verify a bundle, check what its files mean, load it, and try it on golden texts once in a process.
 
         Args:
             threads: most threads that the encoder uses; 0 means one for each core.
             scoring_only: the folder holds only the files that scoring reads (see ``bundle.verify``).
 
         Raises:
-            BundleError: a file is missing, altered, unlisted or of another format.
+            BundleError: a file is missing, altered, unlisted or of another format, or holds what no sound model has
+                (see ``bundle_checks``); or this machine does not reproduce the probabilities of the golden texts.
         """
         digest = bundle.verify(folder, scoring_only)
-        spec = bundle.read_spec(folder)
-        return Classifier(
-            spec,
-            digest,
-            Encoder.load(folder / bundle.TOKENIZER, spec.max_length, spec.head_share, spec.prompt, spec.lower_case),
-            OnnxEngine(folder / bundle.GRAPH, spec.pad_token_id, spec.input_names, threads),
-            NgramView.load(folder / bundle.NGRAM),
+        contents = check_contents(folder, scoring_only)
+        spec = contents.spec
+        encoder = Encoder.load(
+            folder / bundle.TOKENIZER, spec.max_length, spec.head_share, spec.prompt, spec.lower_case
         )
+        check_vocabulary(folder, contents, encoder)
+        engine = OnnxEngine(folder / bundle.GRAPH, spec.pad_token_id, spec.input_names, threads)
+        classifier = Classifier(spec, digest, encoder, engine, NgramView.load(folder / bundle.NGRAM))
+        if digest not in _tried:
+            classifier._try(folder, contents.golden)
+            _tried.add(digest)
+        return classifier
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -66,10 +80,32 @@ class Classifier:
         """Return probabilities (texts, classes): texts in the order given, classes in the order of ``classes``."""
         if not texts:
             return np.zeros((0, len(self.classes)))
+        encoder, ngram = self.views(texts, batch_size)
+        return combine(encoder, ngram, self.spec.encoder_weight, self.spec.ngram_weight)
+
+    def views(self, texts: Sequence[str], batch_size: int = 32) -> tuple[Floats, Floats]:
+        """Return the probabilities of the encoder and of the n-gram view, both (texts, classes), not combined.
+
+        Those of an n-gram view of weight 0 are all equal.
+        """
         prepared = [prepare(text, self.spec.max_chars) for text in texts]
         encoder = self.engine.predict(self.encoder.encode(prepared), batch_size)
         if self.spec.ngram_weight == 0.0:
-            ngram = np.full_like(encoder, 1.0 / len(self.classes))
-        else:
-            ngram = self.ngram.predict(prepared)
-        return combine(encoder, ngram, self.spec.encoder_weight, self.spec.ngram_weight)
+            return encoder, np.full_like(encoder, 1.0 / len(self.classes))
+        return encoder, self.ngram.predict(prepared)
+
+    def _try(self, folder: Path, golden: GoldenTexts | None) -> None:
+        """Predict golden texts and compare; an older bundle without any must at least give probabilities."""
+        texts = golden.texts if golden is not None else TEXTS
+        try:
+            encoder, ngram = self.views(texts, GOLDEN_BATCH)
+        except Exception as error:  # The exceptions of the tokenizer and of ONNX Runtime have no common class.
+            raise BundleError(
+                f"{folder}: {bundle.GRAPH} cannot read the tokens of a text ({type(error).__name__}); {AGAIN}"
+            ) from error
+        shape = (len(texts), len(self.classes))
+        check_probabilities(encoder, shape, str(folder / bundle.GRAPH))
+        check_probabilities(ngram, shape, str(folder / bundle.NGRAM))
+        if golden is not None:
+            where = {"encoder": str(folder / bundle.GRAPH), "ngram": str(folder / bundle.NGRAM)}
+            compare(golden, encoder, ngram, where)

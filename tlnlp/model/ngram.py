@@ -7,7 +7,6 @@ The scaling is folded into the weights, so scoring is one sparse product.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,13 +20,14 @@ from sklearn.linear_model import LogisticRegression
 
 from tlnlp.errors import BundleError
 from tlnlp.model.combine import Floats, softmax
+from tlnlp.model.tensor_file import map_tensors
 
 # Width of the hashed space for a few hundred labels.
 FEATURES = 1 << 18
 # Most weights of a view. Thousands of documents hold a million n-grams, and collisions cost accuracy; but every class
 # needs one weight for each feature.
 MOST_WEIGHTS = 1 << 22
-MAX_HEADER_BYTES = 1 << 20
+_NOTHING: NDArray[np.float32] = np.zeros(0, dtype=np.float32)
 # Log-odds of a class without any text.
 ABSENT = -10.0
 # A word may contain apostrophes ("don't" is one word). "!" and "?" count as words, because they express sentiment.
@@ -71,23 +71,16 @@ class NgramView:
         Raises:
             BundleError: the file is not one that ``save`` wrote.
         """
-        try:
-            return NgramView(_mapped(path, "weights"), np.array(_mapped(path, "bias")))
-        except (OSError, KeyError, TypeError, ValueError) as error:
+        tensors = map_tensors(path)
+        weights, bias = tensors.get("weights", _NOTHING), tensors.get("bias", _NOTHING)
+        # Without rows, the library that hashes n-grams would divide by zero and end the process.
+        sound = weights.ndim == 2 and weights.size and bias.shape == weights.shape[1:]
+        if not sound or weights.dtype != np.float32 or bias.dtype != np.float32:
             raise BundleError(
-                f"{path}: not the weights of an n-gram view; fetch the bundle from the registry again"
-            ) from error
-
-
-def _mapped(path: Path, name: str) -> NDArray[np.float32]:
-    """Map one tensor of a safetensors file into memory (format: huggingface.co/docs/safetensors)."""
-    with path.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        entry = json.loads(file.read(min(size, MAX_HEADER_BYTES)))[name]
-    if entry["dtype"] != "F32":
-        raise ValueError(f"{name} is not float32")
-    start, _ = entry["data_offsets"]
-    return np.memmap(path, np.float32, "r", 8 + size + start, tuple(entry["shape"]))
+                f"{path}: not the weights of an n-gram view: weights {list(weights.shape)}, bias {list(bias.shape)}; "
+                "fetch the bundle from the registry again"
+            )
+        return NgramView(weights, np.array(bias))
 
 
 def features_for(classes: int) -> int:

@@ -51,13 +51,13 @@ class OnnxEngine:
         options.add_session_config_entry("session.disable_prepacking", "1")
         try:
             self._session = ort.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+            self._classes = int(self._session.get_outputs()[0].shape[-1])
         except Exception as error:  # The library's exceptions have no common public base class.
             raise BundleError(
                 f"{graph}: ONNX Runtime cannot open the graph ({type(error).__name__}); fetch the bundle again"
             ) from error
         self._pad_token_id = pad_token_id
         self._input_names = tuple(input_names)
-        self._classes = int(self._session.get_outputs()[0].shape[-1])
 
     def predict(self, encoded: Sequence[Ids], batch_size: int = 32) -> Floats:
         """Return probabilities (texts, classes) of token ids, in the order given."""

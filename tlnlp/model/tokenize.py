@@ -117,15 +117,17 @@ class Encoder:
         Raises:
             BundleError: the file is no tokenizer file, or ``max_length`` leaves no room for a text.
         """
+        stripped = prompt.rstrip()
         try:
             tokenizer = Tokenizer.from_file(str(path))
-        except Exception as error:  # The library raises plain Exception.
+            tokenizer.no_truncation()
+            tokenizer.no_padding()
+            prefix, suffix = _special_tokens(tokenizer)
+            prefix += tuple(tokenizer.encode(stripped, add_special_tokens=False).ids) if stripped else ()
+        except (KeyboardInterrupt, SystemExit, BundleError):
+            raise
+        except BaseException as error:  # The library raises plain Exception; a panic of its Rust code is none.
             raise BundleError(f"{path}: not a tokenizer file; fetch the bundle from the registry again") from error
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
-        prefix, suffix = _special_tokens(tokenizer)
-        stripped = prompt.rstrip()
-        prefix += tuple(tokenizer.encode(stripped, add_special_tokens=False).ids) if stripped else ()
         if max_length <= len(prefix) + len(suffix):
             beside = "the special tokens and the prompt" if stripped else "the special tokens"
             raise BundleError(f"max_length {max_length} leaves no room for text beside {beside}; raise max_length")
@@ -135,6 +137,11 @@ class Encoder:
     def edges(self) -> tuple[int, int]:
         """Return how many tokens of prompt and special tokens precede a text, and how many follow it."""
         return len(self.prefix), len(self.suffix)
+
+    @property
+    def largest_id(self) -> int:
+        """Return the largest token id that the tokenizer has."""
+        return max(self.tokenizer.get_vocab(with_added_tokens=True).values(), default=0)
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the token ids of each prepared text, at most ``max_length`` each, in the order given."""

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import json
-import re
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tlnlp.errors import BundleError, ModelNotFoundError, NotFoundError, StorageError
+from tlnlp.errors import ModelNotFoundError, NotFoundError, StorageError
 from tlnlp.registry.alias import FORMAT, Alias, Champion, dump
-from tlnlp.registry.names import ModelVersion, check_name, is_name, nearest_first, parse_model
+from tlnlp.registry.names import ModelVersion, check_name, is_name, nearest_first, parse_model, shown
+from tlnlp.registry.version_files import files_of_version, finished_bundle
 from tlnlp.runs.ledger import Ledger, list_ledgers, utc_now
 from tlnlp.storage import Storage
 
 MANIFEST = "manifest.json"
-_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,7 @@ class Registry:
             StorageError: the store failed; no version was made, but its number may be lost.
         """
         check_name(name)
-        manifest, files = _finished(folder)
+        manifest, files = finished_bundle(folder)
         version = self._claim(name)
         target = self.storage.at(f"{name}/versions/{version}")
         for file in files:
@@ -108,28 +107,28 @@ class Registry:
         return ModelVersion(name, version, self._uri(name, version))
 
     def fetch(self, version: ModelVersion, folder: Path) -> Path:
-        """Copy the bundle's files into ``folder``, the manifest last; return ``folder``. Loading verifies the files.
+        """Copy the bundle's files into ``folder``, the manifest last, and check what they mean; return ``folder``.
+
+        Loading the bundle compares the digests.
 
         Raises:
             ModelNotFoundError: the version does not exist.
-            BundleError: the manifest is damaged, or a file is missing from the version or from its manifest.
+            BundleError: the manifest is damaged; a file is missing from the version or from its manifest, or is no
+                regular file; or the files hold what no sound model has.
         """
+        # What lists and promotes versions needs none of the libraries that read weights.
+        from tlnlp.model.bundle_checks import check_contents
+
         self._require(version.name, version.version)
         source = self.storage.at(f"{version.name}/versions/{version.version}")
-        files = _listed(source.read(MANIFEST), source.url(MANIFEST))
-        present = {entry.key for entry in source.list()} - {MANIFEST}
-        if extra := sorted(present - set(files)):
-            raise BundleError(
-                f"{version}: {_shown(extra)} stored but not in the manifest; the version was altered, use another one"
-            )
-        if missing := sorted(set(files) - present):
-            raise BundleError(f"{version}: {_shown(missing)} missing from {source.uri}; use another version")
+        files = files_of_version(source, version)
         # A manifest marks a folder as complete, so an old one must go before the files are copied.
         try:
             (folder / MANIFEST).unlink(missing_ok=True)
         except OSError as error:
             raise StorageError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
         source.download([*files, MANIFEST], folder)
+        check_contents(folder)
         return folder
 
     # --- the alias
@@ -240,51 +239,22 @@ class Registry:
         if not existing:
             raise ModelNotFoundError(self._no_model(name))
         unfinished = ", its publication never finished" if version in self._claimed(name) else ""
-        raise ModelNotFoundError(f"{name} has no version {version}{unfinished}; it has {_shown(existing)}")
+        raise ModelNotFoundError(f"{name} has no version {version}{unfinished}; it has {shown(existing)}")
 
     def _no_champion(self, name: str) -> str:
         existing = sorted(self._existing(name))
         if not existing:
             return self._no_model(name)
         return (
-            f"{name} has no champion yet; it has {_shown(existing)}: "
+            f"{name} has no champion yet; it has {shown(existing)}: "
             f"promote one first (tlnlp promote {name}@{existing[-1]}) or name a version"
         )
 
     def _no_model(self, name: str) -> str:
         models = nearest_first(name, self.models())
-        known = f"it holds {_shown(models)}" if models else "it is empty"
+        known = f"it holds {shown(models)}" if models else "it is empty"
         check = "check the name and the address" if models else "check the address"
         return f"no model {name!r} in the registry {self.storage.uri} ({known}); run tlnlp finetune, or {check}"
-
-
-def _finished(folder: Path) -> tuple[bytes, list[str]]:
-    """Read the manifest of a local bundle; check that exactly its files exist; return the manifest and their names."""
-    try:
-        manifest = (folder / MANIFEST).read_bytes()
-        present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()} - {MANIFEST}
-    except FileNotFoundError as error:
-        raise BundleError(f"{folder}: no {MANIFEST}, so the bundle is not finished; nothing was published") from error
-    except OSError as error:
-        raise BundleError(f"{folder}: cannot be read ({error.strerror}); nothing was published") from error
-    files = _listed(manifest, str(folder / MANIFEST))
-    if missing := sorted(set(files) - present):
-        raise BundleError(f"{folder}: {_shown(missing)} missing; nothing was published")
-    if extra := sorted(present - set(files)):
-        raise BundleError(f"{folder}: {_shown(extra)} not in the manifest; nothing was published")
-    return manifest, files
-
-
-def _listed(manifest: bytes, where: str) -> list[str]:
-    try:
-        files = sorted(json.loads(manifest)["files"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise BundleError(f"{where}: not a bundle manifest ({type(error).__name__}); use another version") from error
-    for file in files:
-        # The names become paths on this machine: none may leave the folder, or be a hidden file.
-        if not isinstance(file, str) or not _FILE.fullmatch(file) or file == MANIFEST:
-            raise BundleError(f"{where}: lists {file!r}, which is no valid file name in a bundle; use another version")
-    return files
 
 
 def _claim_of(data: bytes) -> dict[str, Any]:
@@ -293,8 +263,3 @@ def _claim_of(data: bytes) -> dict[str, Any]:
     except ValueError:
         return {}
     return claim if isinstance(claim, dict) else {}
-
-
-def _shown(items: Sequence[object]) -> str:
-    shown = ", ".join(str(item) for item in items[:8])
-    return shown if len(items) <= 8 else f"{shown} and {len(items) - 8} more"

@@ -5,12 +5,13 @@ and ``bundle.json`` (how it reads texts).
 from __future__ import annotations
 
 import hashlib
-import json
 from typing import Any
 
 from tlnlp.errors import BundleError, NotFoundError
 from tlnlp.model import bundle
+from tlnlp.model.bounded_json import LARGE_LIMIT_BYTES, check_size, parse_object
 from tlnlp.registry.names import ModelVersion
+from tlnlp.registry.version_files import check_regular
 from tlnlp.storage import Storage
 
 
@@ -18,29 +19,31 @@ def read_training(version: ModelVersion) -> dict[str, Any]:
     """Read a version's ``training.json`` and check it against the manifest, without fetching the weights.
 
     Raises:
-        BundleError: the file is missing, altered, or not a JSON object.
+        BundleError: the file is missing, altered, too large, no regular file or not a JSON object.
         StorageError: the store cannot be read.
     """
-    training: dict[str, Any] = json.loads(_read(version, bundle.TRAINING))
-    return training
+    return parse_object(*_read(version, bundle.TRAINING), LARGE_LIMIT_BYTES)
 
 
 def read_max_chars(version: ModelVersion) -> int:
     """Read how many characters of a text a version reads at most. Raises as ``read_training`` does."""
-    return bundle.BundleSpec.from_json(_read(version, bundle.SPEC)).max_chars
+    return bundle.BundleSpec.from_json(*_read(version, bundle.SPEC)).max_chars
 
 
-def _read(version: ModelVersion, name: str) -> bytes:
-    """Return the bytes of a file of a version that holds a JSON object, checked against the manifest."""
+def _read(version: ModelVersion, name: str) -> tuple[bytes, str]:
+    """Return the bytes and the URI of a file of a version, checked against the manifest."""
     store = Storage(version.uri)
+    check_regular(store, version)
     try:
+        check_size(store.size_bytes(bundle.MANIFEST) or 0, store.url(bundle.MANIFEST), bundle.MANIFEST_LIMIT_BYTES)
+        check_size(store.size_bytes(name) or 0, store.url(name), LARGE_LIMIT_BYTES)
         manifest, data = store.read(bundle.MANIFEST), store.read(name)
-        expected = json.loads(manifest)["files"][name]["sha256"]
-        content = json.loads(data)
+        where = store.url(bundle.MANIFEST)
+        expected = parse_object(manifest, where, bundle.MANIFEST_LIMIT_BYTES)["files"][name]["sha256"]
     except NotFoundError as error:
         raise BundleError(f"{version}: {name} is missing; use another version") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise BundleError(f"{version}: {name} cannot be read ({type(error).__name__}); use another version") from error
-    if hashlib.sha256(data).hexdigest() != expected or not isinstance(content, dict):
+    if hashlib.sha256(data).hexdigest() != expected:
         raise BundleError(f"{version}: {name} was altered (sha256); use another version")
-    return data
+    return data, store.url(name)

@@ -97,7 +97,23 @@ def report_version(registry_uri: str, model: str, out: str | None, *, with_texts
             f"{version} was made without a report: too few of its labels could be held out, or an older tlnlp made it: "
             "fine-tune again (tlnlp finetune), then ask for the report of the new version"
         )
-    counts = training.get("counts") or {}
+    folder = Path(out) if out else Path(f"report-{version.name}-{version.version}")
+    try:
+        written = _write(registry, version, training, folder, with_texts)
+        written.facts()
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise BundleError(
+            f"{version}: training.json holds a report that cannot be shown ({type(error).__name__}); "
+            "it was altered or made by another tlnlp: use another version"
+        ) from error
+    return written
+
+
+def _write(
+    registry: Registry, version: ModelVersion, training: Mapping[str, Any], folder: Path, with_texts: bool
+) -> VersionReport:
+    """Write the page and its pictures, with the texts of suspected labels if they are asked for."""
+    counts, report = training.get("counts") or {}, training["report"]
     head = {
         "model": version.name,
         "version": version.version,
@@ -106,7 +122,6 @@ def report_version(registry_uri: str, model: str, out: str | None, *, with_texts
         "labels": sum(counts.values()) or None,
         "seed": training.get("seed"),
     }
-    folder = Path(out) if out else Path(f"report-{version.name}-{version.version}")
     texts = _texts(registry, version, training, report) if with_texts else None
     page, *pictures = write_report(report, head, folder, texts)
     return VersionReport(version, report, page, tuple(pictures), None if texts is None else tuple(texts))

@@ -1,0 +1,494 @@
+"""Alter a bundle in many ways, and rewrite its manifest so that every digest matches: only the meaning is wrong.
+
+Each alteration takes the folder of a sound bundle. Its name starts with the file that the error must name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from safetensors.numpy import load_file, save_file
+
+from tlnlp.model import bundle
+
+Alteration = Callable[[Path], None]
+DEEP = "[" * 5_000 + "]" * 5_000
+
+
+def reseal(folder: Path) -> None:
+    """List every file of the folder in the manifest, whatever its name, with the digest and size that it has."""
+    files = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name != bundle.MANIFEST:
+            data = path.read_bytes()
+            files[path.relative_to(folder).as_posix()] = {
+                "sha256": hashlib.sha256(data).hexdigest(),
+                "size_bytes": len(data),
+            }
+    (folder / bundle.MANIFEST).write_text(json.dumps({"format": 1, "files": files}))
+
+
+def edit_json(path: Path, **values: object) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+# --- bundle.json
+
+_SPEC_VALUES: dict[str, list[object]] = {
+    "encoder_weight": [-5, -0.001, float("nan"), float("inf"), 1e300, "1", True, None, [1]],
+    "ngram_weight": [-0.5, float("nan"), float("-inf"), {}],
+    "classes": [
+        *([], ["negative"], ["negative", "negative"], ["", "positive"], [" ", "positive"], ["negative", 1], "np"),
+        *(["negative", "positive", "more"], ["positive", "negative"], ["negative", "x" * 2_000], None),
+        *(["negative", "\ud800"], [["negative"], ["positive"]]),
+    ],
+    "pooling": ["sum", "", None, ["mean"]],
+    "max_length": [0, -1, 2, 40.5, True, 1 << 40, 1_000, "64"],
+    "head_share": [-0.1, 1.5, float("nan"), "half"],
+    "max_chars": [0, -400, 1 << 60, 400.0, None],
+    "pad_token_id": [-1, 97, 1_000_000, 0.0],
+    "input_names": [["input_ids"], ["input_ids", "attention_mask", "more"], ["input_ids"] * 2, "input_ids", [1, 2]],
+    "ngram_features": [0, -4096, 4097, 1 << 40, True],
+    "prompt": [5, "x" * 20_000, None],
+    "normalise": [1, "yes"],
+    "lower_case": [0, None],
+    "encoder": ["", 7, "x" * 5_000],
+    "format": [2, None, "1"],
+    "colour": ["red"],
+}
+
+
+def _with_value(key: str, value: object) -> Alteration:
+    return lambda folder: edit_json(folder / bundle.SPEC, **{key: value})
+
+
+def _spec_values() -> Iterator[tuple[str, Alteration]]:
+    for key, values in _SPEC_VALUES.items():
+        for number, value in enumerate(values):
+            yield f"bundle.json {key} {number}", _with_value(key, value)
+
+
+def _no_view_counts(folder: Path) -> None:
+    edit_json(folder / bundle.SPEC, encoder_weight=0, ngram_weight=0.0)
+
+
+def _without_a_key(folder: Path) -> None:
+    values = json.loads((folder / bundle.SPEC).read_text())
+    del values["max_chars"]
+    (folder / bundle.SPEC).write_text(json.dumps(values))
+
+
+def _a_key_twice(folder: Path) -> None:
+    text = (folder / bundle.SPEC).read_text()
+    (folder / bundle.SPEC).write_text(text.replace("{", '{"encoder_weight": 1.0, ', 1))
+
+
+def _written(name: str, content: str | bytes) -> Alteration:
+    data = content.encode() if isinstance(content, str) else content
+    return lambda folder: _write(folder / name, data)
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+
+
+# --- tensors
+
+
+def _tensors(name: str, change: Callable[[dict[str, Any]], object]) -> Alteration:
+    def alter(folder: Path) -> None:
+        tensors = {key: value.copy() for key, value in load_file(folder / name).items()}
+        changed = change(tensors)
+        save_file(changed if isinstance(changed, dict) else tensors, folder / name)
+
+    return alter
+
+
+def _place(key: str, value: float) -> Callable[[dict[str, Any]], object]:
+    def change(tensors: dict[str, Any]) -> None:
+        tensors[key].reshape(-1)[tensors[key].size // 2] = value
+
+    return change
+
+
+def _ngram_header(change: Callable[[dict[str, Any]], None]) -> Alteration:
+    def alter(folder: Path) -> None:
+        data = (folder / bundle.NGRAM).read_bytes()
+        size = int.from_bytes(data[:8], "little")
+        header = json.loads(data[8 : 8 + size])
+        change(header)
+        text = json.dumps(header).encode()
+        (folder / bundle.NGRAM).write_bytes(len(text).to_bytes(8, "little") + text + data[8 + size :])
+
+    return alter
+
+
+def _first_weight_of(folder: Path) -> str:
+    return next(name for name, value in load_file(folder / bundle.ENCODER).items() if value.dtype == np.float32)
+
+
+def _encoder_with(value: float) -> Alteration:
+    return lambda folder: _tensors(bundle.ENCODER, _place(_first_weight_of(folder), value))(folder)
+
+
+_WIDE = np.zeros((4096, 3), np.float32)
+_NGRAM: dict[str, Callable[[dict[str, Any]], object]] = {
+    "without rows": lambda _: {"weights": np.zeros((0, 2), np.float32), "bias": np.zeros(2, np.float32)},
+    "without classes": lambda _: {"weights": np.zeros((4096, 0), np.float32), "bias": np.zeros(0, np.float32)},
+    "NaN weight": _place("weights", float("nan")),
+    "infinite weight": _place("weights", float("inf")),
+    "NaN bias": _place("bias", float("nan")),
+    "more classes": lambda tensors: {"weights": _WIDE, "bias": np.zeros(3, np.float32)},
+    "more biases": lambda tensors: tensors | {"bias": np.zeros(3, np.float32)},
+    "transposed": lambda tensors: tensors | {"weights": np.ascontiguousarray(tensors["weights"].T)},
+    "fewer rows": lambda tensors: tensors | {"weights": tensors["weights"][:-1].copy()},
+    "flat": lambda tensors: tensors | {"weights": tensors["weights"].reshape(-1)},
+    "float64": lambda tensors: {key: value.astype(np.float64) for key, value in tensors.items()},
+    "float16": lambda tensors: {key: value.astype(np.float16) for key, value in tensors.items()},
+    "a tensor more": lambda tensors: tensors | {"more": np.zeros(1, np.float32)},
+    "a tensor less": lambda tensors: {"weights": tensors["weights"]},
+    "turned sign": lambda tensors: tensors | {"weights": -tensors["weights"]},
+}
+_HEADERS: dict[str, Callable[[dict[str, Any]], None]] = {
+    "overlapping": lambda header: header["weights"].update(data_offsets=[0, 32_768]),
+    "beyond the end": lambda header: header["weights"].update(data_offsets=[1 << 40, (1 << 40) + 32_768]),
+    "negative offset": lambda header: header["weights"].update(data_offsets=[-8, 32_760]),
+    "huge shape": lambda header: header["weights"].update(shape=[1 << 62, 4]),
+    "negative shape": lambda header: header["weights"].update(shape=[-4096, -2]),
+    "unknown type": lambda header: header["weights"].update(dtype="F8_E4M3"),
+}
+_HEAD: dict[str, Callable[[dict[str, Any]], object]] = {
+    "NaN": _place("weight", float("nan")),
+    "more classes": lambda _: {"weight": np.zeros((3, 32), np.float32), "bias": np.zeros(3, np.float32)},
+    "without bias": lambda tensors: {"weight": tensors["weight"]},
+    "scalar": lambda tensors: tensors | {"weight": np.ones((), np.float32)},
+}
+
+
+# --- the graph
+
+
+def _graph(change: Callable[[Any], object]) -> Alteration:
+    def alter(folder: Path) -> None:
+        model = onnx.load_model(folder / bundle.GRAPH, load_external_data=False)
+        change(model)
+        (folder / bundle.GRAPH).write_bytes(model.SerializeToString())
+
+    return alter
+
+
+def _external(model: Any) -> Any:
+    return next(tensor for tensor in model.graph.initializer if tensor.external_data)
+
+
+def _located(key: str, value: str) -> Callable[[Any], object]:
+    def change(model: Any) -> None:
+        next(entry for entry in _external(model).external_data if entry.key == key).value = value
+
+    return change
+
+
+def _last_node(op: str, *, domain: str = "", **attributes: Any) -> Callable[[Any], object]:
+    """Let an operator more compute the output."""
+
+    def change(model: Any) -> None:
+        for node in model.graph.node:
+            node.output[:] = ["before" if name == "logits" else name for name in node.output]
+        model.graph.node.append(helper.make_node(op, ["before"], ["logits"], domain=domain, **attributes))
+
+    return change
+
+
+def _zero_nan(model: Any) -> None:
+    """Let the graph compute NaN from sound weights: 0 * infinity, from a mask's constant."""
+    model.graph.initializer.append(numpy_helper.from_array(np.asarray(np.inf, np.float32), "endless"))
+    for node in model.graph.node:
+        node.output[:] = ["before" if name == "logits" else name for name in node.output]
+    model.graph.node.append(helper.make_node("Sub", ["endless", "endless"], ["never"]))
+    model.graph.node.append(helper.make_node("Add", ["before", "never"], ["logits"]))
+
+
+def _branch(model: Any) -> None:
+    body = helper.make_graph([], "body", [], [helper.make_tensor_value_info("before", TensorProto.FLOAT, None)])
+    _last_node("If", then_branch=body, else_branch=body)(model)
+
+
+def _loop(model: Any) -> None:
+    body = helper.make_graph([], "body", [], [])
+    model.graph.node.append(helper.make_node("Loop", ["", ""], [], body=body))
+
+
+def _output(shape: list[str | int | None], kind: int = TensorProto.FLOAT) -> Callable[[Any], object]:
+    def change(model: Any) -> None:
+        model.graph.output[0].CopyFrom(helper.make_tensor_value_info("logits", kind, shape))
+
+    return change
+
+
+def _inline(value: float) -> Callable[[Any], object]:
+    def change(model: Any) -> None:
+        small = next(t for t in model.graph.initializer if not t.external_data and t.dims and t.data_type == 1)
+        array = numpy_helper.to_array(small).copy()
+        array.reshape(-1)[0] = value
+        small.CopyFrom(numpy_helper.from_array(array, small.name))
+
+    return change
+
+
+def _fewer_token_ids(model: Any) -> None:
+    """Cut the last row of the embedding, so that the tokenizer's last id lies beyond it."""
+    gather = next(node for node in model.graph.node if node.op_type == "Gather" and "input_ids" in node.input)
+    table = next(tensor for tensor in model.graph.initializer if tensor.name == gather.input[0])
+    table.dims[0] -= 1
+    length = next(entry for entry in table.external_data if entry.key == "length")
+    length.value = str(int(length.value) - 4 * table.dims[1])
+
+
+def _one_text(model: Any) -> None:
+    for value in model.graph.input:
+        value.type.tensor_type.shape.dim[0].dim_value = 1
+
+
+_GRAPH: dict[str, Callable[[Any], object]] = {
+    "operator of another domain": _last_node("Gelu", domain="com.microsoft"),
+    "operator of a domain of its own": _last_node("Run", domain="evil"),
+    "another domain imported": lambda model: model.opset_import.append(helper.make_opsetid("ai.onnx.ml", 3)),
+    "branch": _branch,
+    "loop": _loop,
+    "function": lambda model: model.functions.append(
+        helper.make_function("local", "F", ["x"], ["y"], [helper.make_node("Abs", ["x"], ["y"])], [])
+    ),
+    "training information": lambda model: model.training_info.add(),
+    "sparse weights": lambda model: model.graph.sparse_initializer.add(),
+    "weights above": _located("location", "../model.onnx.data"),
+    "weights at a hard path": _located("location", "/etc/passwd"),
+    "weights in another file": _located("location", "tokenizer.json"),
+    "weights at an empty path": _located("location", ""),
+    "weights beyond the end": _located("offset", str(1 << 40)),
+    "negative offset": _located("offset", "-4"),
+    "offset in words": _located("offset", "zero"),
+    "shorter weights": _located("length", "4"),
+    "other width": lambda model: _external(model).dims.__setitem__(0, 7),
+    "negative width": lambda model: _external(model).dims.__setitem__(0, -7),
+    "endless width": lambda model: _external(model).dims.__setitem__(0, (1 << 63) - 1),
+    "bfloat16": lambda model: setattr(_external(model), "data_type", TensorProto.BFLOAT16),
+    "texts for weights": lambda model: setattr(_external(model), "data_type", TensorProto.STRING),
+    "NaN in the graph": _inline(float("nan")),
+    "infinity in the graph": _inline(float("inf")),
+    "other classes": _output(["batch", 3]),
+    "classes of any number": _output(["batch", "classes"]),
+    "flat output": _output(["batch"]),
+    "output of float64": _output(["batch", 2], TensorProto.DOUBLE),
+    "two outputs": lambda model: model.graph.output.add().CopyFrom(model.graph.output[0]),
+    "no output": lambda model: model.graph.ClearField("output"),
+    "renamed input": lambda model: setattr(model.graph.input[0], "name", "ids"),
+    "input of floats": lambda model: setattr(model.graph.input[0].type.tensor_type, "elem_type", 1),
+    "input more": lambda model: model.graph.input.add().CopyFrom(
+        helper.make_tensor_value_info("more", TensorProto.INT64, ["batch", "tokens"])
+    ),
+    "two tensors of a name": lambda model: model.graph.initializer.add().CopyFrom(model.graph.initializer[0]),
+    "no tensor at all": lambda model: model.graph.ClearField("initializer"),
+    "computes NaN": _zero_nan,
+    "computes the contrary": _last_node("Neg"),
+    "one text at a time": _one_text,
+    "unknown operator": _last_node("Nonsense"),
+}
+
+
+def _whole_graph_twice(folder: Path) -> None:
+    path = folder / bundle.GRAPH
+    path.write_bytes(path.read_bytes() * 2)
+
+
+def _cut(name: str, share: float) -> Alteration:
+    def alter(folder: Path) -> None:
+        data = (folder / name).read_bytes()
+        (folder / name).write_bytes(data[: int(len(data) * share)])
+
+    return alter
+
+
+def _weights(value: float) -> Alteration:
+    """Set a number within the largest tensor of the graph's weights."""
+
+    def alter(folder: Path) -> None:
+        data = np.fromfile(folder / bundle.GRAPH_WEIGHTS, np.float32)
+        data[8] = value
+        data.tofile(folder / bundle.GRAPH_WEIGHTS)
+
+    return alter
+
+
+def _turned_weights(folder: Path) -> None:
+    """Turn the sign of the last large matrix of the graph."""
+    model = onnx.load_model(folder / bundle.GRAPH, load_external_data=False)
+    tensor = [tensor for tensor in model.graph.initializer if tensor.external_data and len(tensor.dims) == 2][-1]
+    places = {entry.key: int(entry.value) for entry in tensor.external_data if entry.key != "location"}
+    data = bytearray((folder / bundle.GRAPH_WEIGHTS).read_bytes())
+    end = places["offset"] + places["length"]
+    data[places["offset"] : end] = (-np.frombuffer(data[places["offset"] : end], np.float32)).tobytes()
+    (folder / bundle.GRAPH_WEIGHTS).write_bytes(data)
+
+
+# --- the tokenizer
+
+
+def _tokenizer(change: Callable[[dict[str, Any]], object]) -> Alteration:
+    def alter(folder: Path) -> None:
+        values = json.loads((folder / bundle.TOKENIZER).read_text())
+        change(values)
+        (folder / bundle.TOKENIZER).write_text(json.dumps(values))
+
+    return alter
+
+
+_TOKENIZER: dict[str, Callable[[dict[str, Any]], object]] = {
+    "ids beyond the embedding": lambda values: values["model"]["vocab"].update(unheard=97),
+    "huge id": lambda values: values["model"]["vocab"].update(unheard=(1 << 32) - 1),
+    "negative id": lambda values: values["model"]["vocab"].update(unheard=-1),
+    "without vocabulary": lambda values: values["model"].update(vocab={}),
+    "without model": lambda values: values.pop("model"),
+    "unknown model": lambda values: values["model"].update(type="Pickle"),
+}
+
+
+def _turned(vocabulary: dict[str, int]) -> dict[str, int]:
+    """Give the tokens after the special ones each other's ids."""
+    last = max(vocabulary.values())
+    return {token: number if number < 4 else last + 4 - number for token, number in vocabulary.items()}
+
+
+# --- golden texts
+
+
+def _golden(change: Callable[[dict[str, Any]], object]) -> Alteration:
+    def alter(folder: Path) -> None:
+        values = json.loads((folder / bundle.GOLDEN).read_text())
+        change(values)
+        (folder / bundle.GOLDEN).write_text(json.dumps(values))
+
+    return alter
+
+
+def _turned_rows(values: dict[str, Any]) -> None:
+    for name in ("encoder", "ngram", "combined"):
+        values[name] = [row[::-1] for row in values[name]]
+
+
+_GOLDEN: dict[str, Callable[[dict[str, Any]], object]] = {
+    "NaN": lambda values: values["encoder"][0].__setitem__(0, float("nan")),
+    "negative": lambda values: values["ngram"].__setitem__(0, [-0.5, 1.5]),
+    "sums to two": lambda values: values["combined"].__setitem__(0, [1.0, 1.0]),
+    "a text less": lambda values: values["texts"].pop(),
+    "a row less": lambda values: values["encoder"].pop(),
+    "a column more": lambda values: values["encoder"][0].append(0.0),
+    "words": lambda values: values["encoder"][0].__setitem__(0, "half"),
+    "no texts": lambda values: values.update(texts=[], encoder=[], ngram=[], combined=[]),
+    "a long text": lambda values: values["texts"].__setitem__(0, "x" * 5_000),
+    "a number for a text": lambda values: values["texts"].__setitem__(0, 1),
+    "many texts": lambda values: values.update(texts=["x"] * 10_000),
+    "a key less": lambda values: values.pop("ngram"),
+    "other classes": lambda values: values.update(classes=["positive", "negative"]),
+    "other combination": lambda values: values.update(combined=values["ngram"]),
+}
+
+
+# --- files
+
+
+def _linked(name: str) -> Alteration:
+    def alter(folder: Path) -> None:
+        outside = folder.parent / f"outside-{name}"
+        (folder / name).rename(outside)
+        (folder / name).symlink_to(outside)
+
+    return alter
+
+
+def _piped(folder: Path) -> None:
+    """Put a pipe in the place of a file; reading it would wait for ever."""
+    (folder / bundle.NGRAM).unlink()
+    os.mkfifo(folder / bundle.NGRAM)
+
+
+def _extra(name: str) -> Alteration:
+    def alter(folder: Path) -> None:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"x")
+
+    return alter
+
+
+ALTERATIONS: dict[str, Alteration] = {
+    **dict(_spec_values()),
+    "bundle.json no view counts": _no_view_counts,
+    "bundle.json without a key": _without_a_key,
+    "bundle.json a key twice": _a_key_twice,
+    "bundle.json a list": _written(bundle.SPEC, "[]"),
+    "bundle.json deep": _written(bundle.SPEC, '{"format": ' + DEEP + "}"),
+    "bundle.json large": _written(bundle.SPEC, b" " * (17 << 20)),
+    "bundle.json a number of many digits": _written(bundle.SPEC, '{"format": ' + "9" * 10_000 + "}"),
+    "bundle.json not UTF-8": _written(bundle.SPEC, b"\xff\xfe{}"),
+    **{f"ngram.safetensors {name}": _tensors(bundle.NGRAM, change) for name, change in _NGRAM.items()},
+    **{f"ngram.safetensors header {name}": _ngram_header(change) for name, change in _HEADERS.items()},
+    "ngram.safetensors empty": _written(bundle.NGRAM, b""),
+    "ngram.safetensors endless header": _written(bundle.NGRAM, b"\xff" * 64),
+    "ngram.safetensors deep header": _written(bundle.NGRAM, (10_000).to_bytes(8, "little") + DEEP.encode()),
+    "ngram.safetensors cut": _cut(bundle.NGRAM, 0.5),
+    **{f"head.safetensors {name}": _tensors(bundle.HEAD, change) for name, change in _HEAD.items()},
+    "model.safetensors NaN": _encoder_with(float("nan")),
+    "model.safetensors infinite": _encoder_with(float("-inf")),
+    "model.safetensors cut": _cut(bundle.ENCODER, 0.9),
+    **{f"model.onnx {name}": _graph(change) for name, change in _GRAPH.items()},
+    "model.onnx twice": _whole_graph_twice,
+    "model.onnx empty": _written(bundle.GRAPH, b""),
+    "model.onnx no graph": _written(bundle.GRAPH, b"nothing of the kind"),
+    "model.onnx cut": _cut(bundle.GRAPH, 0.7),
+    "model.onnx.data cut": _cut(bundle.GRAPH_WEIGHTS, 0.5),
+    "model.onnx.data empty": _written(bundle.GRAPH_WEIGHTS, b""),
+    "model.onnx.data NaN": _weights(float("nan")),
+    "model.onnx.data infinite": _weights(float("inf")),
+    "model.onnx weights of turned sign": _turned_weights,
+    "model.onnx other tokens": _tokenizer(
+        lambda values: values["model"].update(vocab=_turned(values["model"]["vocab"]))
+    ),
+    "tokenizer.json embedding": _graph(_fewer_token_ids),
+    **{f"tokenizer.json {name}": _tokenizer(change) for name, change in _TOKENIZER.items()},
+    "tokenizer.json no tokenizer": _written(bundle.TOKENIZER, "{}"),
+    "tokenizer.json deep": _written(bundle.TOKENIZER, DEEP),
+    **{f"golden_texts.json {name}": _golden(change) for name, change in _GOLDEN.items()},
+    "model.onnx other golden texts": _golden(_turned_rows),
+    "config.json no JSON": _written("config.json", "{"),
+    "config.json a list": _written("config.json", "[1]"),
+    "tokenizer_config.json deep": _written("tokenizer_config.json", DEEP),
+    "training.json deep": _written(bundle.TRAINING, '{"text_sha256": ' + DEEP + "}"),
+    "training.json no digests": _written(bundle.TRAINING, "{}"),
+    "training.json numbers": _written(bundle.TRAINING, '{"text_sha256": [1, 2]}'),
+    "training.json a text": _written(bundle.TRAINING, '{"text_sha256": "abc"}'),
+    **{f"{name} is a link": _linked(name) for name in (bundle.GRAPH_WEIGHTS, bundle.SPEC, bundle.TOKENIZER)},
+    "ngram.safetensors is a pipe": _piped,
+    **{f"{name} is an extra file": _extra(name) for name in ("Model.onnx", "weights.pkl", "deep/x.bin", ".hidden")},
+}
+# What is seen only when the tokenizer and the graph are opened; all else is seen when a bundle is fetched, too.
+_ONLY_LOADED = (
+    "ngram.safetensors turned sign",
+    "model.onnx computes",
+    "model.onnx one text",
+    "model.onnx unknown operator",
+    "model.onnx no tensor",
+    "model.onnx weights of turned",
+    "model.onnx other",
+    "tokenizer.json",
+)
+_SEEN_EARLY = ("model.onnx other width", "model.onnx other classes", "tokenizer.json is a link")
+FETCHED = {
+    name: alter for name, alter in ALTERATIONS.items() if not name.startswith(_ONLY_LOADED) or name in _SEEN_EARLY
+}

@@ -1,0 +1,99 @@
+"""State which values ``bundle.json`` may hold: a description outside of them would give wrong scores, or none."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tlnlp.errors import BundleError
+from tlnlp.model.bounded_json import AGAIN, shown
+
+# Longest name of a class, in characters; tlnlp's own labels are shorter.
+CLASS_CHARS = 1_000
+MOST_CLASSES = 100_000
+# Largest factor of a view's log-probabilities. Those that are fitted are below 300.
+MOST_WEIGHT = 10_000.0
+INPUT_NAMES = frozenset({"input_ids", "attention_mask", "token_type_ids"})
+
+_Rule = tuple[Callable[[Any], bool], str]
+
+
+def check_values(values: Mapping[str, Any], where: str) -> None:
+    """Check the values of ``bundle.json``; a key without a rule is left to the caller.
+
+    Args:
+        where: the file, for the message.
+
+    Raises:
+        BundleError: a value is outside of its domain; the message names the key and the value.
+    """
+    for key, (holds, domain) in _RULES.items():
+        if key in values and not holds(values[key]):
+            raise BundleError(f"{where}: {key} is {shown(values[key])}; it must be {domain}; {AGAIN}")
+    if values.get("encoder_weight") == 0 and values.get("ngram_weight") == 0:
+        raise BundleError(f"{where}: encoder_weight and ngram_weight are both 0, so no view counts; {AGAIN}")
+
+
+def _is_text(value: object, least: int, most: int) -> bool:
+    if not isinstance(value, str) or not least <= len(value) <= most:
+        return False
+    try:
+        value.encode()  # An unpaired surrogate has no bytes in UTF-8, so no table could hold it.
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _are_classes(value: object) -> bool:
+    if not isinstance(value, list) or not 2 <= len(value) <= MOST_CLASSES:
+        return False
+    return all(_is_text(name, 1, CLASS_CHARS) and name.strip() for name in value) and len(set(value)) == len(value)
+
+
+def _are_inputs(value: object) -> bool:
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        return False
+    return {"input_ids", "attention_mask"} <= set(value) <= INPUT_NAMES and len(set(value)) == len(value)
+
+
+def _text(least: int, most: int) -> _Rule:
+    return lambda value: _is_text(value, least, most), f"a text of {least} to {most:,} characters"
+
+
+def _count(least: int, most: int) -> _Rule:
+    return (
+        lambda value: isinstance(value, int) and not isinstance(value, bool) and least <= value <= most,
+        f"a whole number from {least} to {most:,}",
+    )
+
+
+def _number(least: float, most: float) -> _Rule:
+    return (
+        lambda value: (
+            isinstance(value, (int, float))
+            and not isinstance(value, bool)
+            and math.isfinite(value)
+            and least <= value <= most
+        ),
+        f"a finite number from {least:g} to {most:g}",
+    )
+
+
+_FLAG: _Rule = (lambda value: isinstance(value, bool), "true or false")
+_RULES: Mapping[str, _Rule] = {
+    "classes": (_are_classes, f"a list of at least two distinct names of 1 to {CLASS_CHARS:,} characters"),
+    "encoder": _text(1, 4_096),
+    "pooling": (lambda value: value in ("mean", "cls", "max"), "mean, cls or max"),
+    "max_length": _count(3, 1 << 20),
+    "head_share": _number(0.0, 1.0),
+    "max_chars": _count(1, 1 << 31),
+    "pad_token_id": _count(0, (1 << 31) - 1),
+    "input_names": (_are_inputs, "input_ids and attention_mask, and at most token_type_ids"),
+    "encoder_weight": _number(0.0, MOST_WEIGHT),
+    "ngram_weight": _number(0.0, MOST_WEIGHT),
+    "ngram_features": _count(1, 1 << 28),
+    "prompt": _text(0, 10_000),
+    "normalise": _FLAG,
+    "lower_case": _FLAG,
+}

@@ -1,0 +1,140 @@
+"""Hold texts whose probabilities are known: who loads a bundle predicts them again and compares.
+
+Digests show that the files are those that were sealed. They do not show that they are a sound model, nor that this
+machine computes what the machine of the training computed. The texts are part of this package, in several languages
+and scripts, and short: the check must cost little where a worker loads a bundle.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tlnlp.errors import BundleError
+from tlnlp.model.bounded_json import AGAIN, parse_object, shown
+from tlnlp.model.combine import Floats, combine
+
+FORMAT = 1
+TEXTS = (
+    "",
+    "Good.",
+    "This was not what we had hoped for, and nobody could help!",
+    "no problem",
+    "Die Heizung ist kaputt, bitte schnell kommen.",
+    "¿Cuánto cuesta el envío?",
+    "Всё хорошо",
+    "とても静かな店",
+    "خدمة ممتازة",
+    "🙂 🎉",
+    "12.50 € <br/> #4711",
+)
+MOST_TEXTS = 64
+MOST_CHARS = 1_000
+# Largest difference of a view's probability. Processors add in another order: between SSE2, AVX2 and AVX-512, a
+# probability of a twelve-layer encoder moved by 2e-7 at most (measured by
+# tests/acceptance/test_acceptance_instruction_sets.py). The exported graph may differ from torch by 1e-4. With one
+# matrix of turned sign, even an untrained encoder moved by 2e-3.
+TOLERANCE = 3e-4
+# Largest difference of a combined probability from the rule, applied to the two stored ones: float64 throughout.
+RULE_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class GoldenTexts:
+    """Hold texts and their probabilities, of each view and of both combined; all (texts, classes)."""
+
+    classes: tuple[str, ...]
+    texts: tuple[str, ...]
+    encoder: Floats
+    ngram: Floats
+    combined: Floats
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of ``golden_texts.json``."""
+        arrays = {name: getattr(self, name).tolist() for name in ("encoder", "ngram", "combined")}
+        return {"format": FORMAT, "classes": list(self.classes), "texts": list(self.texts), **arrays}
+
+
+def read_golden(data: bytes, where: str, classes: tuple[str, ...], weights: tuple[float, float]) -> GoldenTexts:
+    """Read golden texts, and check that their combined probabilities follow from those of the views.
+
+    Args:
+        where: the file, for the message.
+        classes: names of the classes, in the order of the probabilities.
+        weights: weights of the combination: encoder, n-grams.
+
+    Raises:
+        BundleError: the data holds no golden texts, or the weights combine the views to other probabilities.
+    """
+    values = parse_object(data, where)
+    texts = values.get("texts")
+    if values.keys() != {"format", "classes", "texts", "encoder", "ngram", "combined"} or values["format"] != FORMAT:
+        raise BundleError(f"{where}: holds no golden texts of format {FORMAT}; {AGAIN}")
+    if values["classes"] != list(classes):
+        raise BundleError(f"{where}: the classes are {shown(values['classes'])}, by bundle.json others; {AGAIN}")
+    if not isinstance(texts, list) or not 1 <= len(texts) <= MOST_TEXTS:
+        raise BundleError(f"{where}: texts must be a list of 1 to {MOST_TEXTS}; {AGAIN}")
+    if not all(isinstance(text, str) and len(text) <= MOST_CHARS for text in texts):
+        raise BundleError(f"{where}: a text must have at most {MOST_CHARS:,} characters; {AGAIN}")
+    shape = (len(texts), len(classes))
+    golden = GoldenTexts(
+        classes,
+        tuple(texts),
+        *(_probabilities(values[name], shape, f"{where}: {name}") for name in ("encoder", "ngram", "combined")),
+    )
+    ruled = combine(golden.encoder, golden.ngram, *weights)
+    if place := _moved(ruled, golden.combined, RULE_TOLERANCE):
+        raise BundleError(
+            f"{where}: encoder_weight {weights[0]:g} and ngram_weight {weights[1]:g} of bundle.json combine the views "
+            f"to {_compared(ruled, golden.combined, place)}; {AGAIN}"
+        )
+    return golden
+
+
+def compare(golden: GoldenTexts, encoder: Floats, ngram: Floats, where: dict[str, str]) -> None:
+    """Compare the probabilities of the views on this machine with the stored ones.
+
+    Args:
+        encoder, ngram: probabilities of the golden texts, both (texts, classes).
+        where: the file of each view, for the message.
+
+    Raises:
+        BundleError: a probability differs by more than ``TOLERANCE``.
+    """
+    for name, found, expected in (("encoder", encoder, golden.encoder), ("ngram", ngram, golden.ngram)):
+        if place := _moved(found, expected, TOLERANCE):
+            raise BundleError(
+                f"{where[name]}: this machine computes {_compared(found, expected, place)} (tolerance {TOLERANCE:g}): "
+                "the weights, the tokenizer or the golden texts were altered, or this machine's libraries compute "
+                f"wrongly; {AGAIN}"
+            )
+
+
+def check_probabilities(found: Floats, shape: tuple[int, int], where: str) -> None:
+    """Check that probabilities have a shape, are finite and sum to 1. Raises BundleError."""
+    if found.shape != shape:
+        raise BundleError(f"{where}: probabilities of shape {list(found.shape)}, expected {list(shape)}; {AGAIN}")
+    if not (np.isfinite(found).all() and (found >= 0).all() and np.allclose(found.sum(axis=1), 1.0, atol=1e-6)):
+        raise BundleError(f"{where}: some probabilities are not finite, negative or do not sum to 1; {AGAIN}")
+
+
+def _probabilities(rows: object, shape: tuple[int, int], where: str) -> Floats:
+    try:
+        found = np.asarray(rows, dtype=np.float64)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise BundleError(f"{where} is {shown(rows)}, no table of probabilities; {AGAIN}") from error
+    check_probabilities(found, shape, where)
+    return found
+
+
+def _moved(found: Floats, expected: Floats, tolerance: float) -> tuple[int, int] | None:
+    """Return the text and class of the largest difference; None if it is within the tolerance."""
+    difference = np.abs(found - expected)
+    text, column = np.unravel_index(int(np.argmax(difference)), difference.shape)
+    return None if difference[text, column] <= tolerance else (int(text), int(column))
+
+
+def _compared(found: Floats, expected: Floats, place: tuple[int, int]) -> str:
+    return f"{found[place]:.6f} for class {place[1]} of golden text {place[0]}, which was {expected[place]:.6f}"
