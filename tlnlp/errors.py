@@ -16,14 +16,29 @@
 
 A scheduler may retry the codes of errors that another try may mend. ``NO_RETRY_EXIT_CODES`` holds the other codes.
 
-A message states what is wrong, where, and the next safe step. It never contains document text or credentials.
+A message states what is wrong, where, and the next safe step. It never contains document text or credentials:
+``masked`` hides a password or token that an address in it holds.
 """
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator
 from typing import ClassVar
+
+_SECRET_NAME = re.compile(
+    r"secret|passw|pwd$|credential|(access|api|private|account|sas).?key|^sig$|signature|authorization"
+    r"|token(?!i[sz]|s$|s_)",  # "tokenizer" and "max_tokens" are no secrets.
+    re.IGNORECASE,
+)
+# The user and password of an address. In front of a colon with a port, the rest of the address is no password.
+_USER = re.compile(r"://(?:[^/\s'\"@]*@(?:[^/\s'\"@]*@)*|[^/:\s'\"@]*:(?!\d+/)[^\s'\"@]*@)")
+# name=value in a query, a connection string or a command line; 'name': 'value' in a listing; a header.
+_PAIR = re.compile(r"""([\w.$-]+)(=)('[^']*'|"[^"]*"|[^&;,\s'"\\]+)""")
+_ITEM = re.compile(r"""([\w.$-]+)(['"]\s?:\s?)('[^']*'|"[^"]*")""")
+_HEADER = re.compile(r"(authorization)(:\s?)((?:bearer |basic )?[^\s'\"]+)", re.IGNORECASE)
+_HIDDEN = "***"
 
 
 def counted(number: int, singular: str, plural: str = "") -> str:
@@ -42,12 +57,37 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {by_lower[similar[0]]!r}?" if similar else ""
 
 
+def is_secret(name: str) -> bool:
+    """Return True for the name of a setting, parameter or header that holds a secret."""
+    return _SECRET_NAME.search(name) is not None
+
+
+def masked(text: str) -> str:
+    """Return the text with ``***`` for each secret in it.
+
+    Secrets are the user and password of an address (``postgresql://u:p@host``), and the values of parameters and
+    settings whose name says so (``sig=``, ``X-Amz-Signature=``, ``password=``). All that is shown or stored beside
+    results passes through here; the rows of a query, which are data, do not.
+    """
+    text = _USER.sub(f"://{_HIDDEN}@", text)
+    for pattern in (_PAIR, _ITEM, _HEADER):
+        text = pattern.sub(_masked_pair, text)
+    return text
+
+
+def _masked_pair(found: re.Match[str]) -> str:
+    return f"{found[1]}{found[2]}{_HIDDEN}" if is_secret(found[1]) else found[0]
+
+
 class TlnlpError(Exception):
     """Report a defect of tlnlp itself, and be the base class of all errors; users read ``str(error)``."""
 
     exit_code: ClassVar[int] = 1
     retryable: ClassVar[bool] = True
     """Whether the same command, run again, may succeed. Stated by each class that has an exit code of its own."""
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*(masked(one) if isinstance(one, str) else one for one in arguments))
 
 
 class UsageError(TlnlpError):

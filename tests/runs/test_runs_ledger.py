@@ -181,11 +181,11 @@ def test_secrets_are_dropped_wherever_they_stand(make: Callable[..., Ledger], st
     assert b"canary" not in storage.read("a.json")
     stored = read_ledger(storage, "a.json")
     assert stored["config"] == {
-        "uri": "postgresql://host/db",
-        "nested": {"deeper": [{}, "https://host/x"]},
+        "uri": "postgresql://***@host/db",
+        "nested": {"deeper": [{}, "https://***@host/x"]},
         **harmless,
     }
-    assert stored["inputs"][0]["uri"] == "https://host/labels.csv"
+    assert stored["inputs"][0]["uri"] == "https://***@host/labels.csv"
 
 
 def test_any_config_becomes_plain_json(make: Callable[..., Ledger], storage: Storage) -> None:

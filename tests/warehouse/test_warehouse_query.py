@@ -15,7 +15,8 @@ import pytest
 from warehouse_helpers import DAY, live_rows, publish, score_row, sql, write_rows
 
 from tlnlp.errors import NotFoundError, StorageError, UsageError
-from tlnlp.warehouse.query import json_value, open_query, run_query
+from tlnlp.warehouse.query import open_query, run_query
+from tlnlp.warehouse.query_values import json_value
 from tlnlp.warehouse.schema import SCORES, Column
 
 OTHER_DAY = DAY - timedelta(days=1)
@@ -36,7 +37,8 @@ def test_a_query_gives_columns_and_rows_ready_for_json(warehouse: Path) -> None:
 
 
 def test_values_become_what_json_can_hold() -> None:
-    assert json_value({"a": [Decimal(3), Decimal("2.5"), float("nan"), float("inf")]}) == {"a": [3, 2.5, None, None]}
+    given = [Decimal(3), Decimal("2.5"), float("nan"), float("inf"), float("-inf")]
+    assert json_value({"a": given}) == {"a": [3, 2.5, "NaN", "Infinity", "-Infinity"]}
     assert json_value(datetime(2026, 1, 2, 3, tzinfo=UTC)) == "2026-01-02T03:00:00+00:00"
     assert json_value([date(2026, 1, 2), b"\xff", timedelta(hours=1), None, True]) == [
         "2026-01-02",

@@ -6,9 +6,11 @@ from typing import Any
 
 import click
 
+from tlnlp.cli.entry import ended_by_sigterm
 from tlnlp.cli.options import Call, command
 from tlnlp.cli.settings_help import Keys
 from tlnlp.config import DdlSettings, QuerySettings, RunsSettings, ScoreSettings
+from tlnlp.errors import UsageError, masked
 from tlnlp.runs import console
 from tlnlp.runs.progress import say
 from tlnlp.warehouse.sql_dialects import DIALECTS
@@ -47,21 +49,29 @@ def plan(call: Call) -> None:
 @command(
     "query",
     'tlnlp query "select label, count(*) from scores group by all"',
-    Keys(QuerySettings, first=("warehouse", "as_of", "snapshot")),
+    Keys(QuerySettings, first=("warehouse", "as_of", "snapshot", "timeout_s", "memory_limit")),
 )
 @click.argument("sql")
-def query(call: Call, sql: str) -> None:
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "csv", "jsonl"]),
+    help="How rows are printed; csv and jsonl leave out none.  [default: table]",
+)
+def query(call: Call, sql: str, form: str | None) -> None:
     """Run one SQL query on the tables scores, quarantine and history."""
-    from tlnlp.warehouse.query import run_query
-
+    if call.as_json and form is not None:
+        raise UsageError(f"--json and --format {form} exclude each other: give one of the two")
     settings = call.settings(QuerySettings)
-    result = run_query(
-        settings.warehouse, sql, catalog=settings.catalog, snapshot=settings.snapshot, as_of=settings.as_of
-    )
-    if call.as_json:
-        console.print_json([dict(zip(result.columns, row, strict=True)) for row in result.rows])
-    else:
-        console.print_rows(result.columns, result.rows)
+    with ended_by_sigterm():
+        from tlnlp.cli.query_formats import print_query
+        from tlnlp.warehouse.query import open_query
+        from tlnlp.warehouse.query_worker import Limits
+
+        limits = Limits(settings.timeout_s, settings.memory_limit)
+        places = {"catalog": settings.catalog, "as_of": settings.as_of}
+        with open_query(settings.warehouse, sql, snapshot=settings.snapshot, limits=limits, **places) as stream:
+            print_query(stream, "json" if call.as_json else form or "table")
 
 
 @command("runs", "tlnlp runs", Keys(RunsSettings))
@@ -98,7 +108,7 @@ def ddl(call: Call, dialect: Any, refresh: bool) -> None:
     if call.as_json:
         console.print_json([statement.to_json() for statement in sql])
     else:
-        click.echo(script(sql), nl=False)
+        click.echo(masked(script(sql)), nl=False)
 
 
 @command(

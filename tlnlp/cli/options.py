@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
@@ -10,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 import click
 
 from tlnlp.cli.completion import complete_keys
-from tlnlp.cli.entry import guarded
+from tlnlp.cli.entry import guarded, leave
 from tlnlp.cli.settings_help import Keys, SettingsCommand
 from tlnlp.config import DEFAULT_WORKSPACE, Settings, load_settings, read_yaml
 from tlnlp.runs import console
@@ -135,8 +134,7 @@ def command(
             config: str | None, overrides: tuple[str, ...], workspace: str, as_json: bool, debug: bool, **own: Any
         ) -> None:
             code = guarded(lambda: body(Call(config, overrides, workspace, as_json), **own), debug)
-            if code:
-                sys.exit(code)
+            leave(code)
 
         run.__doc__ = body.__doc__
         run.__click_params__ = getattr(body, "__click_params__", [])  # type: ignore[attr-defined]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin
 
-from tlnlp.config import Settings
+from tlnlp.config import ByteSize, Settings
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,8 @@ def _written(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, (tuple, dict)):
         return ",".join(map(str, value))
+    if isinstance(value, ByteSize):
+        return value.human_readable(decimal=True)
     if isinstance(value, float):
         return f"{value:g}"
     return "null" if value is None else str(value)

@@ -1,6 +1,6 @@
 """The settings of each job: typed, frozen classes. ``conf/`` holds one complete file for each job."""
 
-from tlnlp.config.base import Settings, load_settings, read_yaml
+from tlnlp.config.base import ByteSize, Settings, load_settings, read_yaml
 from tlnlp.config.evaluate import EvaluateSettings, PromoteSettings
 from tlnlp.config.finetune import FinetuneSettings, RaySettings, TeachingSettings, TrainingSettings
 from tlnlp.config.score import (
@@ -18,6 +18,7 @@ __all__ = [
     "DEFAULT_WORKSPACE",
     "AnnounceSettings",
     "BigQuerySettings",
+    "ByteSize",
     "CostSettings",
     "CsvSettings",
     "DdlSettings",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, ValidationError
 
 from tlnlp.errors import UsageError
 from tlnlp.storage import resolve_uri
@@ -25,6 +25,8 @@ def _as_date(value: object) -> object:
         raise ValueError("write the day as YYYY-MM-DD")
     return value
 
+
+__all__ = ["ByteSize", "Day", "Names", "Settings", "Uri", "load_settings", "read_yaml"]
 
 Day = Annotated[date, BeforeValidator(_as_date)]
 Uri = Annotated[str, BeforeValidator(lambda value: resolve_uri(value) if isinstance(value, str) and value else value)]

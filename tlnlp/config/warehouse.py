@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from tlnlp.config.base import Settings, Uri
+from tlnlp.config.base import ByteSize, Settings, Uri
 from tlnlp.config.shared import DEFAULT_WORKSPACE, RegistrySettings
 
 
@@ -23,6 +23,11 @@ class QuerySettings(Settings):
     as_of: str | None = None
     """A day (its end), or a moment in UTC: the tables are read as they were published by then. It is a time of
     publication, not a ``score_date``. None: as they are now."""
+    timeout_s: float = Field(600.0, gt=0)
+    """Most seconds that the query may compute. The time in which nobody reads its rows does not count."""
+    memory_limit: ByteSize = Field(ByteSize(4_000_000_000), gt=0)
+    """Most memory that the query may use, such as ``500MB``, and at most four fifths of the machine's. Sorts, joins and
+    groups that need more go to a temporary folder, which is removed."""
 
 
 class DdlSettings(Settings):

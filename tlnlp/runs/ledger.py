@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import math
 import platform
-import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +17,7 @@ from enum import Enum
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
-from tlnlp.errors import StorageError, TlnlpError
+from tlnlp.errors import StorageError, TlnlpError, is_secret, masked
 from tlnlp.runs import memory
 from tlnlp.storage import Storage
 
@@ -38,10 +37,6 @@ LIBRARIES = (
     "numpy",
 )
 Status = Literal["started", "succeeded", "failed"]
-
-# Names that suggest a secret; "tokenizer" and "max_tokens" do not.
-_SECRET = re.compile(r"secret|passw|credential|(access|api|private).?key|token(?!i[sz]|s$|s_)", re.IGNORECASE)
-_USER_IN_URI = re.compile(r"://[^/@\s]+@")
 
 
 def utc_now() -> datetime:
@@ -213,11 +208,11 @@ def _describe(error: BaseException) -> dict[str, object]:
 
 
 def _without_secrets(values: Mapping[str, object]) -> dict[str, Any]:
-    return {str(key): _plain(value) for key, value in values.items() if not _SECRET.search(str(key))}
+    return {str(key): _plain(value) for key, value in values.items() if not is_secret(str(key))}
 
 
 def _plain(value: object) -> Any:
-    """Return the value as JSON types, without the user and password of a URI."""
+    """Return the value as JSON types, with its secrets masked."""
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float):
@@ -232,7 +227,7 @@ def _plain(value: object) -> Any:
         return _plain(value.value)
     if isinstance(value, datetime):
         return value.isoformat()
-    return _USER_IN_URI.sub("://", str(value))
+    return masked(str(value))
 
 
 def _parse(key: str, data: bytes) -> dict[str, Any]:

@@ -16,6 +16,9 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from tlnlp.errors import masked
+from tlnlp.runs.console import visible_lines
+
 LINE_EVERY_S = 10.0
 LIBRARY = logging.getLogger("tlnlp")
 LIBRARY.addHandler(logging.NullHandler())
@@ -24,14 +27,14 @@ _PROGRESS = logging.getLogger("tlnlp.progress")
 
 def say(message: str) -> None:
     """Log a line about what was done, for the person who waits for it."""
-    _PROGRESS.info("%s", message)
+    _PROGRESS.info("%s", masked(message))
 
 
 class _Stderr(logging.Handler):
     """Print plain lines on what ``sys.stderr`` is at that moment: a bar replaces it while it is on the screen."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(self.format(record), file=sys.stderr, flush=True)
+        print(visible_lines(masked(self.format(record))), file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -7,7 +7,6 @@ objects by keys, which are relative paths with forward slashes. It is built on o
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import io
@@ -26,6 +25,7 @@ from obstore import exceptions as refusals
 from obstore.store import LocalStore, from_url
 
 from tlnlp.errors import NotFoundError, StorageError, UsageError
+from tlnlp.storage.causes import cause_of, described
 from tlnlp.storage.reader import StoredFile
 from tlnlp.storage.s3 import is_s3, s3_of_environment
 from tlnlp.storage.uri import join_uri, local_path, resolve_uri
@@ -37,7 +37,6 @@ __all__ = ["Entry", "Storage", "Tagged", "join_uri", "local_path", "resolve_uri"
 
 _CHUNK_BYTES = 8 << 20
 _READ_BYTES = 1 << 20
-_NO_ACCESS = (PermissionError, refusals.PermissionDeniedError, refusals.UnauthenticatedError)
 
 # Inside the class Storage, `list` is a method, so annotations there use this name.
 _Names = list[str]
@@ -66,24 +65,13 @@ def _translated(what: str, uri: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
+        if (cause := cause_of(error)) is not None:  # A bucket that does not exist is no missing object.
+            raise StorageError(f"{uri}: cannot {what} {cause}") from error
         raise NotFoundError(f"{uri}: nothing is stored there") from error
     except ValueError as error:
         raise UsageError(f"{uri}: not a usable name, so nothing was done; avoid empty parts, '.' and '..'") from error
     except (refusals.BaseError, OSError) as error:
-        number = _os_error_number(error)
-        reason = os.strerror(number) if number else type(error).__name__
-        step = "check the address, the permissions and the network"
-        if isinstance(error, _NO_ACCESS) or number in (errno.EACCES, errno.EPERM, errno.EROFS):
-            step = "this user or these credentials lack the right: ask for access or choose another address"
-        raise StorageError(f"{uri}: cannot {what} ({reason}); {step}") from error
-
-
-def _os_error_number(error: Exception) -> int | None:
-    # For a local folder the library raises one generic class for most failures, with the system's number in its text.
-    if isinstance(error, OSError):
-        return error.errno
-    found = re.search(r"\(os error (\d+)\)", str(error))
-    return int(found[1]) if found else None
+        raise StorageError(f"{uri}: cannot {what} {described(error)}") from error
 
 
 class Storage:

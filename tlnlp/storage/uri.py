@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from tlnlp.errors import UsageError
+from tlnlp.errors import UsageError, masked
 
 _SCHEMES = ("file", "s3", "gs", "az")
 
@@ -18,7 +18,8 @@ def resolve_uri(uri: str) -> str:
     are not decoded: ``%20`` is three characters, not a space.
 
     Raises:
-        UsageError: the scheme is not one of file, s3, gs, az, or the folder or bucket is missing.
+        UsageError: the scheme is not one of file, s3, gs, az; the folder or bucket is missing; or the address holds a
+            secret.
     """
     scheme, separator, rest = uri.partition("://")
     if not separator:
@@ -38,6 +39,13 @@ def resolve_uri(uri: str) -> str:
         raise UsageError(f"{uri!r}: the address names no bucket or folder; write it as in s3://bucket/folder")
     if scheme == "file":
         return "file://" + os.path.abspath("/" + rest.lstrip("/"))
+    query = rest.partition("?")[2]
+    if "@" in rest.partition("/")[0] or masked(query) != query:
+        # It would be stored beside results, and no library would use it.
+        raise UsageError(
+            f"{uri}: the address holds a password or token; take it out, and give it in the environment (AWS_PROFILE "
+            "or AWS_* for s3://)"
+        )
     return f"{scheme}://{rest.rstrip('/')}"
 
 

@@ -32,6 +32,7 @@ from pyiceberg.typedef import EMPTY_DICT, Identifier, Properties
 
 from tlnlp.errors import NotFoundError, StorageError, UsageError
 from tlnlp.storage import Storage, Tagged, join_uri, resolve_uri
+from tlnlp.storage.causes import described
 from tlnlp.warehouse.schema import NAMESPACE
 from tlnlp.warehouse.staged import file_properties
 
@@ -233,7 +234,7 @@ class WarehouseCatalog(MetastoreCatalog):
         try:
             metadata = FromInputFile.table_metadata(io.new_input(location))
         except OSError as error:
-            raise StorageError(f"{location}: the metadata of table {name} cannot be read; restore the file") from error
+            raise StorageError(f"{location}: the metadata of table {name} cannot be read {described(error)}") from error
         return Table((NAMESPACE, name), metadata, location, self._load_file_io(metadata.properties, location), self)
 
     def _claim(self, name: str, metadata_location: str) -> None:

@@ -15,6 +15,7 @@ from pyiceberg.manifest import ManifestFile
 
 from tlnlp.errors import StorageError
 from tlnlp.storage import Storage
+from tlnlp.storage.causes import described
 from tlnlp.warehouse.run_folder import all_runs, marked_catalog, run_id_of
 from tlnlp.warehouse.tables import load_table, tables_of
 
@@ -79,7 +80,7 @@ def _referred_runs(catalog: Catalog) -> set[str]:
                     found |= {run_id_of(entry.data_file.file_path) or ""}
         except (OSError, ValueError) as error:
             raise StorageError(
-                f"table {name}: the manifests of its snapshots cannot be read ({type(error).__name__}), so nothing was "
-                "removed; restore the files under tables/, or run again when the store answers"
+                f"table {name}: the manifests of its snapshots cannot be read, so nothing was removed "
+                f"{described(error)}; restore the files under tables/ if one is gone"
             ) from error
     return found

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from tlnlp.errors import NotFoundError, PublishConflictError, StorageError, TlnlpError
+from tlnlp.storage.causes import described
 from tlnlp.warehouse.published import Published
 from tlnlp.warehouse.schema import PROBABILITIES
 
@@ -51,9 +52,7 @@ def register(client: Any, database: str, current: Callable[[], Published]) -> Ou
                 if _code(error) not in ("ConcurrentModificationException", "AlreadyExistsException"):
                     raise _refused(error, database, name) from error
     except BotoCoreError as error:
-        raise StorageError(
-            f"Glue cannot be reached for {database}.{name} ({type(error).__name__}); check AWS region and credentials"
-        ) from error
+        raise StorageError(f"Glue cannot be reached for {database}.{name} {described(error)}") from error
     raise PublishConflictError(f"Glue: others changed {database}.{name} {_TRIES} times in a row; announce again")
 
 

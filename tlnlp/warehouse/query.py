@@ -2,34 +2,33 @@
 
 Each table that the SQL mentions is registered as a ``pyarrow.dataset`` of the snapshot's files, with the day of each
 file as its partition value. Filters and columns are pushed down into the files, the files of excluded days are not
-opened, and memory does not grow with the table. A query cannot read other files, use the network or change settings.
+opened, and memory does not grow with the table. A query cannot read other files, use the network, write or change
+settings. It runs in a thread of its own, where a signal or a limit can stop it (``query_worker``).
 """
 
 from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from decimal import Decimal
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 from pyiceberg.table import Table
 
-from tlnlp.errors import NotFoundError, StorageError, UsageError
+from tlnlp.errors import NotFoundError, UsageError
 from tlnlp.storage import local_path, resolve_uri
 from tlnlp.warehouse.catalog import open_catalog
 from tlnlp.warehouse.dataset import table_dataset
 from tlnlp.warehouse.history import history_table
+from tlnlp.warehouse.query_engine import Connection, connected, explained, run_statement
+from tlnlp.warehouse.query_values import json_value, rows_of
+from tlnlp.warehouse.query_worker import Hold, Limits, QueryWorker
 from tlnlp.warehouse.schema import HISTORY
 from tlnlp.warehouse.tables import load_table, tables_of
-
-_BATCH_ROWS = 10_000
-_READ_ONLY = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 
 
 @dataclass(frozen=True)
@@ -53,14 +52,23 @@ def run_query(
 ) -> QueryResult:
     """Run one read-only query and return all its rows; see ``open_query`` for arguments and errors."""
     with open_query(warehouse, sql, catalog=catalog, snapshot=snapshot, as_of=as_of) as stream:
-        return QueryResult(stream.columns, [row for batch in stream.batches for row in json_rows(batch)])
+        rows = [tuple(map(json_value, row)) for batch in stream.batches for row in rows_of(batch)]
+        return QueryResult(stream.columns, rows)
 
 
 @contextmanager
 def open_query(
-    warehouse: str, sql: str, *, catalog: str | None = None, snapshot: int | None = None, as_of: str | None = None
+    warehouse: str,
+    sql: str,
+    *,
+    catalog: str | None = None,
+    snapshot: int | None = None,
+    as_of: str | None = None,
+    limits: Limits | None = None,
 ) -> Iterator[QueryStream]:
     """Run one read-only query over the tables and the view ``history``, and yield its rows as a stream.
+
+    A column whose name occurred before gets a number: ``label``, ``label_1``.
 
     Args:
         warehouse: URI of the warehouse.
@@ -69,54 +77,50 @@ def open_query(
         snapshot: id of a snapshot to read; the other tables are read as they were at its time.
         as_of: a day (meaning its last moment, UTC) or an ISO time (UTC if it has no zone) as of which to read. Without
             ``snapshot`` and ``as_of``, tables are read at their current snapshot.
+        limits: the time and memory that the query may use.
 
     Raises:
         NotFoundError: there is no such warehouse, or nothing was ever published in it.
-        UsageError: the SQL is wrong or not one read-only statement; or the table, snapshot or time is unknown.
-        StorageError: a table's files cannot be read.
+        UsageError: the SQL is wrong or not one read-only statement; the table, snapshot or time is unknown; or the
+            query exceeded a limit.
+        StorageError: a table's files cannot be read, or what was spilled cannot be written.
     """
-    tables = _load_tables(warehouse, catalog)
-    moment = _moment(tables, snapshot, as_of)
-    mentioned = {name: table for name, table in tables.items() if _mentions(sql, name)}
-    with tempfile.TemporaryDirectory(prefix="tlnlp-query-") as spill, _connect(spill) as connection:
-        with _explained(tables):
-            for name, table in mentioned.items():
-                connection.register(name, table_dataset(table, _snapshot_at(table, name, snapshot, moment)))
+    given = limits or Limits()
+
+    def answer(hold: Hold, spill: str) -> Generator[Any, None, None]:
+        tables = _load_tables(warehouse, catalog)
+        moment = _moment(tables, snapshot, as_of)
+        with connected(spill, given, hold) as connection, explained([*sorted(tables), HISTORY], given):
+            mentioned = {name: table for name, table in tables.items() if _mentions(sql, name)}
+            _register(connection, mentioned, snapshot, moment)
             if _mentions(sql, HISTORY):
                 connection.register(HISTORY, history_table(tables))
-            connection.execute("SET enable_external_access=false")
-            connection.execute("SET lock_configuration=true")
-            reader = _run(connection, sql)
-        yield QueryStream(tuple(reader.schema.names), _batches(reader, tables))
+            reader = run_statement(connection, sql)
+            yield reader.schema.names
+            yield from reader
+
+    with (
+        tempfile.TemporaryDirectory(prefix="tlnlp-query-", ignore_cleanup_errors=True) as spill,
+        QueryWorker(lambda hold: answer(hold, spill), given) as worker,
+    ):
+        items = iter(worker)
+        yield QueryStream(_distinct(next(items)), items)
 
 
-def json_rows(batch: pa.RecordBatch) -> Iterator[tuple[Any, ...]]:
-    """Yield the rows of a batch; values are JSON types (see ``json_value``)."""
-    columns = [batch.column(number) for number in range(batch.num_columns)]
-    lists = [[json_value(value.as_py(maps_as_pydicts="lossy")) for value in column] for column in columns]
-    yield from zip(*lists, strict=True)
+def _register(connection: Connection, tables: dict[str, Table], snapshot: int | None, moment: int | None) -> None:
+    for name, table in tables.items():
+        connection.register(name, table_dataset(table, _snapshot_at(table, name, snapshot, moment)))
 
 
-def json_value(value: Any) -> Any:
-    """Return a value in JSON types.
-
-    Dates and times become ISO 8601 text, decimals int or float, bytes hex text; NaN and infinity become None.
-    """
-    if isinstance(value, float):
-        return value if value - value == 0 else None
-    if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
-    if isinstance(value, date | time):  # datetime is a subclass of date
-        return value.isoformat()
-    if isinstance(value, timedelta):
-        return str(value)
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, dict):
-        return {str(key): json_value(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [json_value(item) for item in value]
-    return value
+def _distinct(names: list[str]) -> tuple[str, ...]:
+    """Return the names, a repeated one with a number: a JSON object holds each name once."""
+    found: list[str] = []
+    for name in names:
+        number, free = 1, name
+        while free in found or (free != name and free in names):
+            free, number = f"{name}_{number}", number + 1
+        found.append(free)
+    return tuple(found)
 
 
 def _load_tables(warehouse: str, catalog: str | None) -> dict[str, Table]:
@@ -130,54 +134,6 @@ def _load_tables(warehouse: str, catalog: str | None) -> dict[str, Table]:
     if not tables:
         raise NotFoundError(f"warehouse {uri}: nothing has been published in it yet; score documents first")
     return tables
-
-
-@contextmanager
-def _connect(spill: str) -> Iterator[duckdb.DuckDBPyConnection]:
-    # DuckDB would fetch extensions over the network, and replacement scans would let SQL read our Python variables.
-    settings: dict[str, str | bool | int | float | list[str]] = {
-        "autoinstall_known_extensions": "false",
-        "autoload_known_extensions": "false",
-        "python_enable_replacements": "false",
-        "temp_directory": spill,
-        "TimeZone": "UTC",
-    }
-    connection = duckdb.connect(":memory:")
-    try:
-        for name, value in settings.items():
-            connection.execute(f"SET {name}='{value}'")
-        yield connection
-    finally:
-        connection.close()
-
-
-def _run(connection: duckdb.DuckDBPyConnection, sql: str) -> pa.RecordBatchReader:
-    statements = connection.extract_statements(sql)
-    if len(statements) != 1 or statements[0].type not in _READ_ONLY:
-        raise UsageError(
-            "query: not one read-only statement, so nothing was run; write one SELECT, WITH, DESCRIBE or EXPLAIN"
-        )
-    return connection.sql(statements[0].query).to_arrow_reader(_BATCH_ROWS)
-
-
-def _batches(reader: pa.RecordBatchReader, tables: Iterable[str]) -> Iterator[pa.RecordBatch]:
-    with _explained(tables):
-        yield from reader
-
-
-@contextmanager
-def _explained(tables: Iterable[str]) -> Iterator[None]:
-    """Turn errors of DuckDB and Arrow into UsageError or StorageError."""
-    try:
-        yield
-    except duckdb.CatalogException as error:
-        raise UsageError(f"query: {error}; the tables here are {', '.join([*sorted(tables), HISTORY])}") from error
-    except duckdb.Error as error:
-        if "IOError" in str(error) or "reading the stream" in str(error):
-            raise StorageError(f"query: a file of a table cannot be read: {error}") from error
-        raise UsageError(f"query: {error}") from error
-    except (OSError, pa.ArrowException) as error:
-        raise StorageError(f"query: a file of a table cannot be read: {error}") from error
 
 
 def _mentions(sql: str, name: str) -> bool:

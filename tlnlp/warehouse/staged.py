@@ -15,6 +15,7 @@ from pyiceberg.types import MapType, NestedField
 
 from tlnlp.errors import EngineError, NotFoundError, StorageError, counted
 from tlnlp.storage import resolve_uri
+from tlnlp.storage.causes import cause_of
 from tlnlp.storage.s3 import is_s3, s3_of_environment
 from tlnlp.warehouse.schema import SCORE_DATE
 
@@ -47,6 +48,8 @@ def open_parquet(uri: str) -> pq.ParquetFile:
     except FileNotFoundError as error:
         raise NotFoundError(f"{uri}: the staged file is gone; score the day again") from error
     except (OSError, ValueError) as error:
+        if (cause := cause_of(error)) is not None:
+            raise StorageError(f"{uri}: cannot be read {cause}") from error
         raise StorageError(
             f"{uri}: not a complete Parquet file ({type(error).__name__}); score the day again"
         ) from error

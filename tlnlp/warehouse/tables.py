@@ -14,6 +14,7 @@ from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot, ancestors_of
 
 from tlnlp.errors import StorageError
+from tlnlp.storage.causes import described
 from tlnlp.warehouse.schema import NAMESPACE, SCORE_DATE
 
 PREFIX = "tlnlp."
@@ -48,8 +49,8 @@ def day_files(table: Table, score_date: date) -> list[DataFile]:
         return [task.file for task in scan.plan_files()]
     except OSError as error:
         raise StorageError(
-            f"table {table.name()[-1]}: its list of files cannot be read ({type(error).__name__}); check that the "
-            "store answers and that nothing under tables/ was removed"
+            f"table {table.name()[-1]}: its list of files cannot be read {described(error)}, and that nothing under "
+            "tables/ was removed"
         ) from error
 
 
