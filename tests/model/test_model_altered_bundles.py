@@ -12,7 +12,7 @@ import alterations
 import numpy as np
 import pytest
 
-from tlnlp.data.labels import LABEL_CHARS
+from tlnlp.data.label_faults import LABEL_CHARS
 from tlnlp.errors import BundleError
 from tlnlp.model import bundle, bundle_values, classifier, golden_texts
 from tlnlp.model.classifier import Classifier
