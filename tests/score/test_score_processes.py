@@ -49,7 +49,7 @@ def wait(process: subprocess.Popen[bytes]) -> int:
 KILLED = """
 def killed(*arguments, **options):
     os.kill(os.getpid(), signal.SIGKILL)
-job.publish_day = killed
+job.publish_night = killed
 """
 
 
@@ -81,13 +81,13 @@ def test_a_driver_killed_before_publishing_leaves_the_table_and_is_cleaned_up_af
 
 # Each process waits before it publishes, until both processes have reached this point.
 TOGETHER = """
-publish, meeting = job.publish_day, Path(settings.pop("meeting"))
+publish, meeting = job.publish_night, Path(settings.pop("meeting"))
 def together(*arguments, **options):
     (meeting / str(os.getpid())).touch()
     while len(list(meeting.iterdir())) < 2:
         time.sleep(0.05)
     return publish(*arguments, **options)
-job.publish_day = together
+job.publish_night = together
 """
 
 

@@ -12,8 +12,9 @@ from warehouse_helpers import DAY, live_rows, publish, score_row, snapshots, sql
 
 from tlnlp.errors import EngineError, PublishConflictError, StorageError, UsageError
 from tlnlp.warehouse.catalog import open_catalog
-from tlnlp.warehouse.publish import Publication, check_publish, publish_day
+from tlnlp.warehouse.publish import Publication, publish_day
 from tlnlp.warehouse.schema import QUARANTINE, SCORES, Column
+from tlnlp.warehouse.table_definition import check_publish
 from tlnlp.warehouse.tables import day_token, load_table, summary_of
 
 OTHER_DAY = DAY - timedelta(days=1)
@@ -135,6 +136,7 @@ def test_quarantine_goes_the_same_way_to_its_own_table(warehouse: Path) -> None:
     files = [write_rows(warehouse, "r1", [row | {"score_date": DAY}], QUARANTINE)]
     catalog = open_catalog(str(warehouse))
     owner: dict[str, Any] = {"source": "file:///documents", "model": "reviews", "run_id": "r1", "summary": {}}
+    publish(warehouse, "r1", 1)
     publish_day(catalog, Publication("quarantine", DAY, tuple(files), columns=QUARANTINE, **owner))
     assert sql(warehouse, "select document_id, reason, run_id from quarantine") == [(None, "empty_text", "r1")]
     with pytest.raises(UsageError, match="quarantine was not made by tlnlp: it lacks label"):

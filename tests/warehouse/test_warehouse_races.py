@@ -151,7 +151,7 @@ class _RefusingCatalog(WarehouseCatalog):
 def test_the_number_of_tries_is_limited(
     warehouse: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, raised: type[Exception], message: str
 ) -> None:
-    monkeypatch.setattr("tlnlp.warehouse.publish._LONGEST_WAIT_S", 0.01)
+    monkeypatch.setattr("tlnlp.warehouse.commit._LONGEST_WAIT_S", 0.01)
     catalog = _RefusingCatalog("warehouse", warehouse=str(warehouse))
     catalog.error = error
     with pytest.raises(raised, match=message):

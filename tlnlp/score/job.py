@@ -36,7 +36,8 @@ from tlnlp.warehouse.announce import check_targets
 from tlnlp.warehouse.audit import audit_quarantine, audit_scores
 from tlnlp.warehouse.catalog import open_catalog
 from tlnlp.warehouse.clean import clean_runs
-from tlnlp.warehouse.publish import Publication, publish_day
+from tlnlp.warehouse.night import publish_night
+from tlnlp.warehouse.publish import Publication
 from tlnlp.warehouse.run_folder import QUARANTINE_PIECE, REUSED_PIECE, Piece, all_ledgers
 from tlnlp.warehouse.schema import QUARANTINE, Column, check_kept, check_table, quarantine_name
 from tlnlp.warehouse.tables import day_token
@@ -91,7 +92,8 @@ class _Night:
         settings = self.settings
         model = resolve_model(settings, self.catalog)
         self.ledger.results |= {"model": model.name, "model_version": model.version}
-        expected = self._day_tokens()
+        # The state of the day, by which publishing notices another run's commit.
+        expected = day_token(self.catalog, settings.table, settings.score_date)
         with open_night(settings, self.catalog, model, self.run_id) as night:
             with self._tidy_on_failure(night):
                 night.unfinished.register()
@@ -104,11 +106,6 @@ class _Night:
                 night.unfinished.unregister()
                 self._clean(night.unfinished)
         return self._result(model, staged.counts, snapshot_id, night.scorer)
-
-    def _day_tokens(self) -> dict[str, str]:
-        """Return the state of the day in each table, by which publishing notices another run's commit."""
-        tables = (self.settings.table, quarantine_name(self.settings.table))
-        return {table: day_token(self.catalog, table, self.settings.score_date) for table in tables}
 
     def _stage(self, night: NightContext) -> _StagedNight:
         """Read, score and write every row of the night; publish nothing."""
@@ -149,8 +146,8 @@ class _Night:
                 "source, or raise max_quarantine_share if this share is expected"
             )
 
-    def _publish(self, staged: _StagedNight, night: NightContext, expected: dict[str, str]) -> int:
-        """Audit the staged files, commit the quarantine and then the scores; return the snapshot id of the scores."""
+    def _publish(self, staged: _StagedNight, night: NightContext, expected: str) -> int:
+        """Audit the staged files and publish scores and quarantine; return the snapshot id of the scores."""
         settings, day, counts = self.settings, self.settings.score_date, staged.counts
         with self.ledger.stage("audit"):
             self._audit(staged, night)
@@ -169,8 +166,7 @@ class _Night:
         name, files = quarantine_name(settings.table), tuple(staged.quarantine.files)
         quarantine = replace(scores, table=name, files=files, kept=(), columns=QUARANTINE)
         with self.ledger.stage("publish"):
-            publish_day(self.catalog, quarantine, expected[quarantine.table])
-            result = publish_day(self.catalog, scores, expected[scores.table])
+            result = publish_night(self.catalog, scores, quarantine, expected)
         self.ledger.results["snapshot_id"] = result.snapshot_id
         say(
             f"published {counted(result.rows, 'row')} of {day} in table {settings.table}, replacing "

@@ -21,8 +21,8 @@ from tlnlp.score.resume import UnfinishedRuns
 from tlnlp.score.session import report_session, spark_session
 from tlnlp.score.source import read_documents
 from tlnlp.score.staging import PreparedRows, Staging
-from tlnlp.warehouse.publish import check_publish
 from tlnlp.warehouse.schema import Column
+from tlnlp.warehouse.table_definition import check_publish
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,10 @@ dataset here reads at most one row group ahead of its consumer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -26,7 +27,13 @@ _BATCH_ROWS = 10_000
 
 
 class RowGroups(ds.FileSystemDataset):  # type: ignore[misc]  # pyarrow has no types
-    """A Parquet dataset that is read row group by row group."""
+    """A Parquet dataset that is read row group by row group.
+
+    ``conditions`` holds, by the path of a file, what its rows must meet to belong to the dataset; a file that is not in
+    it belongs to the dataset as a whole.
+    """
+
+    conditions: Mapping[str, ds.Expression]
 
     def scanner(self, columns: Sequence[str] | None = None, filter: Any = None, **_: Any) -> RowGroupScan:
         """Return a scan of ``columns`` (None: all) and of the rows that pass ``filter``; DuckDB calls this."""
@@ -60,14 +67,28 @@ class RowGroupScan:
     def _row_groups(self) -> Iterator[ds.ParquetFileFragment]:
         """Yield the row groups that may hold a row, judged by their day and by the statistics in the footer."""
         for fragment in self.dataset.get_fragments(self.filter):
-            yield from fragment.split_by_row_group(self.filter, self.dataset.schema)
+            yield from fragment.split_by_row_group(self._filter_of(fragment), self.dataset.schema)
 
     def _read(self, row_group: ds.ParquetFileFragment) -> pa.Table:
-        return row_group.to_table(schema=self.dataset.schema, columns=self.columns, filter=self.filter)
+        wanted = self._filter_of(row_group)
+        return row_group.to_table(schema=self.dataset.schema, columns=self.columns, filter=wanted)
+
+    def _filter_of(self, fragment: ds.ParquetFileFragment) -> Any:
+        condition = self.dataset.conditions.get(fragment.path)
+        if condition is None or self.filter is None:
+            return self.filter if condition is None else condition
+        return self.filter & condition
 
 
-def table_dataset(table: Table, snapshot_id: int | None = None) -> ds.Dataset:
+def table_dataset(
+    table: Table, snapshot_id: int | None = None, rows_of: Callable[[date | None], ds.Expression] | None = None
+) -> ds.Dataset:
     """Return the rows of a snapshot (None: the current one) as a dataset; a column that a file lacks is null.
+
+    Args:
+        table: the table.
+        snapshot_id: the snapshot.
+        rows_of: returns the condition that rows of a day (None: of any day) must meet; None takes all rows.
 
     Raises:
         EngineError: the table holds row-level deletes of another engine, which this reader does not apply.
@@ -76,7 +97,7 @@ def table_dataset(table: Table, snapshot_id: int | None = None) -> ds.Dataset:
     schema = _arrow_schema(scan.projection())
     spec = table.spec()
     by_day = len(spec.fields) == 1 and spec.fields[0].name == SCORE_DATE
-    file_format, fragments, filesystem = ds.ParquetFileFormat(), [], None
+    file_format, fragments, filesystem, conditions = ds.ParquetFileFormat(), [], None, {}
     for task in scan.plan_files():
         if task.delete_files:
             raise EngineError(
@@ -85,11 +106,16 @@ def table_dataset(table: Table, snapshot_id: int | None = None) -> ds.Dataset:
             )
         filesystem, path = locate(table.io, task.file.file_path)
         known = by_day and task.file.spec_id == spec.spec_id
-        day = ds.field(SCORE_DATE) == pa.scalar(partition_day(task.file), pa.date32()) if known else ds.scalar(True)
-        fragments.append(file_format.make_fragment(path, filesystem, partition_expression=day))
+        day = partition_day(task.file) if known else None
+        if rows_of is not None:
+            conditions[path] = rows_of(day)
+        is_day = ds.scalar(True) if day is None else ds.field(SCORE_DATE) == pa.scalar(day, pa.date32())
+        fragments.append(file_format.make_fragment(path, filesystem, partition_expression=is_day))
     if filesystem is None:
         return ds.dataset(schema.empty_table())
-    return RowGroups(fragments, schema, file_format, filesystem)
+    dataset = RowGroups(fragments, schema, file_format, filesystem)
+    dataset.conditions = conditions
+    return dataset
 
 
 def _arrow_schema(schema: Schema) -> pa.Schema:

@@ -10,6 +10,8 @@ import pyarrow as pa
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot, ancestors_of
 
+from tlnlp.warehouse.published_runs import published_runs
+from tlnlp.warehouse.schema import scores_name
 from tlnlp.warehouse.tables import PREFIX, summary_of
 
 _COUNTS = ("rows_in", "rows_scored", "rows_reused", "rows_duplicate", "rows_quarantined")
@@ -18,8 +20,9 @@ _COUNTS = ("rows_in", "rows_scored", "rows_reused", "rows_duplicate", "rows_quar
 def history_schema() -> pa.Schema:
     """Return the columns of ``history``. Counts are null where a snapshot's summary lacks them.
 
-    ``current`` is true for one snapshot of each table and score_date: the last that published that day. A snapshot that
-    publishing did not make has no score_date; it is current if it is the newest of its table.
+    ``current`` is true for one snapshot of each table and score_date: the last that published that day. In a quarantine
+    it is the last of the run that published the scores of the day. A snapshot that publishing did not make has no
+    score_date; it is current if it is the newest of its table.
     """
     return pa.schema(
         [
@@ -42,17 +45,21 @@ def history_table(tables: Mapping[str, Table]) -> pa.Table:
     rows = [
         _row(name, snapshot, current=snapshot.snapshot_id in current_ids)
         for name, table in tables.items()
-        for current_ids in [_current_snapshots(table)]
+        for current_ids in [_current_snapshots(table, tables.get(scores_name(name) or ""))]
         for snapshot in sorted(table.snapshots(), key=lambda snapshot: snapshot.timestamp_ms)
     ]
     return pa.Table.from_pylist(rows, schema=history_schema())
 
 
-def _current_snapshots(table: Table) -> set[int]:
-    """Return the ids of the snapshots that were the last to publish their day."""
+def _current_snapshots(table: Table, scores: Table | None) -> set[int]:
+    """Return the ids of the snapshots that were the last to publish their day, for a quarantine beside its scores."""
     newest: dict[str | None, int] = {}
+    published = published_runs(scores) if scores else None
     for age, snapshot in enumerate(ancestors_of(table.current_snapshot(), table.metadata)):
-        day = summary_of(snapshot).get(f"{PREFIX}score-date")
+        summary = summary_of(snapshot)
+        day, run = summary.get(f"{PREFIX}score-date"), summary.get(f"{PREFIX}run-id")
+        if published and day and not published.includes(date.fromisoformat(day), run):
+            continue
         if day is not None or age == 0:
             newest.setdefault(day, snapshot.snapshot_id)
     return set(newest.values())

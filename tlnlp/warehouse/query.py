@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.dataset as ds
 from pyiceberg.table import Table
 
 from tlnlp.errors import NotFoundError, UsageError
@@ -24,11 +25,11 @@ from tlnlp.storage import local_path, resolve_uri
 from tlnlp.warehouse.catalog import open_catalog
 from tlnlp.warehouse.dataset import table_dataset
 from tlnlp.warehouse.history import history_table
+from tlnlp.warehouse.published_runs import PublishedRuns, load_tables, published_runs
 from tlnlp.warehouse.query_engine import Connection, connected, explained, run_statement
 from tlnlp.warehouse.query_values import json_value, rows_of
 from tlnlp.warehouse.query_worker import Hold, Limits, QueryWorker
-from tlnlp.warehouse.schema import HISTORY
-from tlnlp.warehouse.tables import load_table, tables_of
+from tlnlp.warehouse.schema import HISTORY, scores_name
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,9 @@ def open_query(
         tables = _load_tables(warehouse, catalog)
         moment = _moment(tables, snapshot, as_of)
         with connected(spill, given, hold) as connection, explained([*sorted(tables), HISTORY], given):
-            mentioned = {name: table for name, table in tables.items() if _mentions(sql, name)}
-            _register(connection, mentioned, snapshot, moment)
+            for name in tables:
+                if _mentions(sql, name):
+                    connection.register(name, _rows(tables, name, snapshot, moment))
             if _mentions(sql, HISTORY):
                 connection.register(HISTORY, history_table(tables))
             reader = run_statement(connection, sql)
@@ -107,9 +109,10 @@ def open_query(
         yield QueryStream(_distinct(next(items)), items)
 
 
-def _register(connection: Connection, tables: dict[str, Table], snapshot: int | None, moment: int | None) -> None:
-    for name, table in tables.items():
-        connection.register(name, table_dataset(table, _snapshot_at(table, name, snapshot, moment)))
+def _rows(tables: dict[str, Table], name: str, snapshot: int | None, moment: int | None) -> Any:
+    """Return the rows of a table as of a snapshot or a time, for DuckDB."""
+    at = _snapshot_at(tables[name], name, snapshot, moment)
+    return table_dataset(tables[name], at, _published_rows(tables, name, snapshot, moment))
 
 
 def _distinct(names: list[str]) -> tuple[str, ...]:
@@ -129,8 +132,7 @@ def _load_tables(warehouse: str, catalog: str | None) -> dict[str, Table]:
     if folder is not None and not folder.is_dir():
         raise NotFoundError(f"warehouse {uri}: there is no such folder; check `warehouse`, or score documents first")
     opened = open_catalog(uri, catalog)
-    loaded = {name: load_table(opened, name) for name in tables_of(opened)}
-    tables = {name: table for name, table in loaded.items() if table is not None}
+    tables = load_tables(opened)
     if not tables:
         raise NotFoundError(f"warehouse {uri}: nothing has been published in it yet; score documents first")
     return tables
@@ -162,6 +164,18 @@ def _moment(tables: dict[str, Table], snapshot: int | None, as_of: str | None) -
         ) from error
     aware = given if given.tzinfo else given.replace(tzinfo=UTC)
     return int(aware.timestamp() * 1000)
+
+
+def _published_rows(
+    tables: dict[str, Table], name: str, snapshot: int | None, moment: int | None
+) -> Callable[[date | None], ds.Expression] | None:
+    """Return the condition for rows of a quarantine that a published run has written; None for another table."""
+    scores = tables.get(scores_name(name) or "")
+    if scores is None:
+        return None
+    if moment is not None and scores.snapshot_as_of_timestamp(moment) is None:
+        return PublishedRuns({}, complete=True).rows_of  # Nothing had been published at that time.
+    return published_runs(scores, _snapshot_at(scores, name, snapshot, moment)).rows_of
 
 
 def _snapshot_at(table: Table, name: str, snapshot: int | None, moment: int | None) -> int | None:

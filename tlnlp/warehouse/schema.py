@@ -127,6 +127,13 @@ def quarantine_name(table: str) -> str:
     return "quarantine" if table == "scores" else f"{table}_quarantine"
 
 
+def scores_name(table: str) -> str | None:
+    """Return the name of the table whose quarantine ``table`` is; None if it is no quarantine."""
+    if table == "quarantine":
+        return "scores"
+    return table.removesuffix("_quarantine") if table.endswith("_quarantine") else None
+
+
 def spark_type(type_name: str) -> str:
     """Return the Spark DDL name of a type, as in ``CAST(x AS bigint)``."""
     return _SPARK_TYPES[type_name]

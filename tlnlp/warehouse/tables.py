@@ -42,9 +42,9 @@ def is_day(score_date: date) -> BooleanExpression:
     return parse(f"{SCORE_DATE} == '{score_date.isoformat()}'")
 
 
-def day_files(table: Table, score_date: date) -> list[DataFile]:
-    """Return the data files of a day in the current snapshot. Raises StorageError."""
-    scan = table.scan(row_filter=is_day(score_date))
+def day_files(table: Table, score_date: date, snapshot_id: int | None = None) -> list[DataFile]:
+    """Return the data files of a day in a snapshot (None: the current one). Raises StorageError."""
+    scan = table.scan(row_filter=is_day(score_date), snapshot_id=snapshot_id)
     try:
         return [task.file for task in scan.plan_files()]
     except OSError as error:
