@@ -26,7 +26,7 @@ from tlnlp.warehouse.catalog import open_catalog
 from tlnlp.warehouse.dataset import table_dataset
 from tlnlp.warehouse.history import history_table
 from tlnlp.warehouse.published_runs import PublishedRuns, load_tables, published_runs
-from tlnlp.warehouse.query_engine import Connection, connected, explained, run_statement
+from tlnlp.warehouse.query_engine import connected, explained, run_statement
 from tlnlp.warehouse.query_values import json_value, rows_of
 from tlnlp.warehouse.query_worker import Hold, Limits, QueryWorker
 from tlnlp.warehouse.schema import HISTORY, scores_name
@@ -109,7 +109,7 @@ def open_query(
         yield QueryStream(_distinct(next(items)), items)
 
 
-def _rows(tables: dict[str, Table], name: str, snapshot: int | None, moment: int | None) -> Any:
+def _rows(tables: dict[str, Table], name: str, snapshot: int | None, moment: int | None) -> ds.Dataset:
     """Return the rows of a table as of a snapshot or a time, for DuckDB."""
     at = _snapshot_at(tables[name], name, snapshot, moment)
     return table_dataset(tables[name], at, _published_rows(tables, name, snapshot, moment))
