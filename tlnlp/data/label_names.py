@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tlnlp.data.values import value_text
+
 _WHOLE = re.compile(r"(-?(?:0|[1-9]\d{0,17}))\.0+")
 _TRUTH = ("true", "false")
 # Longer than any list of labels that somebody writes by hand or by ``str``.
@@ -26,9 +28,7 @@ def label_name(value: object) -> str:
         value = value.item()
     if _is_missing(value):
         return ""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    name = str(value).strip()
+    name = (value_text(value) or "").strip()
     if name.lower() in _TRUTH:
         return name.lower()
     whole = _WHOLE.fullmatch(name)

@@ -12,9 +12,10 @@ import pyarrow as pa
 
 from tlnlp.data.csv_records import CsvDialect
 from tlnlp.data.encodings import UTF8, checked_lines
-from tlnlp.data.json_lines import WRONG_ENCODING, RawFloat, compact, parse_line
+from tlnlp.data.json_lines import WRONG_ENCODING, RawFloat, parse_line
 from tlnlp.data.rows import csv_rows
 from tlnlp.data.text import has_surrogates, with_escapes, without_surrogates
+from tlnlp.data.values import value_text
 from tlnlp.errors import InputDataError
 
 # Columns of the input: the bytes of a line without its end, the URI of its file, and the place of the split in it in
@@ -139,7 +140,7 @@ def _json_value(value: object, kind: str, is_text: bool) -> tuple[object, str | 
         if is_text:
             return None, NOT_TEXT
         try:
-            return (value.raw if isinstance(value, RawFloat) else compact(value)), None
+            return value_text(value), None
         except RecursionError:
             return None, MALFORMED
     if kind == "double" and isinstance(value, int | float) and not isinstance(value, bool):
