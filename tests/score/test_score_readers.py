@@ -43,7 +43,7 @@ def settings_of(case: Case, folder: Path, **more: Any) -> ScoreSettings:
 
 def raw_rows(spark: SparkSession, settings: ScoreSettings) -> list[Raw]:
     """Return the bytes of the text and the fault of each row."""
-    frame, _ = read_documents(spark, settings)
+    frame = read_documents(spark, settings).frame
     with spark_errors(settings.documents):
         return [tuple(row) for row in frame.select(F.col("text").cast("binary"), "fault").collect()]
 

@@ -69,15 +69,15 @@ def test_a_table_belongs_to_one_source_and_one_model(
     assert rows(warehouse, "select count(*) n from by_name_quarantine") == [{"n": 0}]
 
 
-def test_a_kept_column_of_another_type_is_refused_before_any_row_is_staged(
+def test_a_kept_column_that_the_table_names_otherwise_is_refused_before_any_row_is_staged(
     spark: SparkSession, registry: Path, warehouse: Path, tmp_path: Path
 ) -> None:
     source = write_parquet(tmp_path / "documents.parquet", [row | {"item": "boots"} for row in documents(2)])
     night(source, warehouse, registry, keep_columns="item")
-    write_parquet(source, [row | {"item": 5} for row in documents(2)])
+    write_parquet(source, [row | {"Item": "boots"} for row in documents(2)])
     before = live_runs(warehouse)
-    with pytest.raises(UsageError, match="item is long in this run, but table scores has item as string"):
-        night(source, warehouse, registry, keep_columns="item")
+    with pytest.raises(UsageError, match="Item is string in this run, but table scores has item as string"):
+        night(source, warehouse, registry, keep_columns="Item")
     assert not [run for run in live_runs(warehouse) - before if any((warehouse / "runs" / run).rglob("*.parquet"))]
 
 

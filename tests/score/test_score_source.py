@@ -27,7 +27,8 @@ GOOD = [{"id": "1", "text": "good bread"}, {"id": "2", "text": "bad boots"}]
 def read(spark: SparkSession, documents: Path, **changes: Any) -> list[dict[str, Any]]:
     """Return the rows that ``read_documents`` reads, sorted by id, with the kept columns under their own names."""
     settings = ScoreSettings(documents=str(documents), score_date="2026-11-23", **changes)
-    frame, kept_columns = read_documents(spark, settings)
+    found = read_documents(spark, settings)
+    frame, kept_columns = found.frame, found.kept_columns
     names = {f"_kept_{number}": column.name for number, column in enumerate(kept_columns)}
     rows = [{names.get(key, key): value for key, value in row.asDict().items()} for row in frame.collect()]
     return sorted(rows, key=lambda row: str(row["document_id"]))
@@ -137,7 +138,7 @@ def test_ids_of_other_types_become_text(spark: SparkSession, tmp_path: Path) -> 
     assert read(spark, tmp_path / "n.jsonl")[0]["document_id"] == "1152921504606846977"
 
 
-def test_json_kept_columns_take_the_type_of_the_first_lines(spark: SparkSession, tmp_path: Path) -> None:
+def test_json_kept_columns_take_the_type_of_their_values(spark: SparkSession, tmp_path: Path) -> None:
     source = tmp_path / "documents.jsonl"
     fields: dict[str, list[Any]] = {
         "whole": [1, None],
@@ -160,7 +161,7 @@ def test_json_kept_columns_take_the_type_of_the_first_lines(spark: SparkSession,
         ({"text_column": "body"}, InputDataError, r"has no column 'body'.*text_column="),
         ({"keep_columns": ["n", "item"]}, InputDataError, r"has no column 'item'.*keep_columns="),
         ({"text_column": "n"}, InputDataError, r"column 'n' holds bigint, not text"),
-        ({"keep_columns": "parts"}, UsageError, r"parts has type array<bigint>"),
+        ({"keep_columns": "parts"}, UsageError, r"parts has type list<element: int64>"),
     ],
 )
 def test_missing_or_unsuitable_columns_are_refused(
@@ -201,8 +202,7 @@ def test_missing_mixed_and_unreadable_files_are_refused(spark: SparkSession, tmp
         read(spark, mixed)
     nanos = pa.array([1], pa.timestamp("ns"))
     pq.write_table(pa.table({"id": ["1"], "text": ["x"], "at": nanos}), tmp_path / "nanos.parquet")
-    with pytest.raises(InputDataError, match="nanosecond timestamps"):
-        read(spark, tmp_path / "nanos.parquet")
+    assert pairs(spark, tmp_path / "nanos.parquet") == [("1", "x")]
     twins = pa.table([pa.array(["1"]), pa.array(["x"]), pa.array(["y"])], names=["id", "text", "Text"])
     pq.write_table(twins, tmp_path / "twins.parquet")
     with pytest.raises(InputDataError, match="differ in upper and lower case"):
@@ -237,19 +237,15 @@ def test_damaged_files_end_the_night_and_leave_no_texts(registry: Path, warehous
         rows(warehouse, "select * from scores")
 
 
-def test_files_of_one_folder_must_agree(registry: Path, warehouse: Path, tmp_path: Path) -> None:
-    headers, types = tmp_path / "headers", tmp_path / "types"
+def test_csv_files_of_one_folder_must_agree(registry: Path, warehouse: Path, tmp_path: Path) -> None:
+    headers = tmp_path / "headers"
     headers.mkdir()
     (headers / "a.csv").write_text("id,text\n1,good\n")
     (headers / "b.csv").write_text("body,id\nbad,2\n")
-    write_parquet(types / "a.parquet", [GOOD[0] | {"item": 1}])
-    write_parquet(types / "b.parquet", [GOOD[1] | {"item": "boots"}])
     with pytest.raises(InputDataError, match=r"b\.csv: has no column 'text' \(it has: body, id\)"):
         night(headers, warehouse, registry)
     (headers / "b.csv").write_text("text,id\nbad,2\n")
     assert counts(night(headers, warehouse, registry, csv={"multiline": False}))["rows_scored"] == 2
-    with pytest.raises(InputDataError, match=r"[ab]\.parquet cannot be read"):
-        night(types, warehouse, registry, keep_columns="item")
 
 
 def test_an_empty_input_publishes_nothing(registry: Path, warehouse: Path, tmp_path: Path) -> None:

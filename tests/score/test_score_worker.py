@@ -256,7 +256,7 @@ def test_the_documents_are_read_once(spark: SparkSession, warehouse: Path, tmp_p
     else:
         source.write_text("".join(json.dumps(row) + "\n" for row in listed))
     settings = ScoreSettings(documents=str(source), score_date="2026-11-23")
-    frame, _ = read_documents(spark, settings)
+    frame = read_documents(spark, settings).frame
     spark.sparkContext.setJobGroup(f"prepare-{kind}", "one read")
     prepared = Staging(str(warehouse), "run").prepare(prepare_rows(frame, Limits(10**6, 400), PreviousScores()))
     assert sum(map(prepared.count, contract.OUTCOMES)) == len(listed)

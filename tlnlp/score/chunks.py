@@ -181,7 +181,7 @@ def quarantine_rows(spark: SparkSession, prepared: PreparedRows, settings: Score
 
 # The explanation of each quarantine reason, as the table ``quarantine`` has it.
 DETAILS = {
-    "malformed_record": "the record cannot be parsed, or a kept column has another type than in the first records",
+    "malformed_record": "the record cannot be parsed",
     "missing_id": "the id is null, blank or not UTF-8",
     "null_text": "the text is null",
     "empty_text": "the text is empty",

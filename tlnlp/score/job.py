@@ -25,12 +25,13 @@ from tlnlp.runs.progress import say
 from tlnlp.score import contract
 from tlnlp.score.announce import announce_night
 from tlnlp.score.chunks import ChunkScorer, quarantine_rows, reused_rows
+from tlnlp.score.line_source import no_documents
 from tlnlp.score.night_context import NightContext, open_night, resolve_model, source_name
 from tlnlp.score.plan import NightBudget
 from tlnlp.score.result import Counts, ScoreResult
 from tlnlp.score.resume import UnfinishedRuns
 from tlnlp.score.session import jvm_peak_bytes
-from tlnlp.score.source import no_documents
+from tlnlp.score.source_files import SHOWN_NAMES
 from tlnlp.score.staging import PreparedRows
 from tlnlp.warehouse.announce import check_targets
 from tlnlp.warehouse.audit import audit_quarantine, audit_scores
@@ -111,9 +112,14 @@ class _Night:
         """Read, score and write every row of the night; publish nothing."""
         settings, scorer, staging = self.settings, night.scorer, night.staging
         with self.ledger.stage("prepare"):
-            prepared, kept_columns = night.prepare()
+            found = night.prepare()
+        prepared, kept_columns = found.rows, found.kept_columns
         self.ledger.inputs(settings.documents, None, rows=prepared.total)
-        self.ledger.counts |= Counts.of(prepared, 0).to_json()
+        self.ledger.counts |= Counts.of(prepared, 0).to_json() | found.counts
+        if found.values_nulled:
+            self.ledger.results["kept_values_nulled"] = found.values_nulled
+        if found.given.left_out:
+            self.ledger.results["files_left_out"] = list(found.given.left_out[:SHOWN_NAMES])
         self._check_input(prepared, night.spark)
         with self.ledger.stage("estimate"):
             self.budget.estimate(night, prepared, kept_columns)

@@ -12,17 +12,47 @@ from pyiceberg.catalog import Catalog
 from pyspark.sql import SparkSession
 
 from tlnlp.config import ScoreSettings
+from tlnlp.errors import InputDataError
 from tlnlp.model import bundle
 from tlnlp.registry import ModelVersion, Registry
 from tlnlp.score import contract, lease
 from tlnlp.score.chunks import ChunkScorer
+from tlnlp.score.kept_values import check_values
 from tlnlp.score.previous_scores import previous_scores
 from tlnlp.score.resume import UnfinishedRuns
-from tlnlp.score.session import report_session, spark_session
+from tlnlp.score.session import report_session, spark_errors, spark_input, spark_session
 from tlnlp.score.source import read_documents
+from tlnlp.score.source_files import SourceFiles
 from tlnlp.score.staging import PreparedRows, Staging
-from tlnlp.warehouse.schema import Column
+from tlnlp.warehouse.schema import Column, columns_of
 from tlnlp.warehouse.table_definition import check_publish
+from tlnlp.warehouse.tables import load_table
+
+
+@dataclass(frozen=True)
+class PreparedNight:
+    """The rows of a night, read and staged.
+
+    Fields:
+        rows: the staged rows.
+        kept_columns: the kept columns with their types.
+        given: the files that were read.
+        values_nulled: how many values of a kept column did not fit its type and became null, by column.
+    """
+
+    rows: PreparedRows
+    kept_columns: tuple[Column, ...]
+    given: SourceFiles
+    values_nulled: dict[str, int]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Return what the ledger counts beside the rows."""
+        return {
+            "files_read": len(self.given.files),
+            "files_left_out": len(self.given.left_out),
+            "kept_values_nulled": sum(self.values_nulled.values()),
+        }
 
 
 @dataclass(frozen=True)
@@ -41,8 +71,8 @@ class NightContext:
     staging: Staging
     unfinished: UnfinishedRuns
 
-    def prepare(self) -> tuple[PreparedRows, tuple[Column, ...]]:
-        """Read the documents once; return the staged rows, each with its outcome, and the kept columns.
+    def prepare(self) -> PreparedNight:
+        """Read the documents once, and stage each row with its outcome.
 
         Raises:
             InputDataError: the documents cannot be read as configured.
@@ -51,14 +81,27 @@ class NightContext:
             PublishConflictError: the table belongs to another source or model.
         """
         settings, scorer = self.settings, self.scorer
-        documents, kept_columns = read_documents(self.spark, settings)
+        table = load_table(self.catalog, settings.table)
+        known = {column.name: column for column in columns_of(table.schema())} if table is not None else {}
+        documents = read_documents(self.spark, settings, known)
+        kept_columns = documents.kept_columns
         check_publish(
             self.catalog, settings.table, source=source_name(settings), model=self.model.name, kept=kept_columns
         )
         staged_files = self.unfinished.finished_files()
         previous = previous_scores(self.spark, self.catalog, settings, self.model, staged_files)
         limits = contract.Limits(settings.max_bytes, scorer.spec.max_chars)
-        return self.staging.prepare(contract.prepare_rows(documents, limits, previous)), kept_columns
+        rows = self.staging.prepare(contract.prepare_rows(documents.frame, limits, previous))
+        if documents.rows not in (None, rows.total):
+            raise InputDataError(
+                f"{settings.documents}: the footers of the files promise {documents.rows:,} rows, but {rows.total:,} "
+                "were read; nothing was scored; run the night again when no one writes there"
+            )
+        with spark_errors("checking the kept columns"):
+            nulled = (
+                check_values(self.spark.read.parquet(spark_input(rows.uri)), documents.checks) if rows.total else {}
+            )
+        return PreparedNight(rows, kept_columns, documents.given, nulled)
 
 
 def source_name(settings: ScoreSettings) -> str:

@@ -167,7 +167,8 @@ def plan(settings: ScoreSettings) -> Prediction:
 
 def _predict(night: NightContext, budget: Budget, ledger: Ledger) -> Prediction:
     with ledger.stage("prepare"):
-        prepared, kept_columns = night.prepare()
+        found = night.prepare()
+    prepared, kept_columns = found.rows, found.kept_columns
     if not prepared.total:
         raise NothingToPublishError(
             f"{night.settings.documents}: the input holds no documents; there is nothing to plan; check the path and "
