@@ -21,6 +21,7 @@ from tlnlp.evaluate.evaluation import VersionPredictions, evaluate_version
 from tlnlp.evaluate.promotion_gate import PromoteResult, compare, promote
 from tlnlp.model import bundle
 from tlnlp.model.classifier import Classifier
+from tlnlp.model.learned_texts import learned_digests
 from tlnlp.model.ngram import fit_ngram
 from tlnlp.registry import ModelVersion, Registry
 
@@ -178,7 +179,7 @@ def test_labels_that_were_trained_on_are_refused(scene: Scene) -> None:
 def test_labels_that_were_trained_on_in_another_spelling_are_refused(scene: Scene, tiny_bundle: Path) -> None:
     texts = [row["text"] for row in kit.labelled(40, 0)]
     own = variant(tiny_bundle, scene.folder / "own", **GOOD)
-    (own / bundle.TRAINING).write_bytes(bundle.dump_json(bundle.learned_digests(texts, (), 400)))
+    (own / bundle.TRAINING).write_bytes(bundle.dump_json(learned_digests(texts, (), 400)))
     bundle.seal(own)
     scene.publish(own)
     scene.promote("m@1")

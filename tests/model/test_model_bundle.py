@@ -13,6 +13,7 @@ from tlnlp.data.text import text_sha256
 from tlnlp.errors import BundleError
 from tlnlp.model import bundle
 from tlnlp.model.classifier import Classifier
+from tlnlp.model.learned_texts import learned_digests, read_learned
 
 FILES = sorted(bundle.ALLOWED)
 
@@ -156,11 +157,11 @@ def test_scoring_needs_only_its_own_files(folder: Path, tmp_path: Path) -> None:
 
 
 def test_trained_on(folder: Path) -> None:
-    assert len(bundle.read_learned(folder).labelled) == 40
+    assert len(read_learned(folder).labelled) == 40
     for content in ("[]", "{}", "{"):
         (folder / bundle.TRAINING).write_text(content)
         with pytest.raises(BundleError, match=r"training\.json cannot be read"):
-            bundle.read_learned(folder)
+            read_learned(folder)
 
 
 def test_trained_on_is_about_texts_as_the_model_reads_them(folder: Path) -> None:
@@ -169,11 +170,11 @@ def test_trained_on_is_about_texts_as_the_model_reads_them(folder: Path) -> None
     spelt = [f" {text.replace(' ', '<br/>')}\n" for text in texts]
     long = ["warm bread " * 40 + middle * 900 + "late ferry " * 40 for middle in "xy"]
     # The kit's bundle is like those of earlier versions: it holds digests of raw texts.
-    learned = bundle.read_learned(folder)
+    learned = read_learned(folder)
     assert (learned.labels_among(texts), learned.labels_among(spelt)) == (40, 0)
-    training = bundle.learned_digests([*texts, long[0]], ["cold  boots"], 400)
+    training = learned_digests([*texts, long[0]], ["cold  boots"], 400)
     (folder / bundle.TRAINING).write_bytes(bundle.dump_json(training))
-    learned = bundle.read_learned(folder)
+    learned = read_learned(folder)
     assert (learned.labels_among(texts), learned.labels_among(spelt), learned.labels_among(long)) == (40, 40, 2)
     assert learned.documents_among(["cold boots", "cold\nboots", "Cold boots", *long]) == 2
     # An earlier version of tlnlp reads the same file, and knows the texts by their raw digests.

@@ -49,7 +49,7 @@ def test_files_that_spark_may_split_and_whose_headers_differ(spark: SparkSession
         for key, value in keys.items():
             spark.conf.set(key, value)
         settings = ScoreSettings(documents=str(tmp_path), score_date="2026-11-23", csv={"multiline": False})
-        frame, _ = read_documents(spark, settings)
+        frame = read_documents(spark, settings).frame
         found = [(row["document_id"], row["text"]) for row in frame.collect()]
     finally:
         for key, value in before.items():

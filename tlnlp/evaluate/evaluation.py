@@ -18,9 +18,9 @@ from tlnlp.data.labels import LabelContract, LabelledSet, read_labels, require_s
 from tlnlp.errors import InputDataError
 from tlnlp.evaluate.intervals import wilson
 from tlnlp.evaluate.metrics import Evaluation, evaluate
-from tlnlp.model import bundle
 from tlnlp.model.classifier import Classifier
 from tlnlp.model.combine import Floats
+from tlnlp.model.learned_texts import read_learned
 from tlnlp.registry import ModelVersion, Registry
 from tlnlp.registry.training import read_max_chars
 from tlnlp.runs.progress import say
@@ -145,7 +145,7 @@ def predict_version(
                 f"{', '.join(classifier.classes)}: correct or remove such labels, or evaluate another version"
             )
         targets = np.asarray([index[example.label] for example in labelled.examples], dtype=np.int64)
-        learned = bundle.read_learned(folder)
+        learned = read_learned(folder)
         trained_on, read = learned.labels_among(labelled.texts), learned.documents_among(labelled.texts)
         probabilities = classifier.predict(labelled.texts)
         return VersionPredictions(version, classifier.classes, probabilities, targets, trained_on, read)

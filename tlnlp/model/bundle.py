@@ -12,14 +12,13 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from tlnlp.data.text import model_text_sha256, text_sha256
 from tlnlp.errors import BundleError
-from tlnlp.model.bounded_json import AGAIN, LARGE_LIMIT_BYTES, LIMIT_BYTES, check_size, parse_object, shown
+from tlnlp.model.bounded_json import AGAIN, LIMIT_BYTES, check_size, parse_object, shown
 from tlnlp.model.bundle_values import check_values
 
 FORMAT = 1
@@ -41,8 +40,6 @@ ALLOWED = REQUIRED | {GOLDEN}
 # The files that scoring reads. A Spark executor receives only these and the manifest.
 SCORING = frozenset({SPEC, GRAPH, GRAPH_WEIGHTS, TOKENIZER, NGRAM, GOLDEN})
 MANIFEST_LIMIT_BYTES = 1 << 20
-# Hex digits that are recorded of the digest of an unlabelled document: half of them.
-UNLABELLED_DIGITS = 32
 
 
 @dataclass(frozen=True)
@@ -106,53 +103,6 @@ class BundleSpec:
             return BundleSpec(**values | sequences)
         except (KeyError, TypeError) as error:
             raise BundleError(f"{where}: not a bundle description, a key is missing ({error}); {AGAIN}") from error
-
-
-@dataclass(frozen=True)
-class LearnedTexts:
-    """Hold the digests of the texts that a model was trained on.
-
-    Fields:
-        labelled: digest of each labelled text, in hex.
-        unlabelled: first half of the digest of each unlabelled document, in hex.
-        max_chars: the digests are those of texts as this model reads them, with so many characters at most (see
-            ``model_text_sha256``). None: they are those of raw texts, as earlier versions recorded them.
-    """
-
-    labelled: frozenset[str]
-    unlabelled: frozenset[str]
-    max_chars: int | None = None
-
-    def labels_among(self, texts: Iterable[str]) -> int:
-        """Count the texts that the model was trained on with a label."""
-        return sum(self._digest(text) in self.labelled for text in texts)
-
-    def documents_among(self, texts: Iterable[str]) -> int:
-        """Count the texts that the model was trained on as unlabelled documents."""
-        return sum(self._digest(text)[:UNLABELLED_DIGITS] in self.unlabelled for text in texts)
-
-    def _digest(self, text: str) -> str:
-        return text_sha256(text) if self.max_chars is None else model_text_sha256(text, self.max_chars)
-
-
-def learned_digests(labels: Iterable[str], documents: Iterable[str], max_chars: int) -> dict[str, list[str]]:
-    """Return what ``training.json`` records of the texts that a model was trained on; ``read_learned`` reads it.
-
-    The digests of the raw labelled texts are for earlier versions of tlnlp, which compare texts by these.
-
-    Args:
-        labels: the labelled texts.
-        documents: the unlabelled texts.
-        max_chars: the most characters of a text that the model reads.
-    """
-    labels = list(labels)
-    return {
-        "text_sha256": sorted(text_sha256(text) for text in labels),
-        "model_text_sha256": sorted(model_text_sha256(text, max_chars) for text in labels),
-        "unlabelled_model_text_sha256": sorted(
-            model_text_sha256(text, max_chars)[:UNLABELLED_DIGITS] for text in documents
-        ),
-    }
 
 
 def dump_json(value: object) -> bytes:
@@ -263,31 +213,6 @@ def read_spec(folder: Path) -> BundleSpec:
         return BundleSpec.from_json((folder / SPEC).read_bytes(), str(folder / SPEC))
     except OSError as error:
         raise BundleError(f"{folder}: {SPEC} cannot be read; fetch the bundle from the registry again") from error
-
-
-def read_learned(folder: Path) -> LearnedTexts:
-    """Read the digests of the texts that a model was trained on, from ``training.json``.
-
-    Raises:
-        BundleError: the file cannot be read, or lacks the digests.
-    """
-    path = folder / TRAINING
-    try:
-        check_size(path.stat().st_size, str(path), LARGE_LIMIT_BYTES)
-        found = parse_object(path.read_bytes(), str(path), LARGE_LIMIT_BYTES)
-    except (OSError, BundleError) as error:
-        reason = str(error) if isinstance(error, BundleError) else f"{path}: fetch the bundle from the registry again"
-        raise BundleError(f"{TRAINING} cannot be read: {reason}") from error
-    of_model_texts = "model_text_sha256" in found
-    if of_model_texts:
-        labelled, unlabelled = found["model_text_sha256"], found.get("unlabelled_model_text_sha256")
-    else:
-        labelled, unlabelled = found.get("text_sha256"), found.get("unlabelled_sha256", [])
-    for digests in (labelled, unlabelled):
-        if not isinstance(digests, list) or not all(isinstance(digest, str) for digest in digests):
-            raise BundleError(f"{folder}: {TRAINING} cannot be read: it lacks the digests of the texts; {AGAIN}")
-    max_chars = read_spec(folder).max_chars if of_model_texts else None
-    return LearnedTexts(frozenset(labelled or ()), frozenset(unlabelled or ()), max_chars)
 
 
 def _read_manifest(folder: Path) -> tuple[bytes, dict[str, Mapping[str, Any]]]:

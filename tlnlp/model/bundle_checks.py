@@ -13,6 +13,7 @@ from tlnlp.errors import BundleError
 from tlnlp.model import bundle
 from tlnlp.model.bounded_json import AGAIN, LARGE_LIMIT_BYTES, LIMIT_BYTES, check_size, parse_object
 from tlnlp.model.golden_texts import GoldenTexts, read_golden
+from tlnlp.model.learned_texts import read_learned
 from tlnlp.model.onnx_file import check_graph
 from tlnlp.model.tensor_file import check_tensors, map_tensors
 from tlnlp.model.tokenize import Encoder
@@ -57,7 +58,7 @@ def check_contents(folder: Path, scoring_only: bool = False) -> Contents:
         )
     if not scoring_only:
         _check_encoder(folder, spec)
-        bundle.read_learned(folder)
+        read_learned(folder)
     return Contents(spec, rows, _golden(folder, spec))
 
 

@@ -154,7 +154,9 @@ def _json_types(lines: DataFrame, columns: Sequence[str], encoding: str) -> dict
     """Return the type of each column by all of its values; the names of other columns stand beside them."""
     schema = StructType([StructField(NAME, StringType()), StructField(TYPE, StringType())])
     say(f"looking at all documents for the types of new kept columns: {', '.join(columns)}")
-    scanned = lines.select(LINE).mapInArrow(partial(scan_batches, columns=frozenset(columns), encoding=encoding), schema)
+    scanned = lines.select(LINE).mapInArrow(
+        partial(scan_batches, columns=frozenset(columns), encoding=encoding), schema
+    )
     kinds: dict[str, set[str]] = {}
     for name, kind in scanned.distinct().collect():
         kinds.setdefault(name, set()).add(kind)

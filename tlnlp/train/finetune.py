@@ -25,6 +25,7 @@ from tlnlp.data.pool import Pool
 from tlnlp.errors import UsageError
 from tlnlp.evaluate.metrics import Evaluation
 from tlnlp.model import bundle, bundle_writer
+from tlnlp.model.learned_texts import learned_digests
 from tlnlp.model.torch_encoder import INPUT_NAMES
 from tlnlp.registry import ModelVersion, Registry, check_name
 from tlnlp.registry.held_out import write_held_out
@@ -255,7 +256,7 @@ def _assemble(
         "held_out": figures.to_json() if figures is not None else None,
         "report": report,
     }
-    training |= bundle.learned_digests(labelled.texts, learned.documents, settings.max_chars)
+    training |= learned_digests(labelled.texts, learned.documents, settings.max_chars)
     parity = bundle_writer.write_bundle(
         folder, spec, learned.weights, learned.ngram, training, examples.cut or examples.class_name_examples
     )
