@@ -153,8 +153,7 @@ def test_a_million_rows_do_not_stay_in_memory(odd: Path) -> None:
     code = """if True:
         import resource, sys
         from tlnlp.cli.query_formats import print_query
-        from tlnlp.warehouse import query_worker
-from tlnlp.warehouse.query import open_query
+        from tlnlp.warehouse.query import open_query
         with open_query(sys.argv[1], f"select range, repeat('y', 300) from range({sys.argv[2]})") as stream:
             print_query(stream, sys.argv[3])
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"""

@@ -10,6 +10,7 @@ from tlnlp.cli.settings_help import Keys
 from tlnlp.config import EvaluateSettings, FinetuneSettings, PromoteSettings, RegistrySettings
 from tlnlp.runs import console
 from tlnlp.runs.environment import user_name
+from tlnlp.runs.progress import say
 
 # The keys of labels that have an effect where labels are only read.
 _LABEL_KEYS = ("text_column", "label_column", "classes", "min_per_class", "max_chars", "format", "csv", "encoding")
@@ -131,4 +132,7 @@ def models(call: Call) -> None:
         for name in registry.models()
         for info in registry.versions(name)
     ]
-    call.show_list(rows, ["model", "version", "champion", "created_at", "uri"])
+    if rows or call.as_json:
+        call.show_list(rows, ["model", "version", "champion", "created_at", "uri"])
+    else:
+        say(f"no models in {registry.storage.uri} yet: make one with `tlnlp finetune`, or run `tlnlp demo`")

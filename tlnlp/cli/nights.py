@@ -84,6 +84,11 @@ def runs(call: Call) -> None:
     settings = call.settings(RunsSettings)
     ledgers = Registry(settings.registry).ledgers() + list_ledgers(all_ledgers(settings.warehouse))
     ledgers.sort(key=lambda ledger: str(ledger["started_at"]), reverse=True)
+    if not ledgers and not call.as_json:
+        say(
+            f"no runs in {settings.registry} and {settings.warehouse} yet: `tlnlp finetune` and `tlnlp score` make them"
+        )
+        return
     call.show_list(ledgers, ["run_id", "kind", "status", "started_at", "duration_s", "counts"])
 
 

@@ -107,7 +107,8 @@ class Storage:
             self._opened = _open(self.uri, self._path)
         return self._opened
 
-    def _is_missing(self) -> bool:
+    def is_missing(self) -> bool:
+        """Return True if this is a local folder that does not exist. An object store has no folders: False."""
         return self._path is not None and not self._path.exists()
 
     def read(self, key: str) -> bytes:
@@ -182,7 +183,7 @@ class Storage:
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
         """Yield every object below the folder ``prefix``, in no order; nothing if the folder does not exist."""
-        if self._is_missing():
+        if self.is_missing():
             return
         with _translated("list", self.url(prefix)):
             for batch in obstore.list(self._store(), prefix.strip("/") or None):
@@ -191,7 +192,7 @@ class Storage:
 
     def folders(self, prefix: str = "") -> _Names:
         """Return the names of the folders directly below ``prefix``, sorted."""
-        if self._is_missing():
+        if self.is_missing():
             return []
         with _translated("list", self.url(prefix)):
             found = obstore.list_with_delimiter(self._store(), prefix.strip("/") or None)["common_prefixes"]

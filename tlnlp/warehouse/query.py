@@ -31,6 +31,8 @@ from tlnlp.warehouse.query_values import json_value, rows_of
 from tlnlp.warehouse.query_worker import Hold, Limits, QueryWorker
 from tlnlp.warehouse.schema import HISTORY, scores_name
 
+_FIRST = "check `warehouse`, or publish scores first: `tlnlp score` does, and `tlnlp demo` shows the whole path"
+
 
 @dataclass(frozen=True)
 class QueryResult:
@@ -130,11 +132,11 @@ def _load_tables(warehouse: str, catalog: str | None) -> dict[str, Table]:
     uri = resolve_uri(warehouse)
     folder = local_path(uri)
     if folder is not None and not folder.is_dir():
-        raise NotFoundError(f"warehouse {uri}: there is no such folder; check `warehouse`, or score documents first")
+        raise NotFoundError(f"warehouse {uri}: there is no such folder; {_FIRST}")
     opened = open_catalog(uri, catalog)
     tables = load_tables(opened)
     if not tables:
-        raise NotFoundError(f"warehouse {uri}: nothing has been published in it yet; score documents first")
+        raise NotFoundError(f"warehouse {uri}: nothing has been published in it yet; {_FIRST}")
     return tables
 
 
