@@ -109,7 +109,7 @@ def test_a_manifest_cannot_widen_the_list_nor_leave_the_folder(folder: Path) -> 
 def test_sealing_asks_for_the_closed_list(folder: Path) -> None:
     (folder / bundle.MANIFEST).unlink()
     (folder / "notes.txt").write_text("x")
-    with pytest.raises(BundleError, match=r"notes\.txt does not belong"):
+    with pytest.raises(BundleError, match=r"'notes\.txt' does not belong"):
         bundle.seal(folder)
     (folder / "notes.txt").unlink()
     (folder / bundle.HEAD).unlink()
