@@ -27,7 +27,6 @@ def check(call: Call, uri: str) -> None:
     from tlnlp.data.label_faults import describe_faults
     from tlnlp.data.labels import LabelContract, read_labels
     from tlnlp.errors import LabelFaultsError, counted
-    from tlnlp.runs.progress import say
 
     given = call.settings(FinetuneSettings, labels=uri)  # So that the config of finetune serves both.
     contract = LabelContract.of(given, given.min_per_class, given.max_chars)
