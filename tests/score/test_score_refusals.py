@@ -11,6 +11,7 @@ from score_kit import MODEL, NEXT_DAY, documents, live_runs, night, only_ledger,
 
 from tlnlp.errors import (
     BundleError,
+    InputDataError,
     ModelNotFoundError,
     NotFoundError,
     NothingToPublishError,
@@ -125,6 +126,13 @@ def test_a_version_folder_must_hold_exactly_its_files(
         (folder / bundle.NGRAM).unlink()
     with pytest.raises(BundleError, match="weights.pkl" if change == "extra" else bundle.NGRAM):
         night(source, warehouse, own_registry)
+
+
+def test_a_night_of_missing_documents_creates_no_warehouse(spark: SparkSession, registry: Path, tmp_path: Path) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(InputDataError, match=r"none\.parquet"):
+        night(tmp_path / "none.parquet", tmp_path / "new" / "ware", registry)
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_an_unknown_model_or_version_is_refused(registry: Path, warehouse: Path, source: Path) -> None:

@@ -22,7 +22,7 @@ from tlnlp.data.text import text_sha256
 from tlnlp.errors import BundleError, EngineError
 from tlnlp.model import bundle
 from tlnlp.model.classifier import Classifier
-from tlnlp.score import chunks, contract, udf
+from tlnlp.score import bundle_cache, chunks, contract, udf
 from tlnlp.score.contract import Limits, PreviousScores, prepare_rows
 from tlnlp.score.source import read_documents
 from tlnlp.score.staging import Staging
@@ -152,7 +152,7 @@ class TestOneHost:
         digest = bundle.verify(tiny_bundle)
         first = udf.load_bundle(broadcast, digest, 1)
         assert udf.load_bundle(broadcast, digest, 1) is first
-        folder = udf.bundle_cache() / digest
+        folder = bundle_cache.bundle_cache() / digest
         times = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
         udf._loaded.clear()
         assert udf.load_bundle(broadcast, digest, 1) is not first
@@ -166,7 +166,7 @@ class TestOneHost:
     ) -> None:
         digest = bundle.verify(tiny_bundle)
         sound = udf.load_bundle(broadcast, digest, 1).predict(["good bread"])
-        folder = udf.bundle_cache() / digest
+        folder = bundle_cache.bundle_cache() / digest
         if damage == "altered":
             (folder / bundle.GRAPH).write_bytes(b"\x00" + (folder / bundle.GRAPH).read_bytes()[1:])
         elif damage == "another bundle":
@@ -192,20 +192,20 @@ class TestOneHost:
         assert bundle.verify(folder, scoring_only=True) == digest
 
     def test_many_threads_unpack_one_copy(self, broadcast: Any, tiny_bundle: Path) -> None:
-        folder = udf.bundle_cache() / bundle.verify(tiny_bundle)
+        folder = bundle_cache.bundle_cache() / bundle.verify(tiny_bundle)
         _ = broadcast.value
         with ThreadPoolExecutor(8) as pool:
-            assert set(pool.map(lambda _: udf.unpack_bundle(broadcast, folder), range(16))) == {folder}
+            assert set(pool.map(lambda _: bundle_cache.unpack_bundle(broadcast, folder), range(16))) == {folder}
         assert [path.name for path in folder.parent.iterdir()] == [folder.name]
         bundle.verify(folder, scoring_only=True)
 
     def test_a_cache_of_another_user_is_not_used(self, broadcast: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        udf.bundle_cache()
+        bundle_cache.bundle_cache()
         owner = os.getuid()
         monkeypatch.setattr(os, "getuid", lambda: owner + 1)
         (Path(tempfile.gettempdir()) / f"tlnlp-bundles-{owner + 1}").mkdir()
         with pytest.raises(BundleError, match="belongs to another user"):
-            udf.bundle_cache()
+            bundle_cache.bundle_cache()
 
     def test_equal_texts_are_read_once_across_batches(
         self, spark: SparkSession, broadcast: Any, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch

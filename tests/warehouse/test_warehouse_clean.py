@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from night_kit import SteppedNight, night, seen
 from warehouse_helpers import DAY, live_rows, publish, score_row, sql, write_rows
 
 from tlnlp.errors import StorageError
@@ -54,6 +55,21 @@ def test_a_run_killed_before_its_commit_changes_nothing_and_is_cleaned_later(war
     assert clean(warehouse) == ["killed"]
     assert runs(warehouse) == ["r1", "r2"]
     assert live_rows(warehouse) == 5
+
+
+def test_of_a_run_killed_between_its_commits_only_the_quarantine_stays(warehouse: Path) -> None:
+    night(warehouse, "old")
+    killed = SteppedNight(warehouse, "a")
+    killed.step()
+    killed.step()  # The quarantine has been committed.
+    night(warehouse, "next")
+    assert clean(warehouse, datetime.now(UTC), has_ended=lambda run_id: run_id == "a") == ["a"]
+    left = {path.parts[-3] for path in (warehouse / "runs" / "a").rglob("*.parquet")}
+    assert left == {"quarantine"}
+    assert clean(warehouse, datetime.now(UTC), has_ended=lambda run_id: run_id == "a") == []
+    assert clean(warehouse) == []
+    for snapshot in sql(warehouse, "select snapshot_id from history where \"table\" = 'scores'"):
+        assert len(seen(warehouse, snapshot=snapshot[0])) == 1
 
 
 def test_what_any_kept_snapshot_refers_to_stays(warehouse: Path) -> None:

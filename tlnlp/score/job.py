@@ -28,6 +28,7 @@ from tlnlp.score.chunks import ChunkScorer, quarantine_rows, reused_rows
 from tlnlp.score.line_source import no_documents
 from tlnlp.score.night_context import NightContext, open_night, resolve_model, source_name
 from tlnlp.score.plan import NightBudget
+from tlnlp.score.recorded import recorded
 from tlnlp.score.result import Counts, ScoreResult
 from tlnlp.score.resume import UnfinishedRuns
 from tlnlp.score.session import jvm_peak_bytes
@@ -39,7 +40,7 @@ from tlnlp.warehouse.catalog import open_catalog
 from tlnlp.warehouse.clean import clean_runs
 from tlnlp.warehouse.night import publish_night
 from tlnlp.warehouse.publish import Publication
-from tlnlp.warehouse.run_folder import QUARANTINE_PIECE, REUSED_PIECE, Piece, all_ledgers
+from tlnlp.warehouse.run_folder import QUARANTINE_PIECE, REUSED_PIECE, Piece
 from tlnlp.warehouse.schema import QUARANTINE, Column, check_kept, check_table, quarantine_name
 from tlnlp.warehouse.tables import day_token
 
@@ -57,7 +58,7 @@ class _StagedNight:
 
 
 def score(settings: ScoreSettings) -> ScoreResult:
-    """Score one day of documents and publish it. The warehouse gets a ledger of the run, also when the run fails.
+    """Score one day of documents and publish it. The warehouse gets a ledger of the run (see ``recorded``).
 
     Raises:
         UsageError: a setting is invalid, or the settings do not fit together.
@@ -74,8 +75,7 @@ def score(settings: ScoreSettings) -> ScoreResult:
     check_targets(settings.warehouse, settings.announce)
     run_id = new_run_id(datetime.now(UTC))
     ledger = Ledger("score", run_id, settings.model_dump(mode="json"))
-    ledgers = all_ledgers(settings.warehouse)
-    with ledger.recorded(lambda finished: finished.save(ledgers, f"{run_id}.json")):
+    with recorded(ledger, settings.warehouse):
         return _Night(settings, ledger).run()
 
 

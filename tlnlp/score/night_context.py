@@ -23,6 +23,7 @@ from tlnlp.score.resume import UnfinishedRuns
 from tlnlp.score.session import report_session, spark_errors, spark_input, spark_session
 from tlnlp.score.source import read_documents
 from tlnlp.score.source_files import SourceFiles
+from tlnlp.score.spark_start import score_folder
 from tlnlp.score.staging import PreparedRows, Staging
 from tlnlp.warehouse.schema import Column, columns_of
 from tlnlp.warehouse.table_definition import check_publish
@@ -132,7 +133,7 @@ def open_night(settings: ScoreSettings, catalog: Catalog, model: ModelVersion, r
         UsageError: a setting is invalid.
     """
     staging = Staging(settings.warehouse, run_id)
-    with tempfile.TemporaryDirectory(prefix="tlnlp-score-") as scratch, lease.held(staging.storage):
+    with tempfile.TemporaryDirectory(prefix="bundle-", dir=score_folder()) as scratch, lease.held(staging.storage):
         folder = Registry(settings.registry).fetch(model, Path(scratch) / "bundle")
         digest = bundle.verify(folder)
         stores = (settings.documents, settings.warehouse)

@@ -21,11 +21,11 @@ from tlnlp.runs.cost import Budget
 from tlnlp.runs.ledger import Ledger, new_run_id
 from tlnlp.score import contract
 from tlnlp.score.night_context import NightContext, open_night, resolve_model
+from tlnlp.score.recorded import recorded
 from tlnlp.score.session import jvm_peak_bytes
 from tlnlp.score.staging import PreparedRows
 from tlnlp.storage import Storage
 from tlnlp.warehouse.catalog import open_catalog
-from tlnlp.warehouse.run_folder import all_ledgers
 from tlnlp.warehouse.schema import Column, check_kept, check_table
 
 # The scoring of the sample should take about so long.
@@ -152,7 +152,7 @@ def plan(settings: ScoreSettings) -> Prediction:
     run_id = new_run_id(datetime.now(UTC))
     ledger = Ledger("plan", run_id, settings.model_dump(mode="json"))
     warehouse, catalog = Storage(settings.warehouse), open_catalog(settings.warehouse, settings.catalog)
-    with ledger.recorded(lambda finished: finished.save(all_ledgers(settings.warehouse), f"{run_id}.json")):
+    with recorded(ledger, settings.warehouse):
         model = resolve_model(settings, catalog)
         with open_night(settings, catalog, model, run_id) as night:
             try:

@@ -17,7 +17,7 @@ from tlnlp.registry import ModelVersion
 from tlnlp.score import lease
 from tlnlp.storage import Storage
 from tlnlp.warehouse.audit import footer_rows
-from tlnlp.warehouse.run_folder import LEASE, read_manifest, run_storage, score_manifests
+from tlnlp.warehouse.run_folder import LEASE, only_quarantine, read_manifest, run_storage, score_manifests
 
 FOLDER = "unfinished"
 
@@ -74,9 +74,10 @@ class UnfinishedRuns:
         return lease.has_ended(run) or not run.exists(LEASE)
 
     def unregister_removed(self) -> None:
-        """Remove this table's other runs from the register if their files no longer exist."""
+        """Remove this table's other runs from the register if they have no files that a run could reuse."""
         for run_id, entry in self._others().items():
-            if entry.get("table") == self.table and not any(run_storage(self.warehouse, run_id).list()):
+            keys = [stored.key for stored in run_storage(self.warehouse, run_id).list()]
+            if entry.get("table") == self.table and only_quarantine(keys):
                 self._entries().delete([f"{run_id}.json"])
 
     def _entries(self) -> Storage:

@@ -18,8 +18,9 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from tlnlp.config import SparkSettings
-from tlnlp.errors import EngineError
+from tlnlp.errors import EngineError, StorageError
 from tlnlp.runs.environment import user_name
+from tlnlp.runs.scratch import process_folder
 from tlnlp.score.spark_failures import MEMORY, class_names, known_cause
 
 JAVA_VERSION = 17
@@ -72,19 +73,30 @@ def _prepare_environment(settings: SparkSettings) -> None:
 
 
 def _defaults(settings: SparkSettings) -> dict[str, str]:
-    java_options = f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.properties')}"
+    java_options = [f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.properties')}"]
     if not _has_name():
         # Java would take the folder "?" for the home of such a user, and Spark refuses it.
-        java_options += f" -Duser.home={os.environ.get('HOME') or tempfile.gettempdir()}"
+        java_options.append(f"-Duser.home={os.environ.get('HOME') or tempfile.gettempdir()}")
     defaults = {
         "spark.driver.memory": settings.driver_memory,
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
-        "spark.driver.extraJavaOptions": java_options,
     }
     if _is_local(settings):
+        # Spark removes its temporary files unless it is killed. In this folder a later run removes them.
+        folder = score_folder()
+        java_options.append(f'-Djava.io.tmpdir="{folder}"')
+        defaults["spark.local.dir"] = str(folder)
         defaults |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
-    return defaults
+    return defaults | {"spark.driver.extraJavaOptions": " ".join(java_options)}
+
+
+def score_folder() -> Path:
+    """Return the folder for the temporary files of this process. Raises StorageError if it is another user's."""
+    try:
+        return process_folder("score")
+    except PermissionError as error:
+        raise StorageError(str(error)) from error
 
 
 def _has_name() -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from pyspark.accumulators import AccumulatorParam
 from tlnlp.errors import BundleError
 from tlnlp.model.classifier import Classifier
 from tlnlp.runs.memory import peak_bytes
+from tlnlp.score.bundle_cache import cached_bundle, release_all_but
 
 if TYPE_CHECKING:
     from pyspark import Accumulator, Broadcast
@@ -94,13 +94,14 @@ def load_bundle(bundle: Broadcast[dict[str, bytes]], digest: str, threads: int) 
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     key = (digest, threads)
     if key not in _loaded:
-        folder = bundle_cache() / digest
+        folder = cached_bundle(bundle, digest)
         try:
-            classifier = _load(unpack_bundle(bundle, folder), digest, threads)
+            classifier = _load(folder, digest, threads)
         except BundleError:  # The copy on this host may be damaged, so it is unpacked from the broadcast again.
             shutil.rmtree(folder, ignore_errors=True)
-            classifier = _load(unpack_bundle(bundle, folder), digest, threads)
+            classifier = _load(cached_bundle(bundle, digest), digest, threads)
         _loaded.clear()
+        release_all_but(folder)
         _loaded[key] = classifier
     return _loaded[key]
 
@@ -110,45 +111,6 @@ def _load(folder: Path, digest: str, threads: int) -> Classifier:
     if classifier.digest != digest:
         raise BundleError(f"{folder} holds another bundle than the one of this night: run the night again")
     return classifier
-
-
-def bundle_cache() -> Path:
-    """Return the folder of the unpacked bundles on this host.
-
-    Only the user may write to it, because another user could alter a file after its check.
-
-    Raises:
-        BundleError: the folder belongs to another user.
-    """
-    folder = Path(tempfile.gettempdir()) / f"tlnlp-bundles-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.stat().st_uid != os.getuid():
-        raise BundleError(
-            f"{folder} belongs to another user; a bundle is loaded only from a folder that no one else can write to; "
-            "set TMPDIR to a folder of your own"
-        )
-    return folder
-
-
-def unpack_bundle(bundle: Broadcast[dict[str, bytes]], folder: Path) -> Path:
-    """Write the broadcast files to ``folder`` unless it exists, and return it.
-
-    The files are written to a temporary folder, which is then renamed. So ``folder`` is never seen half written.
-    """
-    if folder.exists():
-        return folder
-    scratch = Path(tempfile.mkdtemp(dir=folder.parent))
-    try:
-        for name, data in bundle.value.items():
-            (scratch / name).write_bytes(data)
-        scratch.rename(folder)
-    except OSError:
-        # The rename fails if another process of this host has made the folder meanwhile. Its content is as good.
-        if not folder.exists():
-            raise
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    return folder
 
 
 def spark_udf(scorer: BatchScorer, classes: int) -> Any:

@@ -119,6 +119,11 @@ def run_id_of(uri: str) -> str | None:
     return match["run_id"] if match else None
 
 
+def only_quarantine(keys: Collection[str]) -> bool:
+    """Return True if all these keys of a run's folder belong to its quarantine, which a table may refer to."""
+    return all(key.startswith(f"{QUARANTINE_PIECE}/") or key == _CATALOG for key in keys)
+
+
 def mark_catalog(files: Sequence[str], catalog_name: str) -> None:
     """Record in the folders of the files' runs which catalog will refer to them; cleaning by another spares them."""
     folders = {match["folder"] for uri in files if (match := _RUN_OF_FILE.match(uri))}
