@@ -12,7 +12,8 @@
     ├── EngineError                 7   Spark or Ray failed
     ├── NothingToPublishError       8   nothing was published: empty input, or too many quarantined documents
     ├── PublishConflictError        9   another publisher was first; or the table belongs to another source or model
-    └── BudgetError                10   the run would cost, or already costs, more than its budget
+    ├── BudgetError                10   the run would cost, or already costs, more than its budget
+    └── DayHeldError               75   another run is scoring the same day of the same table
 
 A scheduler may retry the codes of errors that another try may mend. ``NO_RETRY_EXIT_CODES`` holds the other codes.
 
@@ -163,6 +164,13 @@ class BudgetError(TlnlpError):
 
     exit_code = 10
     retryable = False
+
+
+class DayHeldError(TlnlpError):
+    """Report a run that ended because another run holds its day. The code is that of ``EX_TEMPFAIL`` in sysexits.h."""
+
+    exit_code = 75
+    retryable = True
 
 
 def _error_classes(base: type[TlnlpError]) -> Iterator[type[TlnlpError]]:

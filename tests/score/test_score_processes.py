@@ -1,4 +1,4 @@
-"""Nights in processes of their own: a killed one, two at once, and the mark of an active run."""
+"""Nights in processes of their own: a killed one, two of one day, and the mark of an active run."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -79,38 +80,47 @@ def test_a_driver_killed_before_publishing_leaves_the_table_and_is_cleaned_up_af
     assert set(positives(warehouse)) == {row["id"] for row in documents(8)[1:]} | {"new"}
 
 
-# Each process waits before it publishes, until both processes have reached this point.
-TOGETHER = """
-publish, meeting = job.publish_night, Path(settings.pop("meeting"))
-def together(*arguments, **options):
-    (meeting / str(os.getpid())).touch()
-    while len(list(meeting.iterdir())) < 2:
-        time.sleep(0.05)
-    return publish(*arguments, **options)
-job.publish_night = together
+# The process waits before it publishes until it is killed.
+WAITING = """
+reached = Path(settings.pop("reached"))
+def waiting(*arguments, **options):
+    reached.touch()
+    time.sleep(600)
+job.publish_night = waiting
 """
 
 
 @pytest.mark.acceptance
-def test_of_two_simultaneous_nights_of_one_day_one_publishes_and_the_other_reports_the_conflict(
-    registry: Path, warehouse: Path, source: Path, tmp_path: Path
+def test_a_second_night_of_a_day_ends_at_once_until_the_first_is_killed(
+    registry: Path, warehouse: Path, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    meeting = tmp_path / "meeting"
-    meeting.mkdir()
-    settings = night_settings(source, warehouse, registry) | {"meeting": str(meeting)}
-    logs = [tmp_path / "a.log", tmp_path / "b.log"]
-    processes = [start_process(TOGETHER, settings, log) for log in logs]
-    codes = [wait(process) for process in processes]
-    outputs = [log.read_text() for log in logs]
-    assert sorted(codes) == [0, 9], outputs
-    won, lost = outputs[codes.index(0)], outputs[codes.index(9)]
-    assert "Traceback" not in lost
-    winner = json.loads(won.splitlines()[-1])
-    assert f"run {winner['run_id']} published 2026-11-23 while run" in lost
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    settings = night_settings(source, warehouse, registry)
+    reached = tmp_path / "reached"
+    first = start_process(WAITING, settings | {"reached": str(reached)}, tmp_path / "first.log")
+    deadline = time.monotonic() + PATIENCE_S
+    while not reached.exists():
+        assert first.poll() is None, (tmp_path / "first.log").read_text()
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert wait(start_process("", settings, tmp_path / "second.log")) == 75
+    refused = (tmp_path / "second.log").read_text()
+    (holder,) = live_runs(warehouse)
+    assert f"run {holder} (process {first.pid} on" in refused
+    assert "spark: version" not in refused, "no work was done"
+    os.killpg(first.pid, signal.SIGKILL)
+    assert wait(first) == -signal.SIGKILL
+    assert sum(path.stat().st_size for path in temporary.rglob("*") if path.is_file()) > 0
+    assert wait(start_process("", settings, tmp_path / "third.log")) == 0
+    left = [str(path.relative_to(temporary)) for path in temporary.rglob("*")]
+    assert [name for name in left if "tlnlp-bundles-" not in name] == [f"tlnlp-score-{os.getuid()}"]
+    published = json.loads((tmp_path / "third.log").read_text().splitlines()[-1])
+    assert (published["rows_scored"], published["rows_reused"]) == (0, 8)
+    assert live_runs(warehouse) == {published["run_id"]}
     assert len(positives(warehouse)) == 8
-    (loser,) = [path.stem for path in (warehouse / "ledgers").iterdir() if path.stem != winner["run_id"]]
-    assert ledger(warehouse, loser)["error"]["exit_code"] == 9
-    assert ledger(warehouse, winner["run_id"])["status"] == "succeeded"
+    assert ledger(warehouse, published["run_id"])["status"] == "succeeded"
 
 
 def test_a_lease_distinguishes_an_active_run_from_a_dead_one(tmp_path: Path) -> None:

@@ -21,13 +21,13 @@ from tlnlp.runs import scratch
 from tlnlp.score.bundle_cache import trim
 from tlnlp.score.job import score
 from tlnlp.score.plan import plan
-from tlnlp.score.session import score_folder
+from tlnlp.score.spark_start import score_folder
 
 PREPARE = """if True:
     import os, signal, sys, tempfile, time
     from pathlib import Path
     from tlnlp.runs import scratch
-    from tlnlp.score.session import score_folder
+    from tlnlp.score.spark_start import score_folder
 """
 WRITE_AND = f"""{PREPARE}
     folder = score_folder()

@@ -119,6 +119,9 @@ class ScoreSettings(Settings):
     dead_after_h: float = Field(24.0, gt=0)
     """Hours after the last sign of an unfinished run. After them its staged files are removed, unless a snapshot
     refers to them."""
+    take_over: bool = False
+    """Score the day although another run holds it: for a run that is known to be dead and has not lost its hold yet.
+    The other run, if it lives, ends at its next step."""
     announce: AnnounceSettings = AnnounceSettings()
     """The catalogs that the published night is announced to."""
     cost: CostSettings = CostSettings()

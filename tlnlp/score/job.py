@@ -25,6 +25,7 @@ from tlnlp.runs.progress import say
 from tlnlp.score import contract
 from tlnlp.score.announce import announce_night
 from tlnlp.score.chunks import ChunkScorer, quarantine_rows, reused_rows
+from tlnlp.score.day_lease import DayLease, remove_days_of
 from tlnlp.score.line_source import no_documents
 from tlnlp.score.night_context import NightContext, open_night, resolve_model, source_name
 from tlnlp.score.plan import NightBudget
@@ -69,6 +70,7 @@ def score(settings: ScoreSettings) -> ScoreResult:
         NothingToPublishError: the input is empty, or the quarantined share is above the limit.
         BudgetError: the night would cost more than its budget.
         PublishConflictError: the table belongs to another source or model, or another run published the day meanwhile.
+        DayHeldError: another run is scoring the day, or has taken it over.
     """
     check_kept(settings.keep_columns)
     check_table(settings.table)
@@ -86,6 +88,7 @@ class _Night:
         self.settings, self.ledger, self.run_id = settings, ledger, ledger.run_id
         self.started = time.monotonic()
         self.budget = NightBudget(settings, ledger)
+        self.day = DayLease(settings.warehouse, settings.table, settings.score_date, self.run_id)
         self.catalog: Catalog = open_catalog(settings.warehouse, settings.catalog)
 
     def run(self) -> ScoreResult:
@@ -93,9 +96,9 @@ class _Night:
         settings = self.settings
         model = resolve_model(settings, self.catalog)
         self.ledger.results |= {"model": model.name, "model_version": model.version}
-        # The state of the day, by which publishing notices another run's commit.
-        expected = day_token(self.catalog, settings.table, settings.score_date)
-        with open_night(settings, self.catalog, model, self.run_id) as night:
+        with open_night(settings, self.catalog, model, self.run_id, self.day) as night:
+            # The state of the day, by which publishing notices another run's commit.
+            expected = day_token(self.catalog, settings.table, settings.score_date)
             with self._tidy_on_failure(night):
                 night.unfinished.register()
                 staged = self._stage(night)
@@ -124,9 +127,7 @@ class _Night:
         with self.ledger.stage("estimate"):
             self.budget.estimate(night, prepared, kept_columns)
         with self.ledger.stage("score"):
-            scored = scorer.score_chunks(
-                staging, prepared, kept_columns, self.budget.chunk_rows, self.budget.before_chunk
-            )
+            scored = scorer.score_chunks(staging, prepared, kept_columns, self.budget.chunk_rows, self._before_chunk)
         pieces = list(scored)
         with self.ledger.stage("copy"):
             if prepared.count(contract.REUSED):
@@ -137,6 +138,11 @@ class _Night:
         counts = Counts.of(prepared, scorer.distinct_texts(scored))
         self.ledger.counts |= counts.to_json()
         return _StagedNight(tuple(file for piece in pieces for file in piece.files), quarantine, counts, kept_columns)
+
+    def _before_chunk(self, done: int, rows: int) -> None:
+        """Stop the run if it has lost its day, or if it would cost too much with the next chunk."""
+        self.day.check()
+        self.budget.before_chunk(done, rows)
 
     def _check_input(self, prepared: PreparedRows, spark: SparkSession) -> None:
         """Raise NothingToPublishError if the input is empty or too much of it would go to quarantine."""
@@ -171,6 +177,7 @@ class _Night:
         )
         name, files = quarantine_name(settings.table), tuple(staged.quarantine.files)
         quarantine = replace(scores, table=name, files=files, kept=(), columns=QUARANTINE)
+        self.day.check()
         with self.ledger.stage("publish"):
             result = publish_night(self.catalog, scores, quarantine, expected)
         self.ledger.results["snapshot_id"] = result.snapshot_id
@@ -222,6 +229,7 @@ class _Night:
             has_ended=unfinished.has_ended,
         )
         unfinished.unregister_removed()
+        remove_days_of(self.settings.warehouse, removed)
         if removed:
             say(f"removed the files of {counted(len(removed), 'dead run')}: {', '.join(removed)}")
 

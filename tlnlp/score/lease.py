@@ -17,7 +17,9 @@ from tlnlp.runs.background import repeated
 from tlnlp.storage import Storage
 from tlnlp.warehouse.run_folder import LEASE
 
-RENEW_EVERY_S = 60.0
+RENEW_EVERY_S = 10.0
+# Without a renewal for so long, a run of another machine is taken for dead where that does no harm (day_lease.py).
+EXPIRES_S = 60.0
 
 
 def this_machine() -> str:
@@ -31,6 +33,14 @@ def this_machine() -> str:
     return f"{platform.node()}/{boot}"
 
 
+def _process_start(pid: int) -> str:
+    """Return when a process of this machine started, in ticks after its boot; empty where the system does not say."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
 @contextmanager
 def held(run: Storage) -> Iterator[None]:
     """Mark the run's folder as in use until the block ends. A thread renews the mark.
@@ -38,7 +48,8 @@ def held(run: Storage) -> Iterator[None]:
     Raises:
         StorageError: the mark cannot be written at the start.
     """
-    content = json.dumps({"machine": this_machine(), "pid": os.getpid()}).encode()
+    pid = os.getpid()
+    content = json.dumps({"machine": this_machine(), "pid": pid, "started": _process_start(pid)}).encode()
     run.write(LEASE, content)
 
     def renew() -> None:
@@ -67,9 +78,20 @@ def has_ended(run: Storage) -> bool:
         holder = json.loads(run.read(LEASE))
         if holder["machine"] != this_machine():
             return False
-        os.kill(int(holder["pid"]), 0)
+        pid, started = int(holder["pid"]), holder.get("started", "")
+        os.kill(pid, 0)
+        # The process id of a dead run may have been given to another process.
+        return bool(started) and _process_start(pid) not in ("", started)
     except ProcessLookupError:
         return True
     except (StorageError, PermissionError, ValueError, KeyError):
         return False
-    return False
+
+
+def holder_of(run: Storage) -> str:
+    """Return the process and the machine of a run, as a person reads them."""
+    try:
+        holder = json.loads(run.read(LEASE))
+        return f"process {holder['pid']} on {str(holder['machine']).partition('/')[0]}"
+    except (StorageError, ValueError, KeyError):
+        return "of an unknown machine"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from tlnlp.model import bundle
 from tlnlp.registry import ModelVersion, Registry
 from tlnlp.score import contract, lease
 from tlnlp.score.chunks import ChunkScorer
+from tlnlp.score.day_lease import DayLease
 from tlnlp.score.kept_values import check_values
 from tlnlp.score.previous_scores import previous_scores
 from tlnlp.score.resume import UnfinishedRuns
@@ -123,17 +124,27 @@ def resolve_model(settings: ScoreSettings, catalog: Catalog) -> ModelVersion:
 
 
 @contextmanager
-def open_night(settings: ScoreSettings, catalog: Catalog, model: ModelVersion, run_id: str) -> Iterator[NightContext]:
+def open_night(
+    settings: ScoreSettings, catalog: Catalog, model: ModelVersion, run_id: str, day: DayLease | None = None
+) -> Iterator[NightContext]:
     """Start Spark, load the model and mark the run's folder as in use, until the block ends.
 
+    Args:
+        day: the day that the run holds before it does anything else; None for a run that publishes nothing.
+
     Raises:
+        DayHeldError: another run holds the day.
         BundleError: the bundle is incomplete or altered.
         StorageError: the registry or the warehouse cannot be reached.
         EngineError: Spark does not start, or lacks what it needs to reach a store.
         UsageError: a setting is invalid.
     """
     staging = Staging(settings.warehouse, run_id)
-    with tempfile.TemporaryDirectory(prefix="bundle-", dir=score_folder()) as scratch, lease.held(staging.storage):
+    with (
+        lease.held(staging.storage),
+        day.held(settings.take_over) if day else nullcontext(),
+        tempfile.TemporaryDirectory(prefix="bundle-", dir=score_folder()) as scratch,
+    ):
         folder = Registry(settings.registry).fetch(model, Path(scratch) / "bundle")
         digest = bundle.verify(folder)
         stores = (settings.documents, settings.warehouse)

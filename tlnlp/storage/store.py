@@ -139,9 +139,15 @@ class Storage:
 
     def size_bytes(self, key: str) -> int | None:
         """Return the size of the object under ``key``, None if there is none. Raises StorageError."""
+        found = self.entry(key)
+        return None if found is None else found.size_bytes
+
+    def entry(self, key: str) -> Entry | None:
+        """Return the object under ``key``, dated by the store's clock; None if there is none. Raises StorageError."""
         try:
             with _translated("look up", self.url(key)):
-                return int(obstore.head(self._store(), key)["size"])
+                meta = obstore.head(self._store(), key)
+                return Entry(meta["path"], meta["size"], meta["last_modified"])
         except NotFoundError:
             return None
 
