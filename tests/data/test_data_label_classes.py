@@ -89,7 +89,7 @@ def test_names_of_values_of_python() -> None:
         math.inf,
         "-0.0",
     ]
-    assert [label_name(value) for value in given] == ["true", "2", "3", "a", "", "", "", "", "", "inf", "0"]
+    assert [label_name(value) for value in given] == ["true", "2", "3", "a", "", "", "", "", "", "Infinity", "0"]
 
 
 def test_classes_of_an_earlier_version_are_found_by_the_names_of_labels() -> None:

@@ -170,7 +170,7 @@ def test_numbers_of_any_size_and_any_nesting_end_no_batch() -> None:
 
 def test_an_id_may_be_a_number_of_any_size() -> None:
     found = parse({"a": b'{"id": 1e400, "text": "a"}\n{"id": ' + b"9" * 5000 + b', "text": "a"}\n'}, "json")
-    assert [row["id"] for row in found] == ["1e400", "9" * 5000]
+    assert [row["id"] for row in found] == ["1" + "0" * 400, "9" * 5000]
     assert faults(found) == []
 
 

@@ -53,8 +53,8 @@ def test_values(value: object, text: str | None) -> None:
 
 
 def test_a_number_of_json_keeps_all_digits_and_is_never_written_out_at_length() -> None:
-    record = parse_line(b'{"a": 12345678901234567890.25, "b": 12.0, "c": 1e999999999, "d": 1.50}', ())
-    assert isinstance(record, dict)
+    record = parse_line(b'{"a": 12345678901234567890.25, "b": 12.0, "c": 1e999999999, "d": 1.50}', ())[0]
+    assert record is not None
     texts = {name: value_text(value) for name, value in record.items()}
     assert texts == {"a": "12345678901234567890.25", "b": "12", "c": "1E+999999999", "d": "1.5"}
 

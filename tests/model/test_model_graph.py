@@ -132,7 +132,9 @@ def test_weights_that_a_checkpoint_lacks_are_drawn_from_the_seed(tiny_encoder: P
 
 
 def test_what_is_no_encoder(tmp_path: Path, tiny_encoder: Path) -> None:
-    for source in (str(tmp_path), str(tmp_path / "missing"), tmp_path.as_uri()):
+    with pytest.raises(InputDataError, match=r"missing' is not on this machine; give a folder"):
+        load_encoder(str(tmp_path / "missing"), 2, "mean", None, 0)
+    for source in (str(tmp_path), tmp_path.as_uri()):
         with pytest.raises(InputDataError, match=r"transformers cannot open it .* give a folder with config\.json"):
             load_encoder(source, 2, "mean", None, 0)
         with pytest.raises(InputDataError, match="transformers cannot open it"):

@@ -81,7 +81,7 @@ def test_what_is_no_ngram_view(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"nothing of the kind")
     save_file({"weights": np.zeros((2, 2), dtype=np.float32)}, tmp_path / "b")
     for name in ("a", "b", "missing"):
-        with pytest.raises(BundleError, match="not the weights of an n-gram view"):
+        with pytest.raises(BundleError, match=f"{name}: (no readable safetensors|not the weights of an n-gram view)"):
             NgramView.load(tmp_path / name)
 
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from py4j.protocol import Py4JError
+from pyspark import cloudpickle
 from pyspark.sql import SparkSession
 
 from tlnlp.config import SparkSettings
@@ -25,6 +26,8 @@ from tlnlp.score.session import spark_errors
 from tlnlp.score.spark_start import start
 
 CANARY = "a canary that sings"
+# The workers of Spark have no modules of tests, so they get the functions themselves.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
 def in_worker(spark: SparkSession, work: Callable[[], Any]) -> None:
@@ -158,13 +161,14 @@ def test_why_spark_does_not_start(fault: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", START, memory], env=own | java, capture_output=True, text=True, timeout=300
     )
-    assert done.stdout.startswith("Spark does not start, so nothing was scored: ")
+    message = done.stdout.splitlines()[-1]  # Java writes to stdout too.
+    assert message.startswith("Spark does not start, so nothing was scored: ")
     expected = {
         "old Java": f"Java 11 ({tmp_path}/java/bin/java) is too old, and Spark needs 17 or newer",
         "too much memory": "Java cannot get a heap of 99999999g on this machine; lower it",
         "too little memory": "the driver's memory is too small for Spark; raise it to 1g or more",
     }
-    assert expected[fault] in done.stdout
+    assert expected[fault] in message
 
 
 @pytest.mark.parametrize(

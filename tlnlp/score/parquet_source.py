@@ -17,7 +17,7 @@ from tlnlp.config import ScoreSettings
 from tlnlp.data.line_batches import SOURCE
 from tlnlp.data.parquet_footers import NULL, Footer, read_footers
 from tlnlp.errors import InputDataError
-from tlnlp.score.kept_values import disagreement
+from tlnlp.score.kept_values import disagreement, is_readable
 from tlnlp.score.source_files import SourceFiles, check_files, quoted_name
 
 
@@ -58,7 +58,8 @@ def read_parquet(
 
 def _part(spark: SparkSession, given: SourceFiles, types: dict[str, str | None], members: Sequence[Footer]) -> Part:
     options, paths = given.options_of([footer.source for footer in members])
-    held = {name: kind for name, kind in types.items() if kind is not None and kind != NULL}
+    # What has a type that becomes no text is refused later, by the name of its column.
+    held = {name: kind for name, kind in types.items() if kind is not None and (kind == "binary" or is_readable(kind))}
     ddl = [f"{quoted_name(name)} {kind}" for name, kind in (held | dict.fromkeys(given.partitions, "string")).items()]
     return Part(spark.read.options(**options).schema(", ".join(ddl)).parquet(*paths), types)
 

@@ -91,7 +91,7 @@ CAUSES = (
         "writing of the warehouse and of Spark's temporary folder",
     ),
     _cause(
-        r"Encountered error while reading file (\S+)\. +File does not exist|FILE_NOT_EXIST|PATH_NOT_FOUND",
+        r"FILE_NOT_EXIST(?:\] Encountered error while reading file (\S+)\. )?|PATH_NOT_FOUND",
         "{found} vanished while the night read it; score a folder that nobody changes meanwhile",
         InputDataError,
     ),
