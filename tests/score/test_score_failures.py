@@ -27,7 +27,7 @@ from tlnlp.score.spark_start import start
 
 CANARY = "a canary that sings"
 # The workers of Spark have no modules of tests, so they get the functions themselves.
-cloudpickle.register_pickle_by_value(sys.modules[__name__])
+cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[no-untyped-call]
 
 
 def in_worker(spark: SparkSession, work: Callable[[], Any]) -> None:
