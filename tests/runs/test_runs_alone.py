@@ -65,7 +65,7 @@ def alone(tiny_encoder: Path, short_tmp: Path, tmp_path_factory: pytest.TempPath
     place, home = folder / "my projects", folder / "home"
     (place / "documents").mkdir(parents=True)
     home.mkdir()
-    kit.write_jsonl(place / "labels: 50% off.jsonl", kit.labelled(40))
+    kit.write_jsonl(place / "labels:50% off.jsonl", kit.labelled(40))
     documents = [{"id": f"d{number}", "text": text} for number, text in enumerate(kit.texts(8))]
     for number, name in enumerate(("a:b.jsonl", "50% off.jsonl", "grün.jsonl", "two words.jsonl")):
         kit.write_jsonl(place / "documents" / name, documents[2 * number : 2 * number + 2])
@@ -75,7 +75,7 @@ def alone(tiny_encoder: Path, short_tmp: Path, tmp_path_factory: pytest.TempPath
     environment |= {"SPARK_CONF_DIR": "/nowhere", "PYSPARK_DRIVER_PYTHON": "/nowhere/python"}
     environment |= {"JAVA_TOOL_OPTIONS": "-Dtlnlp.odd=1", "PYTHONPATH": f"/nowhere{os.pathsep}{ROOT}"}
     environment |= {name: os.environ[name] for name in ("JAVA_HOME", "OMP_NUM_THREADS") if name in os.environ}
-    labels = "labels: 50% off.jsonl"
+    labels = "labels:50% off.jsonl"
     commands = [
         (environment, tlnlp(
             "finetune", "--json", labels=labels, model="reviews", encoder=tiny_encoder, max_length=32,
@@ -114,7 +114,7 @@ def test_nothing_is_looked_up_or_sent(alone: dict[str, Any]) -> None:
 def test_nothing_is_written_outside_the_workspace(alone: dict[str, Any]) -> None:
     assert [str(path) for path in alone["home"].rglob("*")] == []
     assert sorted(path.name for path in alone["place"].iterdir()) == [
-        ".tlnlp", "api", "documents", "labels: 50% off.jsonl",
+        ".tlnlp", "api", "documents", "labels:50% off.jsonl",
     ]  # fmt: skip
     assert len(list((alone["place"] / "documents").iterdir())) == 4
 

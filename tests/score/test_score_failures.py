@@ -17,7 +17,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from py4j.protocol import Py4JError
-from pyspark import cloudpickle
 from pyspark.sql import SparkSession
 
 from tlnlp.config import SparkSettings
@@ -26,31 +25,23 @@ from tlnlp.score.session import spark_errors
 from tlnlp.score.spark_start import start
 
 CANARY = "a canary that sings"
-# The workers of Spark have no modules of tests, so they get the functions themselves.
-cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[no-untyped-call]
 
 
-def in_worker(spark: SparkSession, work: Callable[[], Any]) -> None:
-    """Do something in a Python worker of Spark."""
+def in_worker(spark: SparkSession, fault: str = "none") -> None:
+    """Meet a fault in a Python worker of Spark."""
 
+    # Workers cannot import this module, so they get what this function defines.
     def each(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         for batch in batches:
-            work()
+            if fault == "killed":
+                os.kill(os.getpid(), signal.SIGKILL)
+            elif fault == "no package":
+                __import__("no_such_package.inner")
+            elif fault == "unknown":
+                raise ValueError(f"{CANARY}\nThere is no end to {CANARY}")
             yield batch
 
     spark.range(1).mapInPandas(each, "id long").collect()
-
-
-def kill() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def import_absent() -> None:
-    __import__("no_such_package.inner")
-
-
-def quote() -> None:
-    raise ValueError(f"{CANARY}\nNo space is left for {CANARY}")
 
 
 def vanished(spark: SparkSession, folder: Path) -> None:
@@ -69,7 +60,7 @@ def other_python(spark: SparkSession, _: Path) -> None:
     context, version = spark.sparkContext, spark.sparkContext.pythonVer
     context.pythonVer = "3.8"
     try:
-        in_worker(spark, list)
+        in_worker(spark)
     finally:
         context.pythonVer = version
 
@@ -78,7 +69,7 @@ def no_python(spark: SparkSession, _: Path) -> None:
     context, program = spark.sparkContext, spark.sparkContext.pythonExec
     context.pythonExec = "/nowhere/python"
     try:
-        in_worker(spark, list)
+        in_worker(spark)
     finally:
         context.pythonExec = program
 
@@ -90,14 +81,16 @@ CASES: dict[str, Case] = {
     "not writable": (
         lambda spark, _: spark.range(1).write.parquet("/proc/tlnlp"), EngineError, "this user may not read or write",
     ),
-    "killed": (lambda spark, _: in_worker(spark, kill), EngineError, "a Python worker was killed or ran out of memory"),
+    "killed": (
+        lambda spark, _: in_worker(spark, "killed"), EngineError, "a Python worker was killed or ran out of memory",
+    ),
     "no package": (
-        lambda spark, _: in_worker(spark, import_absent), EngineError, "lacks the package no_such_package; install",
+        lambda spark, _: in_worker(spark, "no package"), EngineError, "lacks the package no_such_package; install",
     ),
     "other Python": (other_python, EngineError, "another minor version of Python"),
     "no Python": (no_python, EngineError, "it has no program /nowhere/python; set PYSPARK_PYTHON"),
     "unknown": (
-        lambda spark, _: in_worker(spark, quote), EngineError, r"Spark failed \(PYTHON_EXCEPTION, ValueError\)",
+        lambda spark, _: in_worker(spark, "unknown"), EngineError, r"Spark failed \(PYTHON_EXCEPTION, ValueError\)",
     ),
 }  # fmt: skip
 
@@ -161,7 +154,7 @@ def test_why_spark_does_not_start(fault: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", START, memory], env=own | java, capture_output=True, text=True, timeout=300
     )
-    message = done.stdout.splitlines()[-1]  # Java writes to stdout too.
+    message = done.stdout.splitlines()[-1]  # Java itself prints on stdout, too.
     assert message.startswith("Spark does not start, so nothing was scored: ")
     expected = {
         "old Java": f"Java 11 ({tmp_path}/java/bin/java) is too old, and Spark needs 17 or newer",

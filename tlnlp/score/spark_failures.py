@@ -35,7 +35,7 @@ class Cause:
         if found is None:
             return None
         named = next((group for group in found.groups() if group), "a file")
-        return self.sentence.format(found=re.sub("^s3a:", "s3:", named).removeprefix("file:"))
+        return self.sentence.format(found=re.sub("^s3a:", "s3:", re.sub("^file:(//)?/", "/", named)))
 
 
 def _cause(pattern: str, sentence: str, kind: type[TlnlpError] = EngineError) -> Cause:
@@ -91,7 +91,7 @@ CAUSES = (
         "writing of the warehouse and of Spark's temporary folder",
     ),
     _cause(
-        r"FILE_NOT_EXIST(?:\] Encountered error while reading file (\S+)\. )?|PATH_NOT_FOUND",
+        r"FILE_NOT_EXIST(?:\] Encountered error while reading file (\S+)\. +File)?|PATH_NOT_FOUND",
         "{found} vanished while the night read it; score a folder that nobody changes meanwhile",
         InputDataError,
     ),
