@@ -11,7 +11,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from tlnlp.model.torch_encoder import encoder_folder
+from tlnlp.model import encoder_catalogue
 
 # The folder in which `tlnlp encoders fetch` stores encoders by name.
 CACHE = Path("~/.cache/tlnlp/encoders")
@@ -41,7 +41,7 @@ class EncoderFiles:
         Raises:
             EncoderError: its files are not on this machine.
         """
-        places = (Path(encoder_folder(encoder)), CACHE.expanduser() / encoder)
+        places = (Path(encoder_catalogue.resolve(encoder)), CACHE.expanduser() / encoder)
         for folder in places:
             if (folder / "tokenizer.json").exists():
                 return _described(folder)

@@ -181,13 +181,11 @@ def refusals(here: Here) -> dict[str, dict[str, object]]:
         "malformed.jsonl": line + f'{{"id": "2", "text": "{CANARY}\n' * 3,
         "conflict.jsonl": line + line.replace("nine", "ten"),
         "wide.csv": f"id,text\n1,{CANARY}\n2,{CANARY},{CANARY}\n",
-        "late.jsonl": line * 300 + line.replace('"item": 1', f'"item": "{CANARY}"'),
         "no_column.csv": f"id,body\n1,{CANARY}\n",
     }
     for name, content in contents.items():
         (base / name).write_text(content)
     found: dict[str, dict[str, object]] = {name: {"documents": base / name} for name in contents}
-    found["late.jsonl"] |= {"keep_columns": "item", "max_quarantine_share": 0}
     return found
 
 

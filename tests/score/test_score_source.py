@@ -205,7 +205,7 @@ def test_missing_mixed_and_unreadable_files_are_refused(spark: SparkSession, tmp
     assert pairs(spark, tmp_path / "nanos.parquet") == [("1", "x")]
     twins = pa.table([pa.array(["1"]), pa.array(["x"]), pa.array(["y"])], names=["id", "text", "Text"])
     pq.write_table(twins, tmp_path / "twins.parquet")
-    with pytest.raises(InputDataError, match="differ in upper and lower case"):
+    with pytest.raises(InputDataError, match="differ from it in upper and lower case only"):
         read(spark, tmp_path / "twins.parquet")
 
 

@@ -117,6 +117,7 @@ class Registry:
                 regular file; or the files hold what no sound model has.
         """
         # What lists and promotes versions needs none of the libraries that read weights.
+        from tlnlp.model.bundle import verify
         from tlnlp.model.bundle_checks import check_contents
 
         self._require(version.name, version.version)
@@ -128,6 +129,7 @@ class Registry:
         except OSError as error:
             raise StorageError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
         source.download([*files, MANIFEST], folder)
+        verify(folder)
         check_contents(folder)
         return folder
 

@@ -17,7 +17,7 @@ from enum import Enum
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
-from tlnlp.errors import StorageError, TlnlpError, UsageError, is_secret, masked
+from tlnlp.errors import StorageError, TlnlpError, is_secret, masked
 from tlnlp.runs import memory
 from tlnlp.storage import Storage
 
@@ -83,7 +83,6 @@ class Ledger:
         self._stages: list[dict[str, object]] = []
         self._status: Status = "started"
         self._error: dict[str, object] | None = None
-        self._refused = False
         self._started_at, self._began_s = clock(), timer()
         self._finished_at: datetime | None = None
         self._duration_s: float | None = None
@@ -142,7 +141,6 @@ class Ledger:
         self._status, self._finished_at = status, self._clock()
         self._duration_s = self._elapsed_s()
         self._error = None if error is None else _describe(error)
-        self._refused = isinstance(error, UsageError)
 
     def to_json(self) -> dict[str, Any]:
         """Return the ledger's present contents as JSON types; ``peak_memory`` is measured at the call."""
@@ -169,12 +167,7 @@ class Ledger:
         }
 
     def save(self, storage: Storage, key: str) -> None:
-        """Write the ledger's present contents under ``key``, at the start and again at the end of a run.
-
-        A run that was refused for its settings makes no folder: it was given to the wrong place as likely as not.
-        """
-        if self._refused and storage.is_missing():
-            return
+        """Write the ledger's present contents under ``key``, at the start and again at the end of a run."""
         storage.write(key, (json.dumps(self.to_json(), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
 
 
