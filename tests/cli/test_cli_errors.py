@@ -203,13 +203,13 @@ def test_no_text_and_no_secret_is_printed_or_stored(
             assert CANARY not in text, name
             assert SECRET not in text, name
     files = [path for path in (here[0] / "warehouse").rglob("*") if path.is_file()]
-    assert len([path for path in files if path.parent.name == "ledgers"]) == 5
+    assert len([path for path in files if path.parent.name == "ledgers"]) == 4
     for path in files:
         data = path.read_bytes()
         assert CANARY.encode() not in data, path
         assert SECRET.encode() not in data, path
     listed = tlnlp("runs", "--json", warehouse=here[0] / "warehouse", registry=here[1])
-    assert len(listed.json) == 5
+    assert len(listed.json) == 4
     assert SECRET not in listed.out
 
 
