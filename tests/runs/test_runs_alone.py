@@ -67,7 +67,7 @@ def alone(tiny_encoder: Path, short_tmp: Path, tmp_path_factory: pytest.TempPath
     home.mkdir()
     kit.write_jsonl(place / "labels:50% off.jsonl", kit.labelled(40))
     documents = [{"id": f"d{number}", "text": text} for number, text in enumerate(kit.texts(8))]
-    for number, name in enumerate(("a:b.jsonl", "50% off.jsonl", "grün.jsonl", "two words.jsonl")):
+    for number, name in enumerate(("a,b.jsonl", "50% off.jsonl", "grün.jsonl", "two words.jsonl")):
         kit.write_jsonl(place / "documents" / name, documents[2 * number : 2 * number + 2])
     environment = {"PATH": os.environ["PATH"], "LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
     environment |= {"TMPDIR": str(short_tmp), "PYTHONDONTWRITEBYTECODE": "1"}

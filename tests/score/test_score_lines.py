@@ -9,7 +9,9 @@ from pyspark.sql import SparkSession
 from score_kit import counts, night, rows
 
 from tlnlp.config import ScoreSettings
+from tlnlp.errors import InputDataError
 from tlnlp.score.source import read_documents
+from tlnlp.score.source_files import find_files
 
 pytestmark = pytest.mark.usefixtures("spark")
 
@@ -55,3 +57,10 @@ def test_files_that_spark_may_split_and_whose_headers_differ(spark: SparkSession
         for key, value in before.items():
             spark.conf.set(key, value)
     assert sorted(found) == sorted((f"{name}{n}", text) for name in "ab" for n, text in enumerate(texts))
+
+
+def test_a_local_file_with_a_colon_in_its_name_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "a:b.jsonl").write_text('{"id": "1", "text": "warm bread"}\n')
+    settings = ScoreSettings(documents=str(tmp_path), score_date="2026-11-23")
+    with pytest.raises(InputDataError, match=r"a:b\.jsonl: Spark cannot open a local file with a colon in its name"):
+        find_files(settings, ["id", "text"])

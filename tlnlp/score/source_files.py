@@ -14,6 +14,7 @@ from tlnlp.data.tables import CODECS, FORMATS, SourceFile, format_of, list_sourc
 from tlnlp.errors import InputDataError, counted
 from tlnlp.runs.progress import say
 from tlnlp.score.session import spark_input
+from tlnlp.storage import local_path
 
 SHOWN_NAMES = 3
 # The folder of rows whose value is null, as Hive names it.
@@ -87,6 +88,8 @@ def find_files(settings: ScoreSettings, wanted: Sequence[str]) -> SourceFiles:
         ending = file.key[file.key.rfind(".") :]
         if file.codec is not None and (file.format == "parquet" or ending not in CODECS):
             raise InputDataError(f"{file.uri}: Spark cannot read such a file; decompress it, or write it as {ending}")
+        if ":" in file.key and local_path(file.uri) is not None:
+            raise InputDataError(f"{file.uri}: Spark cannot open a local file with a colon in its name; rename it")
     _, name = split_uri(settings.documents)
     left_out = tuple(listing.left_out)
     if len(files) == 1 and files[0].key == name:
