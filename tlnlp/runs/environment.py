@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import getpass
 import os
-from pathlib import Path
-
-from tlnlp.runs.scratch import private_folder
 
 # By default no usage statistics are sent, and nothing is fetched from a model hub.
 QUIET = {
@@ -36,15 +33,6 @@ def apply_defaults() -> None:
         for name in ("no_proxy", "NO_PROXY"):
             hosts = [host for host in os.environ.get(name, "").split(",") if host]
             os.environ[name] = ",".join([*hosts, *(host for host in LOOPBACK if host not in hosts)])
-    _give_home()
-
-
-def _give_home() -> None:
-    """Give a user without a home folder, as in some containers, a temporary one: Ray cannot be imported without it."""
-    try:
-        Path.home()
-    except RuntimeError:
-        os.environ["HOME"] = str(private_folder("home"))
 
 
 def user_name() -> str:
