@@ -105,10 +105,14 @@ def test_a_user_without_name_and_home(monkeypatch: pytest.MonkeyPatch, tmp_path:
     for name in ("HOME", "LOGNAME", "USER", "LNAME", "USERNAME", "XDG_CACHE_HOME", "TLNLP_ENCODERS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("pwd.getpwuid", nobody)
+    monkeypatch.setattr(os, "environ", os.environ.copy())
     monkeypatch.chdir(tmp_path)
     assert environment.user_name() == f"uid{os.getuid()}"
-    assert encoder_catalogue.cache() == tmp_path / ".tlnlp" / "encoders"
-    assert encoder_catalogue.at_hand("none") is None
+    for _ in range(2):
+        assert encoder_catalogue.cache() == tmp_path / ".tlnlp/home/.cache/tlnlp/encoders"
+        assert encoder_catalogue.at_hand("none") is None
+        environment.apply_defaults()
+    assert os.environ["HOME"] == str(tmp_path / ".tlnlp" / "home")
 
 
 def test_a_stdout_without_utf8_shows_everything(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -131,7 +131,7 @@ def cache() -> Path:
     try:
         return (Path(base) if base else Path.home() / ".cache") / "tlnlp" / "encoders"
     except RuntimeError:  # Without HOME, a user id that the machine has no name for has no home folder.
-        return Path(DEFAULT_WORKSPACE).absolute() / "encoders"
+        return Path(DEFAULT_WORKSPACE, "home", ".cache", "tlnlp", "encoders").absolute()
 
 
 def at_hand(name: str, encoders: dict[str, KnownEncoder] | None = None) -> Path | None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import getpass
 import os
+from pathlib import Path
+
+from tlnlp.config.shared import DEFAULT_WORKSPACE
 
 # By default no usage statistics are sent, and nothing is fetched from a model hub.
 QUIET = {
@@ -26,9 +29,16 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def apply_defaults() -> None:
-    """Set those variables of ``QUIET`` that the environment does not have, and keep loopback away from a proxy."""
+    """Set those variables of ``QUIET`` that the environment does not have, and keep loopback away from a proxy.
+
+    A user without a home folder, as in some containers, gets one in the default workspace: libraries look for it.
+    """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = str(Path(DEFAULT_WORKSPACE, "home").absolute())
     if any(f"{scheme}_proxy" in map(str.lower, os.environ) for scheme in ("http", "https", "all")):
         for name in ("no_proxy", "NO_PROXY"):
             hosts = [host for host in os.environ.get(name, "").split(",") if host]

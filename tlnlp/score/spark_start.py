@@ -73,10 +73,11 @@ def _prepare_environment(settings: SparkSettings) -> None:
 
 
 def _defaults(settings: SparkSettings) -> dict[str, str]:
-    java_options = [f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.properties')}"]
+    # Spark's launcher reads the quotes, so a folder may have a space.
+    java_options = [f'-Dlog4j2.configurationFile="{Path(__file__).with_name("log4j2.properties")}"']
     if not _has_name():
         # Java would take the folder "?" for the home of such a user, and Spark refuses it.
-        java_options.append(f"-Duser.home={os.environ.get('HOME') or tempfile.gettempdir()}")
+        java_options.append(f'-Duser.home="{os.environ.get("HOME") or tempfile.gettempdir()}"')
     defaults = {
         "spark.driver.memory": settings.driver_memory,
         "spark.ui.enabled": "false",
