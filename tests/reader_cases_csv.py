@@ -11,6 +11,12 @@ ALL_QUOTED = b'"id","text","label"\n"0","bread","good"\n"1","ferry","good"\n"2",
 CSV = [
     one("byte order mark", "a.csv", b"\xef\xbb\xbf" + csv_of("bread"), "bread"),
     one("crlf", "a.csv", csv_of("bread", '"two\nlines"').replace(b"\n", b"\r\n"), "bread", "two\r\nlines"),
+    one(
+        "a carriage return in a field without quotes",
+        "a.csv",
+        csv_of("bread\rand boots", "ferry", '"warm\rnight"'),
+        *["bread\rand boots", "ferry", "warm\rnight"],
+    ),
     one("carriage returns alone", "a.csv", csv_of("bread", "boots").replace(b"\n", b"\r"), "bread", "boots"),
     one("blank lines", "a.csv", b"\n" + csv_of("bread", "boots").replace(b"\n", b"\n\n"), "bread", "boots"),
     one("blank lines in quotes", "a.csv", csv_of('"two\n\n\nlines"'), "two\n\n\nlines"),

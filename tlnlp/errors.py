@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar
 
 _SECRET_NAME = re.compile(
@@ -49,6 +49,16 @@ def counted(number: int, singular: str, plural: str = "") -> str:
         plural: the plural of the noun where it is not the singular with an ``s``.
     """
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
+
+
+def listed(items: Sequence[object], most: int = 8) -> str:
+    """Return the first items for a message, and the number of the others: ``a, b and 1,200 more``.
+
+    Args:
+        most: how many items are named at most.
+    """
+    others = len(items) - most
+    return ", ".join(str(item) for item in items[:most]) + (f" and {others:,} more" if others > 0 else "")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

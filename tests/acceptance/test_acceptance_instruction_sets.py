@@ -1,7 +1,7 @@
 """The golden texts of a bundle hold on a processor with fewer instructions than the one that made it (Linux, x86-64).
 
-A copy of ONNX Runtime is told that the system saves no AVX registers, so that it computes with SSE2 alone: its
-instruction ``xgetbv`` is replaced by one that returns no features. The figures are printed.
+In a copy of ONNX Runtime, the instruction ``xgetbv`` is replaced by one that returns no features. So the copy takes the
+system for one that saves no AVX registers, and computes with SSE2 alone. The figures are printed.
 """
 
 from __future__ import annotations

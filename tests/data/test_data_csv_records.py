@@ -42,7 +42,7 @@ def test_the_problem_says_what_was_read_again() -> None:
 
 def test_lines_of_a_broken_text_are_records_only_if_they_are_strictly_so() -> None:
     found = records('1,"dear team,\nthe "best" bread, warm\nthe ferry, late\nbye"\n2,boots\n')
-    # A line without quotes and with the right number of fields cannot be told from a record.
+    # A line without quotes and with the right number of fields looks like a record.
     assert [(record.line, record.problem is None) for record in found] == [
         (1, False),
         (2, False),

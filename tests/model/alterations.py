@@ -341,11 +341,11 @@ def _turned_weights(folder: Path) -> None:
 # --- the tokenizer
 
 
-def _tokenizer(change: Callable[[dict[str, Any]], object]) -> Alteration:
+def _json_values(name: str, change: Callable[[dict[str, Any]], object]) -> Alteration:
     def alter(folder: Path) -> None:
-        values = json.loads((folder / bundle.TOKENIZER).read_text())
+        values = json.loads((folder / name).read_text())
         change(values)
-        (folder / bundle.TOKENIZER).write_text(json.dumps(values))
+        (folder / name).write_text(json.dumps(values))
 
     return alter
 
@@ -367,15 +367,6 @@ def _turned(vocabulary: dict[str, int]) -> dict[str, int]:
 
 
 # --- golden texts
-
-
-def _golden(change: Callable[[dict[str, Any]], object]) -> Alteration:
-    def alter(folder: Path) -> None:
-        values = json.loads((folder / bundle.GOLDEN).read_text())
-        change(values)
-        (folder / bundle.GOLDEN).write_text(json.dumps(values))
-
-    return alter
 
 
 def _turned_rows(values: dict[str, Any]) -> None:
@@ -457,15 +448,15 @@ ALTERATIONS: dict[str, Alteration] = {
     "model.onnx.data NaN": _weights(float("nan")),
     "model.onnx.data infinite": _weights(float("inf")),
     "model.onnx weights of turned sign": _turned_weights,
-    "model.onnx other tokens": _tokenizer(
-        lambda values: values["model"].update(vocab=_turned(values["model"]["vocab"]))
+    "model.onnx other tokens": _json_values(
+        bundle.TOKENIZER, lambda values: values["model"].update(vocab=_turned(values["model"]["vocab"]))
     ),
     "tokenizer.json embedding": _graph(_fewer_token_ids),
-    **{f"tokenizer.json {name}": _tokenizer(change) for name, change in _TOKENIZER.items()},
+    **{f"tokenizer.json {name}": _json_values(bundle.TOKENIZER, change) for name, change in _TOKENIZER.items()},
     "tokenizer.json no tokenizer": _written(bundle.TOKENIZER, "{}"),
     "tokenizer.json deep": _written(bundle.TOKENIZER, DEEP),
-    **{f"golden_texts.json {name}": _golden(change) for name, change in _GOLDEN.items()},
-    "model.onnx other golden texts": _golden(_turned_rows),
+    **{f"golden_texts.json {name}": _json_values(bundle.GOLDEN, change) for name, change in _GOLDEN.items()},
+    "model.onnx other golden texts": _json_values(bundle.GOLDEN, _turned_rows),
     "config.json no JSON": _written("config.json", "{"),
     "config.json a list": _written("config.json", "[1]"),
     "tokenizer_config.json deep": _written("tokenizer_config.json", DEEP),

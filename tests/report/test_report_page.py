@@ -107,20 +107,20 @@ def test_a_model_is_better_or_worse_only_where_the_interval_excludes_zero(tmp_pa
     report = made()
     seen, _ = written(report, tmp_path)
     assert "The model is 24.0 points better than the baseline ngram (70.0%)" in seen.text
-    alike = "The model and the baseline frozen encoder (93.0%) cannot be told apart by these labels"
+    alike = "The model and the baseline frozen encoder (93.0%) cannot be distinguished by these labels"
     assert f"{alike}; with 95% confidence, the difference lies between -1.3 and +7.0 points." in seen.text
     for text in (seen.text, *charts_ticks(report)):
         assert "as good" not in text
-    assert charts_ticks(report) == ["this model", "ngram", "frozen encoder (cannot be told apart)"]
+    assert charts_ticks(report) == ["this model", "ngram", "frozen encoder (cannot be distinguished)"]
     # A bundle of an older tlnlp has another key instead of the verdict, or no interval.
     for one in report["baselines"].values():
         one["as_good"] = one.pop("verdict") == "undecided"
     assert alike in written(report, tmp_path)[0].text
     for one in report["baselines"].values():
         del one["difference_interval"], one["difference"]
-    assert charts_ticks(report) == ["this model", "ngram", "frozen encoder (cannot be told apart)"]
+    assert charts_ticks(report) == ["this model", "ngram", "frozen encoder (cannot be distinguished)"]
     assert [one for one in sentences.warnings(report) if "simple model" in one] == [
-        "A simple model (frozen encoder) cannot be told apart from this one by these labels."
+        "A simple model (frozen encoder) cannot be distinguished from this one by these labels."
     ]
 
 

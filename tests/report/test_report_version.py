@@ -51,7 +51,7 @@ def test_a_terminal_shows_facts_and_warnings(tmp_path: Path) -> None:
     assert "87 of 90 held-out labels" in result.stdout
     shown = dict(re.split(r"  +", line, maxsplit=1) for line in result.stdout.splitlines())
     assert shown["better than"] == "ngram"
-    assert shown["cannot be told apart from"] == "frozen encoder"
+    assert shown["cannot be distinguished from"] == "frozen encoder"
     assert shown["labels to check"].startswith("Check 2 labels of 90:")
     assert "at most 5 are listed by mistake" in shown["labels to check"]
     assert shown["more labels"].startswith("100 more labels would raise accuracy by 4.2 points")

@@ -56,22 +56,10 @@ def brotli(spark: SparkSession, folder: Path) -> None:
     spark.read.parquet(str(folder)).collect()
 
 
-def other_python(spark: SparkSession, _: Path) -> None:
-    context, version = spark.sparkContext, spark.sparkContext.pythonVer
-    context.pythonVer = "3.8"
-    try:
+def in_worker_with(spark: SparkSession, attribute: str, value: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spark.sparkContext, attribute, value)
         in_worker(spark)
-    finally:
-        context.pythonVer = version
-
-
-def no_python(spark: SparkSession, _: Path) -> None:
-    context, program = spark.sparkContext, spark.sparkContext.pythonExec
-    context.pythonExec = "/nowhere/python"
-    try:
-        in_worker(spark)
-    finally:
-        context.pythonExec = program
 
 
 Case = tuple[Callable[[SparkSession, Path], Any], type[TlnlpError], str]
@@ -87,8 +75,13 @@ CASES: dict[str, Case] = {
     "no package": (
         lambda spark, _: in_worker(spark, "no package"), EngineError, "lacks the package no_such_package; install",
     ),
-    "other Python": (other_python, EngineError, "another minor version of Python"),
-    "no Python": (no_python, EngineError, "it has no program /nowhere/python; set PYSPARK_PYTHON"),
+    "other Python": (
+        lambda spark, _: in_worker_with(spark, "pythonVer", "3.8"), EngineError, "another minor version of Python",
+    ),
+    "no Python": (
+        lambda spark, _: in_worker_with(spark, "pythonExec", "/nowhere/python"), EngineError,
+        "it has no program /nowhere/python; set PYSPARK_PYTHON",
+    ),
     "unknown": (
         lambda spark, _: in_worker(spark, "unknown"), EngineError, r"Spark failed \(PYTHON_EXCEPTION, ValueError\)",
     ),

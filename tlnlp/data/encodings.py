@@ -30,9 +30,8 @@ def decode_line(line: bytes, encoding: str = UTF8) -> str:
     try:
         return line.decode(encoding, "surrogateescape")
     except UnicodeDecodeError:
-        return line.decode(
-            "ascii", "surrogateescape"
-        )  # In an encoding of several bytes, a lower byte may be the wrong one.
+        # In an encoding of several bytes, a byte below 128 may be a part of a wrong sequence.
+        return line.decode("ascii", "surrogateescape")
 
 
 def checked_lines(uri: str, lines: Iterator[bytes], format: str) -> Iterator[bytes]:

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet
 
-from tlnlp.data.tables import SourceFile
+from tlnlp.data.tables import SourceFile, unreadable
 from tlnlp.data.values import value_text
 from tlnlp.errors import InputDataError
 
@@ -83,9 +83,7 @@ def _footer(
             types = tuple(_type_of(name, columns, metadata, _place(name, leaves, metadata)) for name in wanted)
             constants = {name: _bounds(metadata, _place(name, leaves, metadata)) for name in bounded if name in names}
     except (pa.ArrowException, OSError, EOFError) as error:
-        raise InputDataError(
-            f"{source.uri} cannot be read; it may be truncated or of another format; write it again or move it away"
-        ) from error
+        raise InputDataError(unreadable(source.uri)) from error
     return Footer(source, metadata.num_rows, shared(names, names), types, constants)
 
 

@@ -171,7 +171,7 @@ def csv_rows(
         InputDataError: the file lacks a wanted column, has several of that name, or other columns than ``names``; or it
             is not text that can be read by lines.
     """
-    records = CsvRecords(checked_lines(uri, lines, "csv") if has_start else lines, dialect, encoding)
+    records = CsvRecords(checked_lines(uri, lines, "csv") if has_start else lines, dialect, encoding, has_start)
     found = [] if has_start else list(names)
     places = [] if has_start else check_columns(uri, found, wanted, advice)
     records.width = len(found) or None

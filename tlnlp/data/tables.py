@@ -25,6 +25,11 @@ CODECS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 AUTO = "auto"
 
 
+def unreadable(uri: str) -> str:
+    """Return the sentence for a file that its reader refuses without a cause."""
+    return f"{uri} cannot be read; it may be truncated or of another format; write it again or move it away"
+
+
 @dataclass(frozen=True)
 class SourceFile:
     """Name one input file: its storage, its key there, its format (``parquet``, ``json`` or ``csv``) and its size."""

@@ -124,6 +124,11 @@ def seal(folder: Path) -> str:
     return hashlib.sha256(manifest).hexdigest()
 
 
+def digest_of(folder: Path) -> str:
+    """Return the digest of a verified bundle: the sha256 of its manifest."""
+    return hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
+
+
 def verify(folder: Path, scoring_only: bool = False) -> str:
     """Check every file of a bundle against its manifest; return the bundle's digest (the manifest's sha256).
 

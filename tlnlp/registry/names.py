@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tlnlp.errors import UsageError
@@ -45,12 +45,6 @@ def is_name(name: str) -> bool:
 def nearest_first(name: str, names: Iterable[str]) -> list[str]:
     """Return ``names``, the one most similar to ``name`` first."""
     return sorted(names, key=lambda one: -difflib.SequenceMatcher(None, name, one).ratio())
-
-
-def shown(items: Sequence[object]) -> str:
-    """Return the first eight items for a message."""
-    first = ", ".join(str(item) for item in items[:8])
-    return first if len(items) <= 8 else f"{first} and {len(items) - 8} more"
 
 
 def check_name(name: str) -> None:

@@ -10,14 +10,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tlnlp.errors import ModelNotFoundError, NotFoundError, StorageError
+from tlnlp.errors import ModelNotFoundError, NotFoundError, StorageError, listed
+from tlnlp.model.bundle import MANIFEST, verify
 from tlnlp.registry.alias import FORMAT, Alias, Champion, dump
-from tlnlp.registry.names import ModelVersion, check_name, is_name, nearest_first, parse_model, shown
+from tlnlp.registry.names import ModelVersion, check_name, is_name, nearest_first, parse_model
 from tlnlp.registry.version_files import files_of_version, finished_bundle
 from tlnlp.runs.ledger import Ledger, list_ledgers, utc_now
 from tlnlp.storage import Storage
-
-MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -107,9 +106,10 @@ class Registry:
         return ModelVersion(name, version, self._uri(name, version))
 
     def fetch(self, version: ModelVersion, folder: Path) -> Path:
-        """Copy the bundle's files into ``folder``, the manifest last, and check what they mean; return ``folder``.
+        """Copy the bundle's files into ``folder``, the manifest last; check their digests and what they mean.
 
-        Loading the bundle compares the digests.
+        Returns:
+            ``folder``.
 
         Raises:
             ModelNotFoundError: the version does not exist.
@@ -117,7 +117,6 @@ class Registry:
                 regular file; or the files hold what no sound model has.
         """
         # What lists and promotes versions needs none of the libraries that read weights.
-        from tlnlp.model.bundle import verify
         from tlnlp.model.bundle_checks import check_contents
 
         self._require(version.name, version.version)
@@ -241,20 +240,20 @@ class Registry:
         if not existing:
             raise ModelNotFoundError(self._no_model(name))
         unfinished = ", its publication never finished" if version in self._claimed(name) else ""
-        raise ModelNotFoundError(f"{name} has no version {version}{unfinished}; it has {shown(existing)}")
+        raise ModelNotFoundError(f"{name} has no version {version}{unfinished}; it has {listed(existing)}")
 
     def _no_champion(self, name: str) -> str:
         existing = sorted(self._existing(name))
         if not existing:
             return self._no_model(name)
         return (
-            f"{name} has no champion yet; it has {shown(existing)}: "
+            f"{name} has no champion yet; it has {listed(existing)}: "
             f"promote one first (tlnlp promote {name}@{existing[-1]}) or name a version"
         )
 
     def _no_model(self, name: str) -> str:
         models = nearest_first(name, self.models())
-        known = f"it holds {shown(models)}" if models else "it is empty"
+        known = f"it holds {listed(models)}" if models else "it is empty"
         check = "check the name and the address" if models else "check the address"
         return f"no model {name!r} in the registry {self.storage.uri} ({known}); run tlnlp finetune, or {check}"
 

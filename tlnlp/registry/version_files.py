@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tlnlp.errors import BundleError
+from tlnlp.errors import BundleError, listed
 from tlnlp.model import bundle
 from tlnlp.model.bounded_json import check_size
-from tlnlp.registry.names import shown
 from tlnlp.storage import Storage, local_path
 
 
@@ -31,9 +30,9 @@ def finished_bundle(folder: Path) -> tuple[bytes, list[str]]:
         raise BundleError(f"{folder}: cannot be read ({error.strerror}); nothing was published") from error
     files = sorted(bundle.parse_manifest(manifest, str(folder / bundle.MANIFEST)))
     if missing := sorted(set(files) - present):
-        raise BundleError(f"{folder}: {shown(missing)} missing; nothing was published")
+        raise BundleError(f"{folder}: {listed(missing)} missing; nothing was published")
     if extra := sorted(present - set(files)):
-        raise BundleError(f"{folder}: {shown(extra)} not in the manifest; nothing was published")
+        raise BundleError(f"{folder}: {listed(extra)} not in the manifest; nothing was published")
     return manifest, files
 
 
@@ -53,10 +52,10 @@ def files_of_version(source: Storage, version: object) -> list[str]:
     files = _manifest_files(source, sizes.pop(bundle.MANIFEST, 0))
     if extra := sorted(sizes.keys() - files.keys()):
         raise BundleError(
-            f"{version}: {shown(extra)} stored but not in the manifest; the version was altered, use another one"
+            f"{version}: {listed(extra)} stored but not in the manifest; the version was altered, use another one"
         )
     if missing := sorted(files.keys() - sizes.keys()):
-        raise BundleError(f"{version}: {shown(missing)} missing from {source.uri}; use another version")
+        raise BundleError(f"{version}: {listed(missing)} missing from {source.uri}; use another version")
     for name, entry in files.items():
         if sizes[name] != entry["size_bytes"]:
             raise BundleError(

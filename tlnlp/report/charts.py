@@ -163,7 +163,7 @@ def baselines(report: Report) -> Figure | None:
         axes.errorbar(one["accuracy"], place, xerr=reach, color=colour, marker="o", markersize=7, capsize=4)
         axes.text(one["accuracy"], place - 0.2, f"{one['accuracy']:.1%}", ha="center", fontsize=9, color=colour)
     axes.axvline(own["accuracy"], color=FAINT, linewidth=1, zorder=0)
-    ranks = {"undecided": " (cannot be told apart)", "worse": " (better)", "better": ""}
+    ranks = {"undecided": " (cannot be distinguished)", "worse": " (better)", "better": ""}
     ticks = [
         short_name(name) + (ranks[sentences.verdict(one)] if place else "") for place, (name, one) in enumerate(rows)
     ]

@@ -130,7 +130,7 @@ def baseline(name: str, figures: Report) -> str | None:
     between = f"with 95% confidence, the difference lies between {low:+.1f} and {high:+.1f} points."
     other = f"{readable(name)} ({figures['accuracy']:.1%})"
     if (rank := verdict(figures)) == "undecided":
-        return f"The model and the baseline {other} cannot be told apart by these labels; {between}"
+        return f"The model and the baseline {other} cannot be distinguished by these labels; {between}"
     return f"The model is {points(abs(difference))} {rank} than the baseline {other}; {between}"
 
 
@@ -198,7 +198,7 @@ def _not_better(report: Report) -> list[str]:
 
 def _rank(figures: Report) -> str:
     worse = verdict(figures) == "worse"
-    return "is better than this one" if worse else "cannot be told apart from this one by these labels"
+    return "is better than this one" if worse else "cannot be distinguished from this one by these labels"
 
 
 def _small(report: Report) -> list[str]:

@@ -146,7 +146,7 @@ def open_night(
         tempfile.TemporaryDirectory(prefix="bundle-", dir=score_folder()) as scratch,
     ):
         folder = Registry(settings.registry).fetch(model, Path(scratch) / "bundle")
-        digest = bundle.verify(folder)
+        digest = bundle.digest_of(folder)
         stores = (settings.documents, settings.warehouse)
         with spark_session(settings.spark, settings.arrow_batch_rows, stores) as spark:
             report_session(spark)

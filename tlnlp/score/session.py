@@ -10,6 +10,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from tlnlp.config import SparkSettings
+from tlnlp.data.tables import unreadable
 from tlnlp.errors import BundleError, EngineError, InputDataError, TlnlpError, counted
 from tlnlp.runs.memory import peak_bytes
 from tlnlp.runs.progress import say
@@ -151,7 +152,7 @@ def _unreadable(error: Exception) -> str:
         uris = [word for word in str(error).replace("'", " ").split() if word.startswith(("file:", "s3a:"))]
         path = uris[0].rstrip(".,;)") if uris else "an input file"
     path = re.sub("^s3a:", "s3:", path)
-    return f"{path} cannot be read; it may be truncated or of another format; write it again or move it away"
+    return unreadable(path)
 
 
 def jvm_peak_bytes(spark: SparkSession) -> int:

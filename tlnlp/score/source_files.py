@@ -1,4 +1,4 @@
-"""Find the files of a night, and how Spark is told of them; check that Spark reads exactly these."""
+"""Find the files of a night and the options by which Spark reads them; check that Spark reads exactly these."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 
 from tlnlp.config import ScoreSettings
 from tlnlp.data.tables import CODECS, FORMATS, SourceFile, format_of, list_source, split_uri
-from tlnlp.errors import InputDataError, counted
+from tlnlp.errors import InputDataError, counted, listed
 from tlnlp.runs.progress import say
 from tlnlp.score.session import spark_input
 from tlnlp.storage import local_path
@@ -25,7 +25,7 @@ _COMPLETE = {"ignoreMissingFiles": "false", "ignoreCorruptFiles": "false"}
 
 @dataclass(frozen=True)
 class SourceFiles:
-    """The files of a night, and how Spark is told of them: options and paths.
+    """The files of a night, and the options and paths by which Spark reads them.
 
     Fields:
         uri: the documents, as the settings name them.
@@ -66,7 +66,7 @@ class SourceFiles:
         if self.left_out:
             say(
                 f"{self.uri}: {counted(len(self.files), 'file')} of documents; left out, since their names say that "
-                f"they are hidden or of another format: {some(self.left_out)}"
+                f"they are hidden or of another format: {listed(self.left_out, SHOWN_NAMES)}"
             )
 
 
@@ -119,17 +119,11 @@ def check_files(frames: Sequence[DataFrame], files: Sequence[SourceFile], docume
     if len(found) == len(files):
         return
     names = {path.rpartition("/")[2] for path in found} ^ {unquote(file.uri).rpartition("/")[2] for file in files}
+    differ = listed(sorted(names), SHOWN_NAMES) if names else "files of one name"
     raise InputDataError(
         f"{documents}: the listing has {counted(len(files), 'file')}, but Spark would read {len(found)} (they differ "
-        f"in {some(sorted(names)) if names else 'files of one name'}); nothing was scored; run the night again when no "
-        "one writes there"
+        f"in {differ}); nothing was scored; run the night again when no one writes there"
     )
-
-
-def some(names: Sequence[str]) -> str:
-    """Return the first names, and the number of the others."""
-    others = len(names) - SHOWN_NAMES
-    return ", ".join(names[:SHOWN_NAMES]) + (f" and {others:,} more" if others > 0 else "")
 
 
 def quoted(name: str) -> Column:

@@ -183,10 +183,10 @@ def _java_fault(settings: SparkSettings) -> str | None:
                 "JAVA_HOME to its folder"
             )
         heap = settings.conf.get("spark.driver.memory", settings.driver_memory)
-        told = _output(java, f"-Xmx{heap}", "-version")
+        answer = _output(java, f"-Xmx{heap}", "-version")
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"Java ({java}) cannot be run ({type(error).__name__}); install Java {JAVA_VERSION} or newer"
-    if "version" not in told:
+    if "version" not in answer:
         return f"Java cannot get a heap of {heap} on this machine; lower it, {MEMORY}, or free memory"
     return None
 

@@ -107,7 +107,7 @@ class Storage:
             self._opened = _open(self.uri, self._path)
         return self._opened
 
-    def is_missing(self) -> bool:
+    def _is_missing(self) -> bool:
         """Return True if this is a local folder that does not exist. An object store has no folders: False."""
         return self._path is not None and not self._path.exists()
 
@@ -189,7 +189,7 @@ class Storage:
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
         """Yield every object below the folder ``prefix``, in no order; nothing if the folder does not exist."""
-        if self.is_missing():
+        if self._is_missing():
             return
         with _translated("list", self.url(prefix)):
             for batch in obstore.list(self._store(), prefix.strip("/") or None):
@@ -198,7 +198,7 @@ class Storage:
 
     def folders(self, prefix: str = "") -> _Names:
         """Return the names of the folders directly below ``prefix``, sorted."""
-        if self.is_missing():
+        if self._is_missing():
             return []
         with _translated("list", self.url(prefix)):
             found = obstore.list_with_delimiter(self._store(), prefix.strip("/") or None)["common_prefixes"]

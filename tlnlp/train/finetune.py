@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import tempfile
 import time
 from contextlib import nullcontext
@@ -35,6 +34,7 @@ from tlnlp.runs.progress import say
 from tlnlp.storage import Storage
 from tlnlp.train.context import Run
 from tlnlp.train.dataset import Examples, Reader
+from tlnlp.train.distributed.cluster import address_of
 from tlnlp.train.distributed.ray_executor import ray_executor
 from tlnlp.train.encoder_selection import candidates, choose
 from tlnlp.train.executor import Executor
@@ -198,7 +198,7 @@ def _with_precision(settings: FinetuneSettings, cache: ResumeCache) -> FinetuneS
     decides for itself.
     """
     training, ray = settings.training, settings.ray
-    elsewhere = ray.address or os.environ.get("RAY_ADDRESS") or (ray.device != "cpu" and torch.cuda.is_available())
+    elsewhere = address_of(ray) or (ray.device != "cpu" and torch.cuda.is_available())
     if training.precision != "auto" or elsewhere:
         return settings
     note = cache.note("precision", lambda: {"precision": "bf16" if in_bfloat16(CPU, "auto") else "fp32"})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,8 +14,6 @@ from tlnlp.model.combine import Floats
 from tlnlp.runs.progress import say
 from tlnlp.storage import Storage
 from tlnlp.train.fit.encoder_fit import FitResult
-
-Tensors = Mapping[str, torch.Tensor]
 
 
 class ResumeCache:

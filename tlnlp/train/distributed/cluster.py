@@ -33,8 +33,13 @@ def start(settings: RaySettings) -> tuple[ray.train.ScalingConfig, str]:
     return scaling(settings)
 
 
+def address_of(settings: RaySettings) -> str | None:
+    """Return the address of the cluster that the settings or RAY_ADDRESS name; None for Ray on this machine."""
+    return settings.address or os.environ.get("RAY_ADDRESS")
+
+
 def _init(settings: RaySettings) -> None:
-    address = settings.address or os.environ.get("RAY_ADDRESS")
+    address = address_of(settings)
     if address and address != "local":
         join(address, "ray.address" if settings.address else "RAY_ADDRESS")
     else:

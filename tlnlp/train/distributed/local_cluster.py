@@ -14,6 +14,7 @@ from typing import Any
 
 import ray
 from ray._private import ray_constants
+from ray._private.node import Node
 
 from tlnlp.errors import EngineError
 from tlnlp.runs import environment
@@ -47,7 +48,7 @@ def start() -> None:
         _variables.extend(["RAY_AUTH_TOKEN", "RAY_AUTH_MODE"])  # Ray itself sets the mode, when it starts a cluster.
         _read_token_again()
     try:
-        with _on_loopback():
+        with _on_loopback(), _without_api_server():
             ray.init(
                 "local",
                 include_dashboard=False,
@@ -107,6 +108,20 @@ def _on_loopback() -> Iterator[None]:
         yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+@contextmanager
+def _without_api_server() -> Iterator[None]:
+    """Let the cluster that is started in this block have no API server, which a run does not need.
+
+    Without a dashboard, Ray starts it all the same. It asks which cloud it runs in, at addresses outside of this machine.
+    """
+    before = Node.start_api_server
+    Node.start_api_server = lambda self, **options: setattr(self, "_webui_url", None)
+    try:
+        yield
+    finally:
+        Node.start_api_server = before
 
 
 def _read_token_again() -> None:

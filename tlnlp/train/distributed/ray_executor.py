@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -66,7 +65,7 @@ class RayExecutor:
         It does where no cluster runs, the settings require none, the work is small, and no GPU would be used.
         """
         settings = self._settings
-        required = settings.address or os.environ.get("RAY_ADDRESS") or settings.workers > 1
+        required = cluster.address_of(settings) or settings.workers > 1
         if ray.is_initialized() or required or settings.cpus_per_worker or tokens > settings.job_tokens:
             return False
         return settings.device == "cpu" or (settings.device == "auto" and not torch.cuda.is_available())
