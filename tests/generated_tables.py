@@ -185,7 +185,9 @@ LAYOUTS: list[tuple[str, ...]] = [
 _characters = st.characters(exclude_categories=["Cs"])
 _plain = st.text(st.one_of(st.sampled_from("ab <br/>"), _characters), max_size=12)
 _texts = st.lists(st.one_of(st.sampled_from(ODD), _plain), min_size=1, max_size=5).map("".join)
-_labels = st.sampled_from([("good", "bad"), (True, False), (0, 1), ("01", "1e5", "sehr, gut"), ("yes", "no", "N/A")])
+_labels: st.SearchStrategy[tuple[str | bool | int, ...]] = st.sampled_from(
+    [("good", "bad"), (True, False), (0, 1), ("01", "1e5", "sehr, gut"), ("yes", "no", "N/A")]
+)
 # Pandas writes at most ten digits after the point to JSON.
 _prices = st.one_of(st.none(), st.integers(-(10**6), 10**6).map(lambda cents: cents / 100))
 

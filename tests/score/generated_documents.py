@@ -25,8 +25,8 @@ def check(spark: SparkSession, table: Table) -> None:
         uri = str(table.write(Path(folder)))
         settings = ScoreSettings(documents=uri, score_date="2026-11-23", keep_columns=keep)
         documents = read_documents(spark, settings)
-        names = ["document_id", F.col("text").cast("binary"), *(kept_name(number) for number in range(len(keep)))]
-        rows = documents.frame.select(*names, "fault").collect()
+        kept = [kept_name(number) for number in range(len(keep))]
+        rows = documents.frame.select("document_id", F.col("text").cast("binary"), *kept, "fault").collect()
     assert [row["fault"] for row in rows] == [None] * len(table.rows)
     found = [
         (row[0], bytes(row[1] or b"").decode(), _number(row[2]), row[3] if is_partitioned else None) for row in rows

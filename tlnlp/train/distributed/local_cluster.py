@@ -114,14 +114,15 @@ def _on_loopback() -> Iterator[None]:
 def _without_api_server() -> Iterator[None]:
     """Let the cluster that is started in this block have no API server, which a run does not need.
 
-    Without a dashboard, Ray starts it all the same. It asks which cloud it runs in, at addresses outside of this machine.
+    Ray starts one even without a dashboard. It asks which cloud it runs in, at addresses outside of this machine.
     """
-    before = Node.start_api_server
-    Node.start_api_server = lambda self, **options: setattr(self, "_webui_url", None)
+    node: Any = Node
+    before = node.start_api_server
+    node.start_api_server = lambda self, **options: setattr(self, "_webui_url", None)
     try:
         yield
     finally:
-        Node.start_api_server = before
+        node.start_api_server = before
 
 
 def _read_token_again() -> None:
