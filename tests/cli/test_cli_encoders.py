@@ -66,7 +66,7 @@ def test_a_mistake_has_its_exit_code_and_message(tiny: tuple[Path, Path], tmp_pa
     file, jar = tiny
     (tmp_path / "no.jar").write_bytes(b"no zip")
     for code, says, arguments in (
-        (2, "did you mean e5-base-v2?", ["fetch", "e5-bas-v2"]),
+        (2, "did you mean 'e5-base-v2'?", ["fetch", "e5-bas-v2"]),
         (2, "set HF_HUB_OFFLINE=0", ["fetch", "e5-base-v2"]),
         (3, "cannot read tiny-q.onnx", ["fetch", "tiny", "--config", str(file), "--from", str(tmp_path / "no.jar")]),
         (

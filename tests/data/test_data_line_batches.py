@@ -16,14 +16,14 @@ from tlnlp.data.line_batches import LINE, SOURCE, START, WHOLE, LinePlan, parse_
 from tlnlp.data.lines import read_lines
 from tlnlp.errors import InputDataError
 
-KEPT = (("id", "string"), ("text", "string"))
+KEPT = ("id", "text")
 Found = list[dict[str, Any]]
 
 
 def parse(
     files: dict[str, bytes],
     format: str,
-    columns: tuple[tuple[str, str], ...] = KEPT,
+    columns: tuple[str, ...] = KEPT,
     places: tuple[int, ...] = (),
     **more: Any,
 ) -> Found:
@@ -90,7 +90,7 @@ def test_ids_that_are_not_utf_8_stay_apart() -> None:
 
 
 def test_a_kept_value_that_is_not_utf_8_is_a_fault() -> None:
-    columns = (*KEPT, ("queue", "string"))
+    columns = (*KEPT, "queue")
     for format, data in (
         ("csv", b"id,text,queue\n1,good,caf\xe9\n"),
         ("json", b'{"id":"1","text":"a","queue":"\xe9"}'),
@@ -145,15 +145,9 @@ def test_a_later_file_of_another_kind_is_refused_by_name(format: str, data: byte
 
 
 def test_numbers_of_any_size_and_any_nesting_end_no_batch() -> None:
-    columns = (*KEPT, ("whole", "bigint"), ("real", "double"), ("any", "string"))
+    columns = (*KEPT, "any")
     values: list[tuple[str, bool]] = [
-        ('"whole": 9223372036854775807', True),
-        ('"whole": 9223372036854775808', False),
-        ('"real": 9007199254740993', True),
-        ('"real": 1e308', True),
-        ('"real": 1e400', False),
-        ('"real": ' + "9" * 400, False),
-        ('"real": ' + "9" * 5000, False),
+        ('"any": 1e400', True),
         ('"any": ' + "9" * 5000, True),
         ('"any": [1e400, ' + "9" * 5000 + "]", True),
     ]
@@ -165,7 +159,7 @@ def test_numbers_of_any_size_and_any_nesting_end_no_batch() -> None:
     for row, (value, is_sound) in zip(found, values, strict=True):
         # Depths near the limit of Python's stack may go either way; no batch ends.
         assert (row["fault"] is None) == is_sound or "[[" in value, value[:30]
-    assert found[7]["any"] == "9" * 5000
+    assert found[1]["any"] == "9" * 5000
 
 
 def test_an_id_may_be_a_number_of_any_size() -> None:

@@ -146,7 +146,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 def test_nothing_there_and_a_missing_column(tmp_path: Path) -> None:
     with pytest.raises(InputDataError, match="nothing is there"):
         read_pool(str(tmp_path / "none"), "text", 5, 0, ())
-    with pytest.raises(InputDataError, match="no column 'body'"):
+    with pytest.raises(InputDataError, match=r"no column 'body' .*; set the name of the column of texts"):
         read_pool(documents(tmp_path, 3), "body", 5, 0, ())
 
 

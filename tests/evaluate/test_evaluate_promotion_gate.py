@@ -3,70 +3,22 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from threading import Barrier
-from typing import Any
 
 import kit
 import numpy as np
 import pytest
+from gate_kit import GOOD, Scene, named_rows, variant
 
-from tlnlp.config import PromoteSettings, load_settings
+from tlnlp.config import PromoteSettings
 from tlnlp.errors import InputDataError, LabelFaultsError, ModelNotFoundError, PromotionRefusedError, UsageError
-from tlnlp.evaluate.evaluation import VersionPredictions, evaluate_version
-from tlnlp.evaluate.promotion_gate import PromoteResult, compare, promote
+from tlnlp.evaluate.evaluation import evaluate_version
+from tlnlp.evaluate.promotion_gate import PromoteResult
 from tlnlp.model import bundle
 from tlnlp.model.classifier import Classifier
 from tlnlp.model.learned_texts import learned_digests
-from tlnlp.model.ngram import fit_ngram
-from tlnlp.registry import ModelVersion, Registry
-
-# The encoder of the kit is untrained: a bundle that relies on its n-grams is good, on its encoder alone it is poor.
-GOOD, POOR = {"encoder_weight": 0.2, "ngram_weight": 1.0}, {"encoder_weight": 1.0, "ngram_weight": 0.0}
-
-
-def named_rows(count: int, seed: int, classes: Sequence[str] = kit.CLASSES) -> list[dict[str, Any]]:
-    """Return labelled rows whose texts begin with their label; the texts of the kit do not."""
-    return [row | {"text": f"{row['label']}: {row['text']}"} for row in kit.labelled(count, seed, classes)]
-
-
-class Scene:
-    """A registry whose versions are good (1), poor (2) and good (3), and labels that none was trained on."""
-
-    def __init__(self, folder: Path, source: Path) -> None:
-        self.folder, self.registry = folder, Registry(str(folder / "registry"))
-        for number, weights in enumerate((GOOD, POOR, GOOD)):
-            self.publish(variant(source, folder / f"variant-{number}", **weights))
-        self.labels = kit.write_jsonl(folder / "fresh.jsonl", named_rows(240, 77))
-
-    def publish(self, bundle_folder: Path) -> ModelVersion:
-        return self.registry.publish("m", bundle_folder)
-
-    def promote(self, model: str, **more: object) -> PromoteResult:
-        given = {"labels": str(self.labels), "registry": self.registry.storage.uri, "model": model, "threads": 1}
-        return promote(load_settings(PromoteSettings, given=given | more))
-
-    @property
-    def champion(self) -> int | None:
-        champion = self.registry.champion("m")
-        return champion.version if champion else None
-
-
-def variant(source: Path, folder: Path, **values: object) -> Path:
-    """Seal a copy of a bundle: its n-gram view is fitted to ``named_rows``, and its spec has the given values."""
-    shutil.copytree(source, folder)
-    rows = named_rows(60, 5)
-    texts, targets = [row["text"] for row in rows], [kit.CLASSES.index(row["label"]) for row in rows]
-    fit_ngram(texts, targets, 2, seed=0, features=1 << 12).save(folder / bundle.NGRAM)
-    spec = replace(bundle.read_spec(folder), **values)  # type: ignore[arg-type]
-    (folder / bundle.SPEC).write_bytes(spec.to_json())
-    (folder / bundle.GOLDEN).unlink()  # They hold the probabilities of the source.
-    bundle.seal(folder)
-    return folder
 
 
 @pytest.fixture
@@ -314,38 +266,3 @@ def test_evaluate_says_how_many_texts_were_trained_on(scene: Scene, capfd: pytes
     hits = [kit.CLASSES[best] == row["label"] for best, row in zip(predicted, rows, strict=True)]
     assert fresh.figures.accuracy == pytest.approx(np.mean(hits))
     assert result.to_json()["model"] == "m"
-
-
-def predictions(correct: list[bool]) -> VersionPredictions:
-    """Return predictions of a version on texts whose class is always 0."""
-    probabilities = np.array([[0.9, 0.1] if right else [0.1, 0.9] for right in correct])
-    version = ModelVersion("m", 1, "file:///nowhere")
-    return VersionPredictions(version, ("a", "b"), probabilities, np.zeros(len(correct), dtype=np.int64), 0, 0)
-
-
-def outcomes(both: int, candidate: int, champion: int) -> dict[str, Any]:
-    one = predictions([True] * both + [True] * candidate + [False] * champion)
-    other = predictions([True] * both + [False] * candidate + [True] * champion)
-    return vars(compare(one, other, 0.95))
-
-
-def test_comparison_by_hand() -> None:
-    # Of 200 texts, only the candidate predicts 30 correctly, and only the champion 10.
-    comparison = outcomes(160, 30, 10)
-    assert comparison["n"] == 200
-    assert (comparison["candidate"], comparison["champion"]) == (pytest.approx(0.95), pytest.approx(0.85))
-    assert comparison["difference"] == pytest.approx(0.1)
-    standard_error = (42 - 400 / 200) ** 0.5 / 200
-    assert comparison["lower"] == pytest.approx(0.1 - 1.6448536 * standard_error)
-    assert comparison["detectable"] == pytest.approx((1.6448536 + 0.8416212) * standard_error)
-
-
-def test_agreement_alone_does_not_make_the_interval_zero() -> None:
-    few, many = outcomes(50, 0, 0), outcomes(5000, 0, 0)
-    assert few["difference"] == many["difference"] == 0
-    assert few["lower"] < -0.04 < -0.001 < many["lower"] < 0
-
-
-def test_more_labels_detect_smaller_differences() -> None:
-    assert outcomes(1600, 200, 200)["detectable"] < outcomes(160, 20, 20)["detectable"]
-    assert outcomes(160, 20, 20)["lower"] < outcomes(1600, 200, 200)["lower"] < 0

@@ -86,6 +86,7 @@ def alone(tiny_encoder: Path, short_tmp: Path, tmp_path_factory: pytest.TempPath
                             **{"spark.driver_memory": "700m"})),
         (environment, tlnlp("query", "select document_id from scores order by all", "--json")),
         (environment | {"HOME": str(home)}, [sys.executable, "-c", API, str(tiny_encoder), labels]),
+        (environment | {"HOME": str(home)}, tlnlp("report", "reviews", "--out", ".tlnlp/report")),
     ]  # fmt: skip
     request, report = folder / "request.json", folder / "report.json"
     runs = [{"command": command, "cwd": str(place), "environment": own, "code": 0} for own, command in commands]

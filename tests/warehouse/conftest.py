@@ -1,5 +1,5 @@
 """Name the fixtures of this room, so that pytest finds them."""
 
-from warehouse_fixtures import warehouse
+from warehouse_fixtures import odd, warehouse
 
-__all__ = ["warehouse"]
+__all__ = ["odd", "warehouse"]

@@ -6,6 +6,9 @@ library when they run, so that one subcommand does not load the packages of anot
 
 from __future__ import annotations
 
+import os
+import tempfile
+
 import click
 
 from tlnlp import __version__
@@ -47,9 +50,11 @@ def demo(call: Call) -> None:
 def _report(call: Call, model: str, out: str | None, with_texts: bool) -> None:
     """Write an HTML page about MODEL. It shows cross-validated accuracy, baselines, and labels that look wrong."""
     settings = call.settings(RegistrySettings)
-    from tlnlp.report.version import report_version
+    with tempfile.TemporaryDirectory(prefix="tlnlp-") as folder:
+        os.environ.setdefault("MPLCONFIGDIR", folder)  # Else Matplotlib writes a list of fonts into the home folder.
+        from tlnlp.report.version import report_version
 
-    call.show_result(report_version(settings.registry, model, out, with_texts=with_texts))
+        call.show_result(report_version(settings.registry, model, out, with_texts=with_texts))
 
 
 def main() -> None:

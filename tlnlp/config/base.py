@@ -17,6 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Validatio
 
 from tlnlp.errors import UsageError
 from tlnlp.storage import resolve_uri
+from tlnlp.storage.causes import reason_of
 
 
 def _as_date(value: object) -> object:
@@ -97,7 +98,7 @@ def read_yaml(file: str | Path) -> dict[str, Any]:
         content = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(
-            f"{file}: cannot read the config file ({type(error).__name__}): check the path and that the text is UTF-8"
+            f"{file}: cannot read the config file ({reason_of(error)}): check the path and that the text is UTF-8"
         ) from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -145,8 +146,9 @@ def _apply(values: dict[str, Any], override: str) -> None:
             last = key.strip().split(".conf.", 1)[1]
             values[last] = text
             return
-    # Dates and numbers stay text here: the type of the field decides how to read them.
-    values[last] = value if isinstance(value, (list, dict, bool, type(None))) else text
+    # Dates and numbers stay text here: the type of the field decides how to read them. So does `a: b.csv`, a file name.
+    is_meant = isinstance(value, bool | None) or (isinstance(value, list | dict) and text.lstrip()[0] in "[{")
+    values[last] = value if is_meant else text
 
 
 def _explain(kind: type[Settings], problem: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
@@ -12,7 +11,7 @@ import pyarrow as pa
 
 from tlnlp.data.csv_records import CsvDialect
 from tlnlp.data.encodings import UTF8, checked_lines
-from tlnlp.data.json_lines import WRONG_ENCODING, RawFloat, parse_line
+from tlnlp.data.json_lines import WRONG_ENCODING, parse_line
 from tlnlp.data.rows import csv_rows
 from tlnlp.data.text import has_surrogates, with_escapes, without_surrogates
 from tlnlp.data.values import value_text
@@ -22,7 +21,6 @@ from tlnlp.errors import InputDataError
 # bytes, or WHOLE for a file that is not split.
 LINE, SOURCE, START = "_tlnlp_line", "_tlnlp_source", "_tlnlp_start"
 WHOLE = -1
-TYPES = {"string": pa.string(), "bigint": pa.int64(), "double": pa.float64(), "boolean": pa.bool_()}
 # Faults, as the quarantine names them.
 MALFORMED, NOT_TEXT, NO_ID = "malformed_record", "not_text", "missing_id"
 _ROWS, _CHARS = 2048, 16 << 20
@@ -41,7 +39,7 @@ class LinePlan:
         dialect: how CSV is written.
         id_column: the column of ids.
         text_column: the column of texts.
-        columns: name and type (a key of ``TYPES``) of each column that is read from the lines.
+        columns: name of each column that is read from the lines; its values become text.
         passed: names of the columns that each record takes over from its line; ``SOURCE`` is one of them.
         fault: name of the column of faults: a reason of the quarantine, or null.
         detail: name of the column that says where the faulty record stands, and what is wrong.
@@ -54,7 +52,7 @@ class LinePlan:
     dialect: CsvDialect
     id_column: str
     text_column: str
-    columns: tuple[tuple[str, str], ...]
+    columns: tuple[str, ...]
     passed: tuple[str, ...]
     fault: str
     detail: str
@@ -95,8 +93,8 @@ def _lines(
 
 
 def _batch(rows: list[Values], plan: LinePlan, passed_types: list[pa.DataType]) -> pa.RecordBatch:
-    names = [*(name for name, _ in plan.columns), plan.fault, plan.detail, *plan.passed]
-    types = [*(TYPES[kind] for _, kind in plan.columns), pa.string(), pa.string(), *passed_types]
+    names = [*plan.columns, plan.fault, plan.detail, *plan.passed]
+    types = [pa.string()] * (len(plan.columns) + 2) + passed_types
     columns = zip(*rows, strict=True)
     return pa.RecordBatch.from_arrays(
         [pa.array(column, kind) for column, kind in zip(columns, types, strict=True)], names
@@ -104,7 +102,6 @@ def _batch(rows: list[Values], plan: LinePlan, passed_types: list[pa.DataType]) 
 
 
 def _json_records(lines: Iterable[tuple[Any, ...]], plan: LinePlan) -> Iterator[Values]:
-    wanted = [name for name, _ in plan.columns]
     for (uri, start), group in groupby(lines, lambda line: (line[1], line[2])):
         last: list[object] = []
         ended = _ended(group, last)
@@ -112,63 +109,46 @@ def _json_records(lines: Iterable[tuple[Any, ...]], plan: LinePlan) -> Iterator[
             ended = checked_lines(uri, ended, "json")
         for number, line in enumerate(ended, start=1):
             if line.strip():
-                yield [*_json_record(line, f"line {number}{_after(start)}", wanted, plan), *last]
+                yield [*_json_record(line, f"line {number}{_after(start)}", plan), *last]
 
 
-def _json_record(line: bytes, place: str, wanted: list[str], plan: LinePlan) -> Values:
+def _json_record(line: bytes, place: str, plan: LinePlan) -> Values:
     """Return the values of a line, its fault and the detail of the fault."""
-    record, problem = parse_line(line, wanted, plan.encoding)
+    record, problem = parse_line(line, plan.columns, plan.encoding)
     values: Values = []
     fault, detail = None, ""
     if problem is not None:
         fault, detail = _reason(problem[0]), problem[1]
-    for name, kind in plan.columns:
-        value, other = _json_value((record or {}).get(name), kind, name == plan.text_column)
+    for name in plan.columns:
+        value, other = _json_text((record or {}).get(name), name == plan.text_column)
         if other and not fault:
-            fault, detail = other, f"column {with_escapes(name)!r} holds another type than {kind}"
+            fault, detail = other, f"column {with_escapes(name)!r} holds what cannot be read as text"
         values.append(value)
     return _checked(values, fault, place, detail, plan)
 
 
-def _json_value(value: object, kind: str, is_text: bool) -> tuple[object, str | None]:
-    """Return the value as the type of its column, and a fault if it has another type."""
-    if value is None:
-        return None, None
-    if kind == "string":
-        if isinstance(value, str):
-            return value, None
-        if is_text:
-            return None, NOT_TEXT
-        try:
-            return value_text(value), None
-        except RecursionError:
-            return None, MALFORMED
-    if kind == "double" and isinstance(value, int | float) and not isinstance(value, bool):
-        return _double(value)
-    is_whole = isinstance(value, int) and not isinstance(value, bool) and -(1 << 63) <= value < 1 << 63
-    fits = isinstance(value, bool) if kind == "boolean" else is_whole
-    return (value, None) if fits else (None, MALFORMED)
-
-
-def _double(value: int | float) -> tuple[float | None, str | None]:
+def _json_text(value: object, is_text: bool) -> tuple[str | None, str | None]:
+    """Return the value as text, and its fault: a text must be one, and any other value must not be too deep."""
+    if value is None or isinstance(value, str):
+        return value, None
+    if is_text:
+        return None, NOT_TEXT
     try:
-        number = float(value)
-    except OverflowError:
+        return value_text(value), None
+    except RecursionError:
         return None, MALFORMED
-    return (None, MALFORMED) if isinstance(value, RawFloat) and math.isinf(number) else (number, None)
 
 
 def _csv_records(lines: Iterable[tuple[Any, ...]], plan: LinePlan) -> Iterator[Values]:
-    wanted = [name for name, _ in plan.columns]
     for (uri, start), group in groupby(lines, lambda line: (line[1], line[2] if plan.names else WHOLE)):
         last: list[object] = []  # The passed values of the line that was read last.
         ended = _ended(group, last)
         keys = plan.dialect, plan.encoding, () if start == WHOLE else plan.names
-        for row in csv_rows(uri, ended, wanted, *keys, has_start=start <= 0, advice=_ADVICE):
+        for row in csv_rows(uri, ended, plan.columns, *keys, has_start=start <= 0, advice=_ADVICE):
             if row.number:
                 kind, detail = row.fault or (None, "")
                 place = f"row {row.number} (line {row.line}){_after(start)}"
-                values = list(row.values) or [None] * len(wanted)
+                values = list(row.values) or [None] * len(plan.columns)
                 yield [*_checked(values, _reason(kind), place, detail, plan), *last]
             elif last:
                 raise InputDataError(f"{uri}: {(row.fault or ('', ''))[1]}")
@@ -196,10 +176,10 @@ def _checked(values: Values, fault: str | None, place: str, detail: str, plan: L
     broken = {number for number, value in enumerate(values) if isinstance(value, str) and has_surrogates(value)}
     if not broken:
         return [*values, fault, f"{place}: {detail}" if fault else None]
-    names = {plan.columns[number][0] for number in broken}
+    names = {plan.columns[number] for number in broken}
     cleaned = list(values)
     for number in broken:
-        show = with_escapes if plan.columns[number][0] == plan.id_column else without_surrogates
+        show = with_escapes if plan.columns[number] == plan.id_column else without_surrogates
         cleaned[number] = show(str(values[number]))
     if fault in (None, NOT_TEXT) and plan.text_column in names:
         fault = NOT_TEXT

@@ -19,6 +19,7 @@ ROWS_PER_TEXT = 50
 # A part of a large file, about. Of Parquet it is larger, because row groups are.
 PART_BYTES = {"parquet": 64 << 20, "json": 4 << 20, "csv": 4 << 20}
 _REPORT_ROWS = 10_000
+_ADVICE = "set the name of the column of texts, of labels and of documents, with --set text_column="
 
 Progress = Callable[[int], None]
 
@@ -109,7 +110,7 @@ def read_pool(
 def _rows(parts: Iterator[Part], text_column: str, csv: CsvDialect, encoding: str) -> Iterator[Row]:
     for part in parts:
         if part.source.size_bytes:  # Engines write empty files where a task has no rows.
-            yield from read_part(part, (text_column,), csv, encoding=encoding)
+            yield from read_part(part, (text_column,), csv, encoding=encoding, advice=_ADVICE)
 
 
 def _parts_of(source: SourceFile, csv: CsvDialect) -> list[Part]:

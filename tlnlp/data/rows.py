@@ -89,17 +89,22 @@ def read_part(
     dialect: CsvDialect = DEFAULT_DIALECT,
     data: bytes | None = None,
     encoding: str = UTF8,
+    advice: str = COLUMN_KEYS,
 ) -> Iterator[Row]:
-    """Yield the rows of a part of a file, as ``read_rows`` does; they are numbered from the start of the part."""
+    """Yield the rows of a part of a file, as ``read_rows`` does; they are numbered from the start of the part.
+
+    Args:
+        advice: what to do about a missing column, as its error says it.
+    """
     source = part.source
     try:
         with source.opened(data) as stream:
             if source.format == "parquet":
-                yield from _parquet_rows(part, stream, wanted)
+                yield from _parquet_rows(part, stream, wanted, advice)
             elif source.format == "json":
-                yield from _json_rows(part, read_lines(stream, part.start, part.end), wanted, encoding)
+                yield from _json_rows(part, read_lines(stream, part.start, part.end), wanted, encoding, advice)
             else:
-                yield from _csv_rows(part, stream, wanted, dialect, encoding)
+                yield from _csv_rows(part, stream, wanted, dialect, encoding, advice)
     except LineTooLongError as error:
         yield Row(0, fault=(UNREADABLE_FILE, f"{error}; check the format of the file, and its line breaks"))
     except (pa.ArrowException, OSError, EOFError) as error:
@@ -108,12 +113,12 @@ def read_part(
         yield Row(0, fault=(UNREADABLE_FILE, detail))
 
 
-def _parquet_rows(part: Part, stream: Any, wanted: Sequence[str]) -> Iterator[Row]:
+def _parquet_rows(part: Part, stream: Any, wanted: Sequence[str], advice: str) -> Iterator[Row]:
     if part.source.codec is not None:
         stream = pa.BufferReader(stream.read())  # The end of a Parquet file is read first.
     # With a buffer, a column of a row group is read in pieces.
     file = pyarrow.parquet.ParquetFile(stream, buffer_size=BUFFER_BYTES, pre_buffer=False)
-    check_columns(part.source.uri, file.schema_arrow.names, wanted)
+    check_columns(part.source.uri, file.schema_arrow.names, wanted, advice)
     groups = [group for group in range(file.num_row_groups) if _begins_in(part, file.metadata.row_group(group))]
     last = 0
     for batch in file.iter_batches(BATCH_ROWS, row_groups=groups, columns=list(wanted)):
@@ -141,13 +146,15 @@ def _as_bytes(column: pa.Array) -> pa.Array:
     return column
 
 
-def _csv_rows(part: Part, stream: Any, wanted: Sequence[str], dialect: CsvDialect, encoding: str) -> Iterator[Row]:
+def _csv_rows(
+    part: Part, stream: Any, wanted: Sequence[str], dialect: CsvDialect, encoding: str, advice: str
+) -> Iterator[Row]:
     names: list[str] = []
     if part.start:
         head = next(CsvRecords(read_lines(stream), dialect, encoding), None)
         names = column_names(head.fields or [], dialect) if head is not None else []
     lines = read_lines(stream, part.start, part.end)
-    yield from csv_rows(part.source.uri, lines, wanted, dialect, encoding, names, has_start=part.start == 0)
+    yield from csv_rows(part.source.uri, lines, wanted, dialect, encoding, names, part.start == 0, advice)
 
 
 def csv_rows(
@@ -210,7 +217,7 @@ def _csv_row(number: int, record: CsvRecord, places: Sequence[int], encoding: st
     return Row(number, values, wrong_encoding(encoding) if is_broken else None, record.line)
 
 
-def _json_rows(part: Part, lines: Iterator[bytes], wanted: Sequence[str], encoding: str) -> Iterator[Row]:
+def _json_rows(part: Part, lines: Iterator[bytes], wanted: Sequence[str], encoding: str, advice: str) -> Iterator[Row]:
     is_whole = part == Part(part.source)
     names = dict.fromkeys(wanted, False)  # Whether each was seen; the names of other columns are for a message.
     held: list[Row] | None = [] if is_whole else None  # None once a line is known to be a JSON object.
@@ -239,7 +246,7 @@ def _json_rows(part: Part, lines: Iterator[bytes], wanted: Sequence[str], encodi
     if held is not None:
         yield Row(0, fault=(UNREADABLE_FILE, "no line is a JSON object; write one object a line (jq -c .)"))
     elif is_whole:
-        check_columns(part.source.uri, [*(name for name, seen in names.items() if seen), *others], wanted)
+        check_columns(part.source.uri, [*(name for name, seen in names.items() if seen), *others], wanted, advice)
 
 
 def check_columns(uri: str, names: Sequence[str], wanted: Sequence[str], advice: str = COLUMN_KEYS) -> list[int]:

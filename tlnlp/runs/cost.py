@@ -6,7 +6,6 @@ the run; storage, requests and a cluster's idle time are not included.
 
 from __future__ import annotations
 
-import difflib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from datetime import date
 from tlnlp.config import CostSettings
 from tlnlp.config.base import Settings, load_settings
 from tlnlp.config.shipped import shipped_file
-from tlnlp.errors import BudgetError, UsageError
+from tlnlp.errors import BudgetError, UsageError, did_you_mean
 
 
 class Instance(Settings):
@@ -80,9 +79,8 @@ def price_of(settings: CostSettings) -> Price | None:
     prices = settings.prices or shipped_file("prices.yaml")
     found = {one.name: one for one in load_settings(PriceList, prices).instances}
     if settings.instance not in found:
-        closest = difflib.get_close_matches(settings.instance, found, n=1)
-        hint = f"did you mean {closest[0]}?" if closest else "add it there, or give cost.usd_per_hour"
-        raise UsageError(f"cost.instance={settings.instance!r} is not in {prices}; {hint}")
+        hint = did_you_mean(settings.instance, found) or "; add it there, or give cost.usd_per_hour"
+        raise UsageError(f"cost.instance={settings.instance!r} is not in {prices}{hint}")
     return Price(found[settings.instance].usd_per_hour * settings.instances, settings.instance, settings.instances)
 
 

@@ -88,7 +88,7 @@ def read_lines(
         dialect,
         settings.id_column,
         settings.text_column,
-        tuple((name, "string") for name in [*from_lines, *in_both]),
+        (*from_lines, *in_both),
         (SOURCE, *passed),
         CORRUPT,
         DETAIL,
@@ -99,7 +99,7 @@ def read_lines(
         # A field may go on in the next split, so the lines of each file come together in one task, in their order.
         lines = lines.withColumn("_tlnlp_number", F.monotonically_increasing_id())
         lines = lines.repartition(SOURCE).sortWithinPartitions(SOURCE, START, "_tlnlp_number").drop("_tlnlp_number")
-    texts = [*(name for name, _ in plan.columns), CORRUPT, DETAIL, *plan.passed]
+    texts = [*plan.columns, CORRUPT, DETAIL, *plan.passed]
     schema = StructType([StructField(name, StringType()) for name in texts])
     return Records(lines.mapInArrow(partial(parse_batches, plan=plan), schema), types, in_both)
 

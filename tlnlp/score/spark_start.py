@@ -22,6 +22,7 @@ from tlnlp.errors import EngineError, StorageError
 from tlnlp.runs.environment import user_name
 from tlnlp.runs.scratch import process_folder
 from tlnlp.score.spark_failures import MEMORY, class_names, known_cause
+from tlnlp.storage.causes import reason_of
 
 JAVA_VERSION = 17
 JAVA_ANSWERS_S = 60.0
@@ -185,7 +186,7 @@ def _java_fault(settings: SparkSettings) -> str | None:
         heap = settings.conf.get("spark.driver.memory", settings.driver_memory)
         answer = _output(java, f"-Xmx{heap}", "-version")
     except (OSError, subprocess.TimeoutExpired) as error:
-        return f"Java ({java}) cannot be run ({type(error).__name__}); install Java {JAVA_VERSION} or newer"
+        return f"Java ({java}) cannot be run ({reason_of(error)}); install Java {JAVA_VERSION} or newer"
     if "version" not in answer:
         return f"Java cannot get a heap of {heap} on this machine; lower it, {MEMORY}, or free memory"
     return None

@@ -116,7 +116,13 @@ def cause_of(error: BaseException) -> Cause | None:
 
 def described(error: BaseException) -> str:
     """Return the cause in brackets and the next step: the end of a message about a store that failed."""
-    return str(cause_of(error) or Cause(_system_reason(error) or type(error).__name__, _NETWORK))
+    return str(cause_of(error) or Cause(reason_of(error), _NETWORK))
+
+
+def reason_of(error: BaseException) -> str:
+    """Return why a library or the operating system failed, in a few words: at least the name of the error's class."""
+    cause = cause_of(error)
+    return cause.reason if cause else _system_reason(error) or type(error).__name__
 
 
 def storage_failure(error: BaseException) -> StorageError | None:

@@ -5,12 +5,11 @@ Heavy libraries are imported only when an encoder is measured or fetched.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tlnlp.errors import UsageError
+from tlnlp.errors import UsageError, did_you_mean
 from tlnlp.model.encoder_catalogue import at_hand, known
 from tlnlp.model.encoder_download import fetch
 from tlnlp.runs.progress import say
@@ -73,9 +72,8 @@ def fetch_named(
     encoders = known(file, overrides)
     entry = encoders.get(name.lower())
     if entry is None:
-        similar = difflib.get_close_matches(name.lower(), encoders, n=1)
-        hint = f"did you mean {similar[0]}?" if similar else f"choose one of {', '.join(encoders)}"
-        raise UsageError(f"the catalogue has no encoder {name!r}: {hint}")
+        hint = did_you_mean(name, encoders) or f"; choose one of {', '.join(encoders)}"
+        raise UsageError(f"the catalogue has no encoder {name!r}{hint}")
     before = at_hand(entry.name, encoders)
     if before is None:
         say(f"fetching {entry.name} ({entry.source})")

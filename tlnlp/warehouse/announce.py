@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from pyiceberg.catalog import Catalog
 
 from tlnlp.errors import StorageError, TlnlpError, UsageError
+from tlnlp.storage.causes import reason_of
 from tlnlp.storage.s3 import aws_client
 from tlnlp.warehouse import glue
 from tlnlp.warehouse.catalog import open_catalog
@@ -234,7 +235,7 @@ def run_command(command: Sequence[str], statement: str, timeout_s: float) -> str
         process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=2, start_new_session=True)
     except OSError as error:
         raise UsageError(
-            f"{command[0]}: cannot be started ({type(error).__name__}); install it, or correct `command`"
+            f"{command[0]}: cannot be started ({reason_of(error)}); install it, or correct `command`"
         ) from error
     with process:
         try:

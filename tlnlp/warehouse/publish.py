@@ -19,6 +19,7 @@ from pyiceberg.table.snapshots import Snapshot
 
 from tlnlp.errors import PublishConflictError, StorageError, UsageError
 from tlnlp.storage import resolve_uri
+from tlnlp.storage.causes import reason_of
 from tlnlp.warehouse.commit import LOST, TRIES, commit, commit_in_turn
 from tlnlp.warehouse.run_folder import mark_catalog
 from tlnlp.warehouse.schema import SCORES, Column
@@ -228,6 +229,6 @@ def _gave_up(cause: Exception, wanted: Publication) -> Exception:
             f"{wanted.run_id} was published; run fewer publishers at once, and score {wanted.score_date} again"
         )
     return StorageError(
-        f"table {wanted.table}: the store failed while {wanted.score_date} was published ({type(cause).__name__}); "
+        f"table {wanted.table}: the store failed while {wanted.score_date} was published ({reason_of(cause)}); "
         f"look in `history` for run {wanted.run_id} before scoring that day again"
     )
