@@ -60,7 +60,7 @@ def test_a_command_that_fails_or_is_missing(program: Path) -> None:
     (program.parent / "broken").touch()
     with pytest.raises(StorageError, match="warehouse client ended with code 3"):
         run_command([str(program)], STATEMENT, 30)
-    with pytest.raises(UsageError, match=r"no-such-client: cannot be started \(FileNotFoundError\)"):
+    with pytest.raises(UsageError, match=r"no-such-client: cannot be started \(No such file or directory\)"):
         run_command(["no-such-client"], STATEMENT, 30)
 
 

@@ -57,7 +57,7 @@ class VersionReport:
             "calibration_error": error,
             "better_than": sentences.ranked(self.report, "better") or None,
             "worse_than": sentences.ranked(self.report, "worse") or None,
-            "cannot_be_told_apart_from": sentences.ranked(self.report, "undecided") or None,
+            "cannot_be_distinguished_from": sentences.ranked(self.report, "undecided") or None,
             "more_labels": sentences.learning_curve(self.report),
             "labels_to_check": sentences.faults(self.report),
             "texts": self._texts_shown(),
