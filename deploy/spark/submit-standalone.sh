@@ -25,6 +25,7 @@ exec timeout --kill-after=60s 6h "$SPARK_HOME/bin/spark-submit" \
     --properties-file deploy/spark/spark-defaults.conf \
     --archives dist/score-env.tar.gz#environment \
     --conf spark.cores.max=32 \
+    --conf spark.executorEnv.LC_ALL=C.UTF-8 \
     jobs/score.py --config conf/score.yaml \
     --set documents="$DOCUMENTS" \
     --set registry="$REGISTRY" \

@@ -27,6 +27,7 @@ exec "$SPARK_HOME/bin/spark-submit" \
     --files conf/score.yaml \
     --conf spark.yarn.appMasterEnv.PYSPARK_PYTHON=./environment/bin/python \
     --conf spark.executorEnv.PYSPARK_PYTHON=./environment/bin/python \
+    --conf spark.executorEnv.LC_ALL=C.UTF-8 \
     --conf spark.yarn.appMasterEnv.AWS_REGION="$AWS_REGION" \
     --conf spark.yarn.maxAppAttempts=2 \
     --conf spark.yarn.submit.waitAppCompletion=true \

@@ -26,6 +26,8 @@ from tlnlp.storage.causes import reason_of
 
 JAVA_VERSION = 17
 JAVA_ANSWERS_S = 60.0
+# In the locale C, Java cannot open a file whose name is not ASCII.
+UTF8_LOCALE = "C.UTF-8"
 # Variables that another Spark of the same user may need, and that can keep ours from starting.
 FOREIGN = ("SPARK_HOME", "SPARK_CONF_DIR", "PYSPARK_SUBMIT_ARGS", "JAVA_TOOL_OPTIONS")
 
@@ -68,7 +70,7 @@ def _prepare_environment(settings: SparkSettings) -> None:
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     locale = next(filter(None, map(os.environ.get, ("LC_ALL", "LC_CTYPE", "LANG"))), "C")
     if locale in ("C", "POSIX"):
-        os.environ["LC_ALL"] = "C.UTF-8"  # In the locale C, Java cannot open a file whose name is not ASCII.
+        os.environ["LC_ALL"] = UTF8_LOCALE
     if not _has_name():
         os.environ.setdefault("SPARK_USER", user_name())
 
@@ -90,6 +92,8 @@ def _defaults(settings: SparkSettings) -> dict[str, str]:
         java_options.append(f'-Djava.io.tmpdir="{folder}"')
         defaults["spark.local.dir"] = str(folder)
         defaults |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+    else:
+        defaults["spark.executorEnv.LC_ALL"] = UTF8_LOCALE
     return defaults | {"spark.driver.extraJavaOptions": " ".join(java_options)}
 
 
