@@ -111,7 +111,7 @@ def test_what_is_set_most_comes_first_and_groups_last() -> None:
 
 def test_a_key_is_shown_with_its_meaning_and_default() -> None:
     text = " ".join(tlnlp("score", "--help").out.split())
-    assert "batch_size Texts in one call of the encoder. [default: 32]" in text
+    assert "arrow_batch_rows Rows in one Arrow batch between Spark and Python. [default: 2048]" in text
     assert "mode full: the day holds the whole input." in text
     assert "[full | incremental; default: full]" in text
     assert "The day that the run publishes, as YYYY-MM-DD. A published day of the same date is replaced." in text

@@ -157,9 +157,9 @@ def test_a_process_tries_a_bundle_once(folder: Path, untried: set[str], monkeypa
     read = []
     predict = OnnxEngine.predict
 
-    def counted(self: OnnxEngine, encoded: Sequence[Any], batch_size: int = 32) -> Any:
+    def counted(self: OnnxEngine, encoded: Sequence[Any]) -> Any:
         read.append(len(encoded))
-        return predict(self, encoded, batch_size)
+        return predict(self, encoded)
 
     monkeypatch.setattr(OnnxEngine, "predict", counted)
     for _ in range(3):

@@ -41,7 +41,7 @@ def encoded(classifier: Classifier) -> list[list[int]]:
 
 def engine_of(folder: Path) -> OnnxEngine:
     spec = bundle.read_spec(folder)
-    return OnnxEngine(folder / bundle.GRAPH, spec.pad_token_id, spec.input_names, threads=1)
+    return OnnxEngine(folder / bundle.GRAPH, spec.input_names, threads=1)
 
 
 def test_graph_and_torch_agree(tiny_bundle: Path, classifier: Classifier, encoded: list[list[int]]) -> None:
@@ -69,7 +69,7 @@ def test_other_pooling_is_another_model(tiny_bundle: Path, classifier: Classifie
 def test_a_file_that_is_no_graph(tiny_bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"nothing of the kind")
     with pytest.raises(BundleError, match="ONNX Runtime cannot open the graph"):
-        OnnxEngine(tmp_path / "model.onnx", 0, ("input_ids", "attention_mask"))
+        OnnxEngine(tmp_path / "model.onnx", ("input_ids", "attention_mask"))
 
 
 def test_plain_onnx_runtime(tiny_bundle: Path, classifier: Classifier, encoded: list[list[int]]) -> None:

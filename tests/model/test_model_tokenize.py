@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 
 from tlnlp.errors import BundleError
 from tlnlp.model import bundle
-from tlnlp.model.tokenize import TOKENISE_AT_ONCE, Encoder, TokenIds, by_length, crop, pad
+from tlnlp.model.tokenize import TOKENISE_AT_ONCE, Encoder, TokenIds, by_length, crop, of_one_length, pad
 
 
 def tokenizer_file(tiny_bundle: Path) -> Path:
@@ -142,6 +142,17 @@ def test_texts_are_lower_cased_and_the_prompt_is_not(tmp_path: Path) -> None:
     prompted = Encoder.load(path, 64, 0.5, "The night ", lower_case=True)
     assert prompted.encode(["Warm BREAD"]) == as_written.encode(["The night warm bread"])
     assert prompted.encode(["Warm BREAD"]) != as_written.encode(["the night warm bread"])
+
+
+@pytest.mark.parametrize(("tokens", "count"), [(1, 8), (6, 7), (100, 5)])
+def test_batches_of_one_length_hold_every_text_once(tokens: int, count: int) -> None:
+    encoded = [[1] * length for length in (3, 1, 3, 9, 2, 3, 0, 9)]
+    found = list(of_one_length(encoded, tokens))
+    assert sorted(place for batch in found for place in batch) == list(range(len(encoded)))
+    for batch in found:
+        (length,) = {len(encoded[place]) for place in batch}
+        assert len(batch) == 1 or len(batch) * length <= tokens
+    assert len(found) == count
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 100])

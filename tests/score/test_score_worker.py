@@ -213,14 +213,14 @@ class TestOneHost:
         read: list[str] = []
         predict = Classifier.predict
 
-        def recorded(self: Classifier, texts: list[str], batch_size: int = 32) -> Any:
+        def recorded(self: Classifier, texts: list[str]) -> Any:
             read.extend(texts)
-            return predict(self, texts, batch_size)
+            return predict(self, texts)
 
         monkeypatch.setattr(Classifier, "predict", recorded)
         context = spark.sparkContext
         peak, rows = context.accumulator(0, udf.PeakParam()), context.accumulator(0)
-        scorer = udf.batch_scorer(broadcast, bundle.verify(tiny_bundle), 1, 8, peak, rows)
+        scorer = udf.batch_scorer(broadcast, bundle.verify(tiny_bundle), 1, peak, rows)
         batches = [["a", "a"], ["a", "a"], ["a", "b"], [], ["b", "c", "c"], ["c"], ["d"]]
         series = [
             (pd.Series(batch, dtype=object), pd.Series(map(text_sha256, batch), dtype=object)) for batch in batches

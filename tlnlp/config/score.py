@@ -108,8 +108,6 @@ class ScoreSettings(Settings):
     """Most bytes of a text, as UTF-8. A document with a longer text is quarantined."""
     max_quarantine_share: float = Field(0.1, ge=0, le=1)
     """Largest share of quarantined documents. Above it, the run publishes nothing."""
-    batch_size: int = Field(32, ge=1)
-    """Texts in one call of the encoder."""
     arrow_batch_rows: int = Field(2048, ge=1)
     """Rows in one Arrow batch between Spark and Python."""
     chunk_rows: int = Field(200_000, ge=1)

@@ -49,7 +49,7 @@ def write_bundle(
     save_weights(model, folder)
     names = export_graph(model, folder / bundle.GRAPH)
     assert names == spec.input_names
-    engine = OnnxEngine(folder / bundle.GRAPH, spec.pad_token_id, spec.input_names)
+    engine = OnnxEngine(folder / bundle.GRAPH, spec.input_names)
     by_length = sorted(encoded, key=len)
     probes = by_length[:: max(1, len(by_length) // PARITY_TEXTS)][: PARITY_TEXTS - 1] + by_length[-1:]
     parity = check_parity(model, engine, probes, spec.pad_token_id)

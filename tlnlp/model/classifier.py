@@ -19,8 +19,6 @@ from tlnlp.model.ngram import NgramView
 from tlnlp.model.onnx_engine import OnnxEngine
 from tlnlp.model.tokenize import Encoder
 
-# Texts that are tried at once: few, since they differ in length and padding costs time.
-GOLDEN_BATCH = 4
 # Digests of the bundles that this process has tried on golden texts: a bundle's files and the machine do not change.
 _tried: set[str] = set()
 
@@ -64,7 +62,7 @@ class Classifier:
             folder / bundle.TOKENIZER, spec.max_length, spec.head_share, spec.prompt, spec.lower_case
         )
         check_vocabulary(folder, contents, encoder)
-        engine = OnnxEngine(folder / bundle.GRAPH, spec.pad_token_id, spec.input_names, threads)
+        engine = OnnxEngine(folder / bundle.GRAPH, spec.input_names, threads)
         classifier = Classifier(spec, digest, encoder, engine, NgramView.load(folder / bundle.NGRAM))
         if digest not in _tried:
             classifier._try(folder, contents.golden)
@@ -76,20 +74,20 @@ class Classifier:
         """Return the class names, in the order of the probabilities."""
         return self.spec.classes
 
-    def predict(self, texts: Sequence[str], batch_size: int = 32) -> Floats:
+    def predict(self, texts: Sequence[str]) -> Floats:
         """Return probabilities (texts, classes): texts in the order given, classes in the order of ``classes``."""
         if not texts:
             return np.zeros((0, len(self.classes)))
-        encoder, ngram = self.views(texts, batch_size)
+        encoder, ngram = self.views(texts)
         return combine(encoder, ngram, self.spec.encoder_weight, self.spec.ngram_weight)
 
-    def views(self, texts: Sequence[str], batch_size: int = 32) -> tuple[Floats, Floats]:
+    def views(self, texts: Sequence[str]) -> tuple[Floats, Floats]:
         """Return the probabilities of the encoder and of the n-gram view, both (texts, classes), not combined.
 
         Those of an n-gram view of weight 0 are all equal.
         """
         prepared = [prepare(text, self.spec.max_chars) for text in texts]
-        encoder = self.engine.predict(self.encoder.encode(prepared), batch_size)
+        encoder = self.engine.predict(self.encoder.encode(prepared))
         if self.spec.ngram_weight == 0.0:
             return encoder, np.full_like(encoder, 1.0 / len(self.classes))
         return encoder, self.ngram.predict(prepared)
@@ -98,7 +96,7 @@ class Classifier:
         """Predict golden texts and compare; an older bundle without any must at least give probabilities."""
         texts = golden.texts if golden is not None else TEXTS
         try:
-            encoder, ngram = self.views(texts, GOLDEN_BATCH)
+            encoder, ngram = self.views(texts)
         except Exception as error:  # The exceptions of the tokenizer and of ONNX Runtime have no common class.
             raise BundleError(
                 f"{folder}: {bundle.GRAPH} cannot read the tokens of a text ({type(error).__name__}); {AGAIN}"

@@ -1,4 +1,8 @@
-"""Run the encoder view in ONNX Runtime, without torch."""
+"""Run the encoder view in ONNX Runtime, without torch.
+
+A text is read alone or with texts of its very length, so nothing is padded, and its scores are the same bits whatever
+it is read with. Short texts gain from company, long ones lose: their states leave the processor's cache.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,11 @@ import numpy as np
 
 from tlnlp.errors import BundleError
 from tlnlp.model.combine import Floats, softmax
-from tlnlp.model.tokenize import Ids, by_length, pad
+from tlnlp.model.tokenize import Ids, of_one_length
+
+# Tokens that are read at once, about. Measured on one core with twelve layers of width 384, ratio to padded batches of
+# 32: 205 tokens a text 1.67, 45 tokens 1.82, 15 tokens 1.23; each text alone 1.62, 1.15, 0.35.
+TOKENS_AT_ONCE = 512
 
 
 def load_onnxruntime() -> Any:
@@ -31,7 +39,6 @@ class OnnxEngine:
 
     Args:
         graph: path of the ONNX graph.
-        pad_token_id: id that pads the shorter texts of a batch.
         input_names: names of the graph's inputs.
         threads: threads of ONNX Runtime; 0 means one for each core.
 
@@ -39,7 +46,7 @@ class OnnxEngine:
         BundleError: ONNX Runtime cannot open the graph.
     """
 
-    def __init__(self, graph: Path, pad_token_id: int, input_names: Sequence[str], threads: int = 0) -> None:
+    def __init__(self, graph: Path, input_names: Sequence[str], threads: int = 0) -> None:
         ort = load_onnxruntime()
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
@@ -56,16 +63,19 @@ class OnnxEngine:
             raise BundleError(
                 f"{graph}: ONNX Runtime cannot open the graph ({type(error).__name__}); fetch the bundle again"
             ) from error
-        self._pad_token_id = pad_token_id
-        self._input_names = tuple(input_names)
+        self._takes_types = "token_type_ids" in input_names
 
-    def predict(self, encoded: Sequence[Ids], batch_size: int = 32) -> Floats:
-        """Return probabilities (texts, classes) of token ids, in the order given."""
+    def predict(self, encoded: Sequence[Ids]) -> Floats:
+        """Return probabilities (texts, classes) of token ids, in the order given.
+
+        On one processor, those of a text are the same bits whatever the other texts are. (A graph that was exported
+        before ``TextClassifier.by_rows`` gives them to the last bits of a float32 only.)
+        """
         logits = np.zeros((len(encoded), self._classes), dtype=np.float64)
-        for positions in by_length(encoded, batch_size):
-            input_ids, attention_mask = pad([encoded[position] for position in positions], self._pad_token_id)
-            feed = {"input_ids": input_ids, "attention_mask": attention_mask}
-            if "token_type_ids" in self._input_names:
+        for positions in of_one_length(encoded, TOKENS_AT_ONCE):
+            input_ids = np.array([encoded[position] for position in positions], dtype=np.int64)
+            feed = {"input_ids": input_ids, "attention_mask": np.ones_like(input_ids)}
+            if self._takes_types:
                 feed["token_type_ids"] = np.zeros_like(input_ids)
             logits[positions] = self._session.run(None, feed)[0]
         return softmax(logits)

@@ -182,6 +182,21 @@ def by_length(encoded: Sequence[Sized], batch_size: int) -> Iterator[list[int]]:
         yield order[start : start + batch_size]
 
 
+def of_one_length(encoded: Sequence[Sized], tokens: int) -> Iterator[list[int]]:
+    """Yield the positions of texts in batches of equally long texts, the longest texts first.
+
+    Args:
+        tokens: most tokens of a batch; a text that is longer is alone in its batch.
+    """
+    by_length: dict[int, list[int]] = {}
+    for position, ids in enumerate(encoded):
+        by_length.setdefault(len(ids), []).append(position)
+    for length in sorted(by_length, reverse=True):
+        positions, size = by_length[length], max(1, tokens // max(1, length))
+        for start in range(0, len(positions), size):
+            yield positions[start : start + size]
+
+
 def pad(encoded: Sequence[Ids], pad_token_id: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return ``input_ids`` and ``attention_mask``, both (batch, tokens), padded on the right to the longest text."""
     width = max(len(ids) for ids in encoded)

@@ -88,6 +88,9 @@ class TextClassifier(nn.Module):
         self.head = nn.Linear(hidden, classes)
         self.pooling = pooling
         self.normalise = normalise
+        # An exported graph pools and applies the head text by text. ONNX Runtime adds the numbers of one text in
+        # another order than those of several, so the last bits of a score would depend on the size of a batch.
+        self.by_rows = False
 
     def pool(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Return one vector per text (batch, hidden); ``input_ids`` and ``attention_mask`` are (batch, tokens)."""
@@ -101,6 +104,8 @@ class TextClassifier(nn.Module):
         if self.pooling == "max":
             return states.masked_fill(mask == 0, torch.finfo(states.dtype).min).amax(1)
         mask = mask.to(states.dtype)
+        if self.by_rows:
+            return (mask.transpose(1, 2) @ states).squeeze(1) / mask.sum(1).clamp(min=1.0)
         return (states * mask).sum(1) / mask.sum(1).clamp(min=1.0)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, features: bool = False) -> Tensor:
@@ -108,6 +113,8 @@ class TextClassifier(nn.Module):
         pooled = self.pool(input_ids, attention_mask)
         if features:
             return pooled
+        if self.by_rows:
+            return (pooled.unsqueeze(1) * self.head.weight).sum(-1) + self.head.bias
         logits: Tensor = self.head(self.dropout(pooled))
         return logits
 
@@ -204,6 +211,7 @@ def export_graph(model: TextClassifier, path: Path) -> tuple[str, ...]:
     The weights go to a file of their own beside the graph. The processes of a host can then map it and share memory.
     """
     model = model.cpu().eval()
+    model.by_rows = True
     example = (torch.ones((2, 8), dtype=torch.int64), torch.ones((2, 8), dtype=torch.int64))
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
@@ -212,6 +220,8 @@ def export_graph(model: TextClassifier, path: Path) -> tuple[str, ...]:
             _export_traced(model, example, path)
         except Exception:  # Failures of the tracer have no common class.
             _export_captured(model, example, path)
+        finally:
+            model.by_rows = False
     return INPUT_NAMES
 
 

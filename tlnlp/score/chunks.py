@@ -50,7 +50,7 @@ class ChunkScorer:
         self._peak: Accumulator[int] = context.accumulator(0, PeakParam())
         self._rows: Accumulator[int] = context.accumulator(0)
         files = context.broadcast(bundle.scoring_files(folder))
-        scorer = batch_scorer(files, digest, threads, settings.batch_size, self._peak, self._rows)
+        scorer = batch_scorer(files, digest, threads, self._peak, self._rows)
         self._udf = spark_udf(scorer, len(self.spec.classes))
 
     @property

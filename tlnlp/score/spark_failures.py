@@ -74,7 +74,7 @@ CAUSES = (
     _cause(
         r"Python worker exited unexpectedly|^\s*MemoryError",
         "a Python worker was killed or ran out of memory; leave it more memory of the machine: fewer tasks at once "
-        "(--set spark.master=local[1]), a smaller batch_size, on a cluster more spark.executor.memoryOverhead",
+        "(--set spark.master=local[1]), on a cluster more spark.executor.memoryOverhead",
     ),
     _cause(
         r"ExecutorLostFailure|Slave lost|Container killed|exit (?:code|status):? 137",

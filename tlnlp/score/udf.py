@@ -45,7 +45,6 @@ def batch_scorer(
     bundle: Broadcast[dict[str, bytes]],
     digest: str,
     threads: int,
-    batch_size: int,
     peak: Accumulator[int],
     rows_done: Accumulator[int],
 ) -> BatchScorer:
@@ -58,7 +57,6 @@ def batch_scorer(
         bundle: the bundle's files by name.
         digest: the bundle's digest, which names its folder on the host.
         threads: threads of the model in each task.
-        batch_size: texts that the model reads at once.
         peak: receives the worker's largest resident set, in bytes.
         rows_done: receives the number of scored rows.
 
@@ -73,7 +71,7 @@ def batch_scorer(
             is_new = keys.ne(keys.shift()).to_numpy()
             if len(keys) and keys.iloc[0] == last_key:
                 is_new[0] = False
-            scored = classifier.predict(texts[is_new].tolist(), batch_size)
+            scored = classifier.predict(texts[is_new].tolist())
             rows = np.vstack([last_row[None, :], scored])[np.cumsum(is_new)]
             if len(keys):
                 last_key, last_row = keys.iloc[-1], rows[-1]
