@@ -2,8 +2,9 @@
 
     python tests/bench/documents_gate.py run [--function tlnlp.train.domain_shift.relevance] [--documents 500]
 
-The function gets embeddings of labelled texts (labels, hidden) and of documents (documents, hidden). It accepts the
-documents if its result is true or has a true ``same_source``. The documents of the same data set should be accepted, in
+The function gets embeddings of labelled texts (labels, hidden) and of documents (documents, hidden). The documents are
+accepted if its result is true or has a true ``same_source``, and if their words are in order (``train/word_order.py``).
+The documents of the same data set should be accepted, in
 12 draws of labels. Foreign documents (9 pools, each with the 4 draws of its data set) should be refused, unless they do
 no harm (harmless.py). The program prints a JSON line for each trial, and one for all at the end. Embeddings are those
 of the frozen encoder. All texts are from training files.
@@ -30,6 +31,7 @@ from tasks import ENCODER, MAX_CHARS
 from tlnlp.data.text import prepare
 from tlnlp.model.combine import Floats
 from tlnlp.runs import environment
+from tlnlp.train.word_order import word_order
 
 FUNCTION = "tlnlp.train.domain_shift.relevance"
 SEEDS = (11, 12, 13, 14)
@@ -122,10 +124,12 @@ def trials(decide: Decide, drawn: dict[str, list[Draw]], embed: Callable[[str], 
         known = {kind: states(texts) for kind, texts in foreign.items()}
         for seed, one in zip(SEEDS, each, strict=True):
             labelled = states(one.labels.texts)
-            own = states(sample(one.pool, count, generator))
-            for kind, documents in {"own": own, **known}.items():
+            own = sample(one.pool, count, generator)
+            texts = {"own": own, **foreign}
+            for kind, documents in {"own": states(own), **known}.items():
                 decision = decide(labelled, documents)
-                yield Trial(name, seed, kind, bool(getattr(decision, "same_source", decision)))
+                ordered = word_order(one.labels.texts, texts[kind]).is_kept
+                yield Trial(name, seed, kind, ordered and bool(getattr(decision, "same_source", decision)))
 
 
 def main(arguments: Sequence[str]) -> int:

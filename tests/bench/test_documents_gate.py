@@ -31,6 +31,7 @@ def test_the_gate_on_documents_tries_own_and_foreign_ones(folder: Path, monkeypa
         known = documents[:, 5:].sum() == 0
         return SimpleNamespace(same_source=known) if known else False
 
+    monkeypatch.setattr(documents_gate, "word_order", lambda labelled, documents: SimpleNamespace(is_kept=True))
     found = list(documents_gate.trials(same, drawn, letters, 15))
     kinds = ["own", "another data set's", "own, words shuffled", "another language"]
     expected = [(name, seed, kind) for name in ("trec", "tiny") for seed in (11, 12, 13, 14) for kind in kinds]
@@ -38,6 +39,8 @@ def test_the_gate_on_documents_tries_own_and_foreign_ones(folder: Path, monkeypa
     assert {one.kept for one in found if one.documents == "another language"} == {False}
     assert {one.right for one in found if one.documents in ("own", "another language")} == {True}
     assert {one.right for one in found if one.documents == "own, words shuffled"} == {False}
+    monkeypatch.setattr(documents_gate, "word_order", lambda labelled, documents: SimpleNamespace(is_kept=False))
+    assert not any(one.kept for one in documents_gate.trials(same, drawn, letters, 15))
 
 
 def test_a_decision_is_called_by_its_import_path() -> None:

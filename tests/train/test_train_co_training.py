@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from train_kit import THREE
+from train_kit import THREE, sentences, shuffled
 
 from tlnlp.config import EvaluateSettings, FinetuneSettings, RaySettings, load_settings
 from tlnlp.errors import EngineError, InputDataError, LabelFaultsError
@@ -217,6 +217,22 @@ def test_documents_of_another_source_are_not_used(
     assert ledger["results"]["relevance"]["same_source"] is False
     assert ledger["results"]["relevance"]["further"] >= TUNED.foreign
     assert training_of(result)["report"]["pool"] == {"documents": 200, "read": 0, "labelled_inside": 0}
+    assert training_of(result)["unlabelled_model_text_sha256"] == []
+
+
+def test_documents_without_an_order_of_words_are_not_used(
+    tmp_path: Path, tiny_encoder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    labelled = [{"text": text, "label": kit.CLASSES[number % 2]} for number, text in enumerate(sentences(40, 1))]
+    labels = kit.write_jsonl(
+        tmp_path / "labels.jsonl", [one | {"text": f"{one['label']}: {one['text']}"} for one in labelled]
+    )
+    words = [{"id": str(number), "text": text} for number, text in enumerate(shuffled(sentences(200, 2)))]
+    documents = kit.write_jsonl(tmp_path / "words.jsonl", words)
+    result = run([*overrides(tmp_path, tiny_encoder, documents), f"labels={labels}", "on_fault=skip"])
+    assert "documents: their words have no order" in capfd.readouterr().err
+    (ledger,) = Registry(str(tmp_path / "registry")).ledgers("moods")
+    assert ledger["results"]["word_order"]["is_kept"] is False
     assert training_of(result)["unlabelled_model_text_sha256"] == []
 
 

@@ -121,3 +121,20 @@ def worker_killed_in(registry: Path) -> Iterator[list[int]]:
     thread.start()
     yield killed
     thread.join(timeout=10)
+
+
+SUBJECTS = ["the night ferry", "our old baker", "a small hotel", "the last train", "my new boots", "this quiet street"]
+VERBS = ["was late again", "smelled of warm bread", "had a view of the harbour", "never let us down", "cost too much"]
+ENDS = ["on a cold morning", "for no good reason", "as it always does", "before the first snow", "when it rained"]
+
+
+def sentences(count: int, seed: int) -> list[str]:
+    """Return random sentences of ten words or so."""
+    generator = np.random.default_rng(seed)
+    return [" ".join(str(generator.choice(part)) for part in (SUBJECTS, VERBS, ENDS)) for _ in range(count)]
+
+
+def shuffled(texts: list[str], seed: int = 0) -> list[str]:
+    """Return the texts with their words in random order."""
+    generator = np.random.default_rng(seed)
+    return [" ".join(generator.permutation(text.split())) for text in texts]

@@ -22,6 +22,8 @@ from tlnlp.train.frozen_encoder import (
 )
 from tlnlp.train.learned_model import LearnedModel
 from tlnlp.train.tuned_constants import TUNED
+from tlnlp.train.word_order import SAMPLED_DOCUMENTS as ORDERED_DOCUMENTS
+from tlnlp.train.word_order import word_order
 
 
 def learn(run: Run, pool: Pool | None) -> tuple[Run, LearnedModel]:
@@ -67,6 +69,8 @@ def _is_same_source(run: Run, frozen: PretrainedEmbeddings, pool: Pool) -> bool:
     """Return whether the documents come from the same source as the labelled texts."""
     if len(pool.texts) < LEAST_DOCUMENTS or len(frozen.labels) < 2:
         return True  # Co-training itself refuses too few documents.
+    if not _has_words_in_order(run, pool):
+        return False
     states = embed_documents(run, "relevance", pool.texts[:SAMPLED_DOCUMENTS])
     measured = relevance(frozen.labels, states)
     run.ledger.results["relevance"] = {"further": round(measured.further, 4), "same_source": measured.same_source}
@@ -76,6 +80,18 @@ def _is_same_source(run: Run, frozen: PretrainedEmbeddings, pool: Pool) -> bool:
         return False
     say(f"{figure} (50% is expected of the same source; documents from {TUNED.foreign:.0%} on are not used)")
     return True
+
+
+def _has_words_in_order(run: Run, pool: Pool) -> bool:
+    """Return whether the documents have their words in order; a sorted or shuffled export does not."""
+    measured = word_order(run.examples.texts, pool.texts[:ORDERED_DOCUMENTS], run.settings.seed)
+    run.ledger.results["word_order"] = vars(measured) | {"is_kept": measured.is_kept}
+    if not measured.is_kept:
+        say(
+            "documents: their words have no order, or another one than those of the labelled texts (as in a bag of "
+            "words, or where words were sorted): the model learns from the labels alone"
+        )
+    return measured.is_kept
 
 
 def _labels_only(run: Run, candidate: Candidate, frozen: PretrainedEmbeddings) -> LearnedModel:

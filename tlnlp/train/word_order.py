@@ -1,0 +1,88 @@
+"""Word order: a test of whether unlabelled documents have their words in an order, as the labelled texts have.
+
+Documents that were exported as bags of words, or whose words were sorted or shuffled, look like the labelled texts in
+the space of an encoder. But what a model learns from them can make it worse.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from tlnlp.train.tuned_constants import TUNED
+
+# Documents that the test uses.
+SAMPLED_DOCUMENTS = 500
+# Orders that each labelled text is compared with, and the fewest words and texts of a test.
+ORDERS, LEAST_WORDS, LEAST_TEXTS = 20, 4, 8
+# The first words of a long text are enough.
+MOST_WORDS = 300
+
+Pair = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class WordOrder:
+    """The result of the test: how labelled texts rank among random orders of their own words, as means over the texts.
+
+    Fields:
+        in_documents: by the pairs of neighbouring words that the documents have; 1: the documents have the same order
+            of words, 0.5: they have none.
+        in_labels: by the pairs that the other labelled texts have; 0.5: the labelled texts have no order either.
+
+    Both are None where too few texts can be ranked.
+    """
+
+    in_documents: float | None
+    in_labels: float | None
+
+    @property
+    def is_kept(self) -> bool:
+        """Return False if the labelled texts have an order of words and the documents have not."""
+        if self.in_documents is None or self.in_labels is None:
+            return True
+        return self.in_labels < TUNED.word_order or self.in_documents >= TUNED.word_order
+
+
+def word_order(labelled: Sequence[str], documents: Sequence[str], seed: int = 0) -> WordOrder:
+    """Rank each labelled text among random orders of its words, by pairs of neighbouring words.
+
+    It is a permutation test (Fisher 1935). Its statistic is the sum, over neighbouring words, of the logarithm of how
+    many texts have this pair, less that of the pair turned round. So words that merely occur together do not count.
+    """
+    own = [_pairs(text) for text in labelled]
+    of_labels = sum(own, Counter[Pair]())
+    of_documents = sum(map(_pairs, documents), Counter[Pair]())
+    others = [of_labels - pairs for pairs in own]
+    return WordOrder(_mean_rank(labelled, [of_documents] * len(labelled), seed), _mean_rank(labelled, others, seed))
+
+
+def _words(text: str) -> list[str]:
+    return text.lower().split()[:MOST_WORDS]
+
+
+def _pairs(text: str) -> Counter[Pair]:
+    return Counter(set(pairwise(_words(text))))
+
+
+def _mean_rank(texts: Sequence[str], counts: Sequence[Counter[Pair]], seed: int) -> float | None:
+    generator = np.random.default_rng((seed, 6))
+    ranks = []
+    for text, known in zip(texts, counts, strict=True):
+        words = _words(text)
+        if len(words) < LEAST_WORDS:
+            continue
+        own = _score(words, known)
+        orders = (generator.permutation(len(words)) for _ in range(ORDERS))
+        others = np.array([_score([words[place] for place in order], known) for order in orders])
+        if own or others.any():
+            ranks.append(float((others < own).mean() + (others == own).mean() / 2))
+    return float(np.mean(ranks)) if len(ranks) >= LEAST_TEXTS else None
+
+
+def _score(words: Sequence[str], counts: Counter[Pair]) -> float:
+    return float(sum(np.log1p(counts[pair]) - np.log1p(counts[pair[::-1]]) for pair in pairwise(words)))
