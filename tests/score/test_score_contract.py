@@ -205,9 +205,10 @@ def test_string_columns_that_are_not_utf8(registry: Path, warehouse: Path, tmp_p
     for name, identifier, text, item in (
         ("text", pa.array(["text"]), bad, good),
         ("id", bad, good, good),
+        ("other id", pa.array([b"caf\xe8 \\~"]), good, good),
         ("item", pa.array(["item"]), good, bad),
     ):
         pa.parquet.write_table(pa.table({"id": identifier, "text": text, "item": item}), folder / f"{name}.parquet")
     night(folder, warehouse, registry, max_quarantine_share=1.0, keep_columns="item")
-    assert reasons(warehouse) == {"text": "not_text", "caf\ufffd": "missing_id"}
+    assert reasons(warehouse) == {"text": "not_text", "caf\\xe9": "missing_id", r"caf\xe8 \x5c~": "missing_id"}
     assert rows(warehouse, "select document_id, item from scores") == [{"document_id": "item", "item": "caf\ufffd"}]

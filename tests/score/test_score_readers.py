@@ -127,3 +127,10 @@ def test_a_partition_column_that_not_all_files_have(spark: SparkSession, tmp_pat
     with pytest.raises(InputDataError, match="column 'day' is in the names of folders"):
         raw_rows(spark, settings_of(case, tmp_path, keep_columns="day"))
     assert len(raw_rows(spark, settings_of(case, tmp_path))) == 2
+
+
+def test_a_folder_that_names_no_value(spark: SparkSession, tmp_path: Path) -> None:
+    case = Case("no value", {"day=/a.csv": csv_of("bread"), "day=1/a.csv": csv_of("boots")}, [])
+    with pytest.raises(InputDataError, match=r"day=/a\.csv is in a folder whose name has no value after '='"):
+        raw_rows(spark, settings_of(case, tmp_path, keep_columns="day"))
+    assert len(raw_rows(spark, settings_of(case, tmp_path))) == 2

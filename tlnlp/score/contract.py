@@ -49,6 +49,20 @@ class PreviousScores:
     latest: DataFrame | None = None
 
 
+def _shown_id() -> Column:
+    """Return the id as text; one that is not UTF-8 with escapes for bytes that are not ASCII, so that ids differ."""
+    identifier = F.col("document_id")
+    data = identifier.cast("binary")
+
+    def shown(place: Column) -> Column:
+        byte = F.substr(data, place, F.lit(1))
+        is_plain = byte.between(F.lit(bytearray(b" ")), F.lit(bytearray(b"~"))) & (byte != F.lit(bytearray(b"\\")))
+        return F.when(is_plain, byte.cast("string")).otherwise(F.concat(F.lit("\\x"), F.lower(F.hex(byte))))
+
+    escaped = F.concat_ws("", F.transform(F.sequence(F.lit(1), F.length(data)), shown))
+    return F.when(F.is_valid_utf8(identifier), identifier).when(F.length(data) > 0, escaped)
+
+
 def prepare_rows(documents: DataFrame, limits: Limits, previous: PreviousScores) -> DataFrame:
     """Return one row for each row of ``documents``, with its ``outcome`` and the columns that later steps need.
 
@@ -60,7 +74,7 @@ def prepare_rows(documents: DataFrame, limits: Limits, previous: PreviousScores)
         the columns ``COPIED``. ``text`` is null except in rows to be scored.
     """
     rows = documents.withColumn("text_sha256", F.sha2(F.col("text").cast("binary"), 256))
-    rows = rows.withColumn("reason", _reason(limits)).withColumn("document_id", F.make_valid_utf8("document_id"))
+    rows = rows.withColumn("reason", _reason(limits)).withColumn("document_id", _shown_id())
     # A long text is cut before the shuffle, to move fewer bytes. Its hash is that of the whole text.
     rows = rows.withColumn("text", F.when(F.col("reason").isNull(), cut_expression(limits.max_chars)))
     rows = _resolve_ids(rows)

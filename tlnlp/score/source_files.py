@@ -142,7 +142,7 @@ def _partitions(
     """Return the wanted columns that are in the names of folders.
 
     Raises:
-        InputDataError: some files lie in other folders. Spark would leave them out.
+        InputDataError: some files lie in other folders, which Spark would leave out; or a folder names no value.
     """
     layouts = {_layout(file.key.removeprefix(f"{name}/").split("/")[:-1]) for file in files}
     found = tuple(column for column in wanted if any(column in layout for layout in layouts))
@@ -150,6 +150,13 @@ def _partitions(
         raise InputDataError(
             f"{settings.documents}: column {found[0]!r} is in the names of folders ({found[0]}=...), but not all files "
             "are in such folders, at the same depth; move the others away, or leave the column out"
+        )
+    if found and (
+        empty := [file.key for file in files if any(part.endswith("=") for part in file.key.split("/")[:-1])]
+    ):
+        raise InputDataError(
+            f"{settings.documents}: {empty[0]} is in a folder whose name has no value after '='; name it "
+            f"{found[0]}={_NO_VALUE} if the value is missing"
         )
     return found
 
