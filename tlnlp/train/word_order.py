@@ -6,6 +6,7 @@ the space of an encoder. But what a model learns from them can make it worse.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,8 +18,8 @@ from tlnlp.train.tuned_constants import TUNED
 
 # Documents that the test uses.
 SAMPLED_DOCUMENTS = 500
-# Orders that each labelled text is compared with, and the fewest words and texts of a test.
-ORDERS, LEAST_WORDS, LEAST_TEXTS = 20, 4, 8
+# Orders that each labelled text is compared with, the fewest words of a text, the fewest and the most labelled texts.
+ORDERS, LEAST_WORDS, LEAST_TEXTS, MOST_TEXTS = 20, 4, 8, 200
 # The first words of a long text are enough.
 MOST_WORDS = 300
 
@@ -54,11 +55,13 @@ def word_order(labelled: Sequence[str], documents: Sequence[str], seed: int = 0)
     It is a permutation test (Fisher 1935). Its statistic is the sum, over neighbouring words, of the logarithm of how
     many texts have this pair, less that of the pair turned round. So words that merely occur together do not count.
     """
-    own = [_pairs(text) for text in labelled]
+    generator = np.random.default_rng((seed, 6))
+    texts = [labelled[place] for place in generator.permutation(len(labelled))[:MOST_TEXTS]]
+    own = [_pairs(text) for text in texts]
     of_labels = sum(own, Counter[Pair]())
     of_documents = sum(map(_pairs, documents), Counter[Pair]())
-    others = [of_labels - pairs for pairs in own]
-    return WordOrder(_mean_rank(labelled, [of_documents] * len(labelled), seed), _mean_rank(labelled, others, seed))
+    nothing = [Counter[Pair]()] * len(texts)
+    return WordOrder(_mean_rank(texts, of_documents, nothing, generator), _mean_rank(texts, of_labels, own, generator))
 
 
 def _words(text: str) -> list[str]:
@@ -69,20 +72,25 @@ def _pairs(text: str) -> Counter[Pair]:
     return Counter(set(pairwise(_words(text))))
 
 
-def _mean_rank(texts: Sequence[str], counts: Sequence[Counter[Pair]], seed: int) -> float | None:
-    generator = np.random.default_rng((seed, 6))
+def _mean_rank(
+    texts: Sequence[str], counts: Counter[Pair], own: Sequence[Counter[Pair]], generator: np.random.Generator
+) -> float | None:
+    """Return the mean rank by ``counts``, of which the pairs of a text itself (``own``) are taken away."""
     ranks = []
-    for text, known in zip(texts, counts, strict=True):
+    for text, less in zip(texts, own, strict=True):
         words = _words(text)
         if len(words) < LEAST_WORDS:
             continue
-        own = _score(words, known)
+        score = _score(words, counts, less)
         orders = (generator.permutation(len(words)) for _ in range(ORDERS))
-        others = np.array([_score([words[place] for place in order], known) for order in orders])
-        if own or others.any():
-            ranks.append(float((others < own).mean() + (others == own).mean() / 2))
+        others = np.array([_score([words[place] for place in order], counts, less) for order in orders])
+        if score or others.any():
+            ranks.append(float((others < score).mean() + (others == score).mean() / 2))
     return float(np.mean(ranks)) if len(ranks) >= LEAST_TEXTS else None
 
 
-def _score(words: Sequence[str], counts: Counter[Pair]) -> float:
-    return float(sum(np.log1p(counts[pair]) - np.log1p(counts[pair[::-1]]) for pair in pairwise(words)))
+def _score(words: Sequence[str], counts: Counter[Pair], less: Counter[Pair]) -> float:
+    def known(pair: Pair) -> float:
+        return math.log1p(counts[pair] - less[pair])
+
+    return sum(known(pair) - known(pair[::-1]) for pair in pairwise(words))
