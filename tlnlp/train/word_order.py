@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -58,8 +58,7 @@ def word_order(labelled: Sequence[str], documents: Sequence[str], seed: int = 0)
     generator = np.random.default_rng((seed, 6))
     texts = [labelled[place] for place in generator.permutation(len(labelled))[:MOST_TEXTS]]
     own = [_pairs(text) for text in texts]
-    of_labels = sum(own, Counter[Pair]())
-    of_documents = sum(map(_pairs, documents), Counter[Pair]())
+    of_labels, of_documents = _counted(own), _counted(map(_pairs, documents))
     nothing = [Counter[Pair]()] * len(texts)
     return WordOrder(_mean_rank(texts, of_documents, nothing, generator), _mean_rank(texts, of_labels, own, generator))
 
@@ -70,6 +69,13 @@ def _words(text: str) -> list[str]:
 
 def _pairs(text: str) -> Counter[Pair]:
     return Counter(set(pairwise(_words(text))))
+
+
+def _counted(each: Iterable[Counter[Pair]]) -> Counter[Pair]:
+    counts = Counter[Pair]()
+    for pairs in each:
+        counts.update(pairs)
+    return counts
 
 
 def _mean_rank(
