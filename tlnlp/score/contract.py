@@ -55,6 +55,7 @@ def _shown_id() -> Column:
     data = identifier.cast("binary")
 
     def shown(place: Column) -> Column:
+        """Return the byte at a place, from 1, as text."""
         byte = F.substr(data, place, F.lit(1))
         is_plain = byte.between(F.lit(bytearray(b" ")), F.lit(bytearray(b"~"))) & (byte != F.lit(bytearray(b"\\")))
         return F.when(is_plain, byte.cast("string")).otherwise(F.concat(F.lit("\\x"), F.lower(F.hex(byte))))

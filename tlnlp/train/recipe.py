@@ -66,7 +66,7 @@ def _check_class_names(run: Run, frozen: PretrainedEmbeddings) -> tuple[Run, Pre
 
 
 def _is_same_source(run: Run, frozen: PretrainedEmbeddings, pool: Pool) -> bool:
-    """Return whether the documents come from the same source as the labelled texts."""
+    """Return whether the documents come from the same source as the labelled texts, with their words in order."""
     if len(pool.texts) < LEAST_DOCUMENTS or len(frozen.labels) < 2:
         return True  # Co-training itself refuses too few documents.
     if not _has_words_in_order(run, pool):

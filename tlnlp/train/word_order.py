@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import numpy as np
 
@@ -58,8 +58,8 @@ def word_order(labelled: Sequence[str], documents: Sequence[str], seed: int = 0)
     generator = np.random.default_rng((seed, 6))
     texts = [labelled[place] for place in generator.permutation(len(labelled))[:MOST_TEXTS]]
     own = [_pairs(text) for text in texts]
-    of_labels, of_documents = _counted(own), _counted(map(_pairs, documents))
-    nothing = [Counter[Pair]()] * len(texts)
+    of_labels, of_documents = (Counter(chain.from_iterable(each)) for each in (own, map(_pairs, documents)))
+    nothing = [set[Pair]()] * len(texts)
     return WordOrder(_mean_rank(texts, of_documents, nothing, generator), _mean_rank(texts, of_labels, own, generator))
 
 
@@ -67,19 +67,12 @@ def _words(text: str) -> list[str]:
     return text.lower().split()[:MOST_WORDS]
 
 
-def _pairs(text: str) -> Counter[Pair]:
-    return Counter(set(pairwise(_words(text))))
-
-
-def _counted(each: Iterable[Counter[Pair]]) -> Counter[Pair]:
-    counts = Counter[Pair]()
-    for pairs in each:
-        counts.update(pairs)
-    return counts
+def _pairs(text: str) -> set[Pair]:
+    return set(pairwise(_words(text)))
 
 
 def _mean_rank(
-    texts: Sequence[str], counts: Counter[Pair], own: Sequence[Counter[Pair]], generator: np.random.Generator
+    texts: Sequence[str], counts: Counter[Pair], own: Sequence[set[Pair]], generator: np.random.Generator
 ) -> float | None:
     """Return the mean rank by ``counts``, of which the pairs of a text itself (``own``) are taken away."""
     ranks = []
@@ -95,8 +88,8 @@ def _mean_rank(
     return float(np.mean(ranks)) if len(ranks) >= LEAST_TEXTS else None
 
 
-def _score(words: Sequence[str], counts: Counter[Pair], less: Counter[Pair]) -> float:
+def _score(words: Sequence[str], counts: Counter[Pair], less: set[Pair]) -> float:
     def known(pair: Pair) -> float:
-        return math.log1p(counts[pair] - less[pair])
+        return math.log1p(counts[pair] - (pair in less))
 
     return sum(known(pair) - known(pair[::-1]) for pair in pairwise(words))
