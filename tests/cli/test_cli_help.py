@@ -121,7 +121,7 @@ def test_a_key_is_shown_with_its_meaning_and_default() -> None:
     assert "model The argument MODEL gives it." in " ".join(tlnlp("promote", "--help").out.split())
 
 
-@pytest.mark.parametrize("kind", {kind for kind in KINDS.values() if kind}, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", dict.fromkeys(kind for kind in KINDS.values() if kind), ids=lambda kind: kind.__name__)
 def test_every_key_and_group_has_a_description(kind: type[Settings]) -> None:
     top, *groups = describe_settings(kind)
     assert [key.name for one in (top, *groups) for key in one.keys if not key.text] == []
