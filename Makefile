@@ -68,7 +68,7 @@ demo: setup ## Run the whole path on the shipped reviews
 	@$(BIN)/tlnlp demo
 
 # While one process waits for Ray or Spark to start, the other computes. Each computes on one core only.
-TEST_PROCESSES := 2
+TEST_PROCESSES := 3
 ONE_CORE := OMP_NUM_THREADS=1 LOKY_MAX_CPU_COUNT=1
 
 test: setup tools ## Run the tests
