@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -152,12 +153,21 @@ def write_conventions(
 
 
 def make_bundle(
-    encoder: Path, folder: Path, classes: Sequence[str] = CLASSES, seed: int = 0, max_length: int = 64
+    encoder: Path,
+    folder: Path,
+    classes: Sequence[str] = CLASSES,
+    seed: int = 0,
+    max_length: int = 64,
+    **changes: Any,
 ) -> Path:
-    """Write a sealed bundle: an encoder with its conventions and an untrained head, and a fitted n-gram view."""
+    """Write a sealed bundle: an encoder with its conventions and an untrained head, and a fitted n-gram view.
+
+    ``changes`` replace values of its description.
+    """
     from tlnlp.data.text import prepare, text_sha256
     from tlnlp.model import bundle
-    from tlnlp.model.bundle_writer import write_bundle
+    from tlnlp.model.bundle_spec import BundleSpec
+    from tlnlp.model.bundle_writer import export_encoder, finish_bundle
     from tlnlp.model.encoder_conventions import read_conventions
     from tlnlp.model.ngram import fit_ngram
     from tlnlp.model.tokenize import Encoder
@@ -165,7 +175,7 @@ def make_bundle(
 
     folder.mkdir(parents=True, exist_ok=True)
     pad_token_id, conventions = save_tokenizer(str(encoder), folder), read_conventions(encoder)
-    spec = bundle.BundleSpec(
+    spec = BundleSpec(
         classes=tuple(classes),
         encoder=str(encoder),
         pooling=conventions.pooling,
@@ -190,5 +200,6 @@ def make_bundle(
     encoded = Encoder.load(
         folder / bundle.TOKENIZER, max_length, 0.5, conventions.prompt, conventions.lower_case
     ).encode(prepared)
-    write_bundle(folder, spec, dict(model.state_dict()), view, training, encoded)
+    parity = export_encoder(folder, spec, dict(model.state_dict()), encoded)
+    finish_bundle(folder, replace(spec, **changes), view, training | {"parity": parity})
     return folder

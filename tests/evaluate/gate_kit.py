@@ -13,6 +13,7 @@ import kit
 from tlnlp.config import PromoteSettings, load_settings
 from tlnlp.evaluate.promotion_gate import PromoteResult, promote
 from tlnlp.model import bundle
+from tlnlp.model.bundle_spec import read_spec
 from tlnlp.model.ngram import fit_ngram
 from tlnlp.registry import ModelVersion, Registry
 
@@ -53,7 +54,7 @@ def variant(source: Path, folder: Path, **values: object) -> Path:
     rows = named_rows(60, 5)
     texts, targets = [row["text"] for row in rows], [kit.CLASSES.index(row["label"]) for row in rows]
     fit_ngram(texts, targets, 2, seed=0, features=1 << 12).save(folder / bundle.NGRAM)
-    spec = replace(bundle.read_spec(folder), **values)  # type: ignore[arg-type]
+    spec = replace(read_spec(folder), **values)  # type: ignore[arg-type]
     (folder / bundle.SPEC).write_bytes(spec.to_json())
     (folder / bundle.GOLDEN).unlink()  # They hold the probabilities of the source.
     bundle.seal(folder)

@@ -17,6 +17,7 @@ from graph_alterations import GRAPH_CHANGES, fewer_token_ids, graph, turned_weig
 from safetensors.numpy import load_file, save_file
 
 from tlnlp.model import bundle
+from tlnlp.model.profile import CTRANSLATE2_INT8
 
 Alteration = Callable[[Path], None]
 DEEP = "[" * 5_000 + "]" * 5_000
@@ -59,6 +60,7 @@ _SPEC_VALUES: dict[str, list[object]] = {
     "prompt": [5, "x" * 20_000, None],
     "normalise": [1, "yes"],
     "lower_case": [0, None],
+    "engine": ["", "onnx", None, 1, ["onnx-fp32"]],
     "encoder": ["", 7, "x" * 5_000],
     "format": [2, None, "1"],
     "colour": ["red"],
@@ -138,6 +140,7 @@ def _encoder_with(value: float) -> Alteration:
     return lambda folder: _tensors(bundle.ENCODER, _place(_first_weight_of(folder), value))(folder)
 
 
+_INT8_MATRIX = "encoder/layer_0/ffn/linear_0/weight"
 _WIDE = np.zeros((4096, 3), np.float32)
 _NGRAM: dict[str, Callable[[dict[str, Any]], object]] = {
     "without rows": lambda _: {"weights": np.zeros((0, 2), np.float32), "bias": np.zeros(2, np.float32)},
@@ -155,6 +158,16 @@ _NGRAM: dict[str, Callable[[dict[str, Any]], object]] = {
     "a tensor more": lambda tensors: tensors | {"more": np.zeros(1, np.float32)},
     "a tensor less": lambda tensors: {"weights": tensors["weights"]},
     "turned sign": lambda tensors: tensors | {"weights": -tensors["weights"]},
+}
+_INT8: dict[str, Callable[[dict[str, Any]], object]] = {
+    "turned sign": lambda tensors: tensors | {_INT8_MATRIX: -tensors[_INT8_MATRIX]},
+    "another weight": _place(_INT8_MATRIX, 5),
+    "a tensor less": lambda tensors: {name: value for name, value in tensors.items() if name != _INT8_MATRIX},
+    "a tensor more": lambda tensors: tensors | {"more": np.zeros(1, np.float32)},
+    "float weights": lambda tensors: tensors | {_INT8_MATRIX: tensors[_INT8_MATRIX].astype(np.float32)},
+    "transposed": lambda tensors: tensors | {_INT8_MATRIX: np.ascontiguousarray(tensors[_INT8_MATRIX].T)},
+    "NaN scale": _place(f"{_INT8_MATRIX}_scale", float("nan")),
+    "other scale": _place(f"{_INT8_MATRIX}_scale", 1e-30),
 }
 _HEADERS: dict[str, Callable[[dict[str, Any]], None]] = {
     "overlapping": lambda header: header["weights"].update(data_offsets=[0, 32_768]),
@@ -230,6 +243,8 @@ _GOLDEN: dict[str, Callable[[dict[str, Any]], object]] = {
     "many texts": lambda values: values.update(texts=["x"] * 10_000),
     "a key less": lambda values: values.pop("ngram"),
     "other classes": lambda values: values.update(classes=["positive", "negative"]),
+    "engines a list": lambda values: values.update(engines=[1]),
+    "engines a row less": lambda values: values["engines"][CTRANSLATE2_INT8].pop(),
     "other combination": lambda values: values.update(combined=values["ngram"]),
 }
 
@@ -280,6 +295,9 @@ ALTERATIONS: dict[str, Alteration] = {
     "model.safetensors NaN": _encoder_with(float("nan")),
     "model.safetensors infinite": _encoder_with(float("-inf")),
     "model.safetensors cut": _cut(bundle.ENCODER, 0.9),
+    **{f"encoder_int8.safetensors {name}": _tensors(bundle.INT8, change) for name, change in _INT8.items()},
+    "encoder_int8.safetensors cut": _cut(bundle.INT8, 0.9),
+    "encoder_int8.safetensors empty": _written(bundle.INT8, b""),
     **{f"model.onnx {name}": graph(change) for name, change in GRAPH_CHANGES.items()},
     "model.onnx twice": whole_graph_twice,
     "model.onnx empty": _written(bundle.GRAPH, b""),

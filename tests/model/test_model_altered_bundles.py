@@ -15,10 +15,12 @@ import pytest
 from tlnlp.data.label_faults import LABEL_CHARS
 from tlnlp.errors import BundleError
 from tlnlp.model import bundle, bundle_values, classifier, golden_texts
+from tlnlp.model.bundle_spec import read_spec
 from tlnlp.model.classifier import Classifier
 from tlnlp.model.combine import combine
 from tlnlp.model.encoder_conventions import POOLINGS
-from tlnlp.model.onnx_engine import OnnxEngine
+from tlnlp.model.engines.onnx_fp32 import OnnxFp32Engine
+from tlnlp.model.profile import ONNX_FP32
 from tlnlp.registry import ModelVersion, Registry
 
 
@@ -29,9 +31,9 @@ def folder(tiny_bundle: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def untried(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+def untried(monkeypatch: pytest.MonkeyPatch) -> set[tuple[str, str]]:
     """Let this process forget the bundles that it has tried."""
-    tried = set[str]()
+    tried = set[tuple[str, str]]()
     monkeypatch.setattr(classifier, "_tried", tried)
     return tried
 
@@ -130,22 +132,26 @@ def test_a_file_that_is_larger_than_its_manifest_says_is_not_copied(folder: Path
         Classifier.load(folder)
 
 
-def test_a_sound_bundle_loads_and_holds_its_golden_texts(folder: Path, tmp_path: Path, untried: set[str]) -> None:
+def test_a_sound_bundle_loads_and_holds_its_golden_texts(
+    folder: Path, tmp_path: Path, untried: set[tuple[str, str]]
+) -> None:
     registry = Registry(str(tmp_path / "registry"))
     fetched = registry.fetch(ModelVersion("m", 1, registry.storage.url("m/versions/1")), tmp_path / "fetched")
     loaded = Classifier.load(fetched, threads=1)
-    assert untried == {loaded.digest}
+    assert untried == {(loaded.digest, ONNX_FP32)}
     golden = json.loads((folder / bundle.GOLDEN).read_text())
     assert tuple(golden["texts"]) == golden_texts.TEXTS
     assert np.abs(loaded.predict(golden["texts"]) - np.asarray(golden["combined"])).max() < 1e-6
     assert np.ptp(golden["encoder"], axis=0).min() > 0.001  # Equal probabilities would prove nothing.
 
 
-def test_an_older_bundle_without_golden_texts_loads(folder: Path, tiny_bundle: Path, untried: set[str]) -> None:
+def test_an_older_bundle_without_golden_texts_loads(
+    folder: Path, tiny_bundle: Path, untried: set[tuple[str, str]]
+) -> None:
     (folder / bundle.GOLDEN).unlink()
     bundle.seal(folder)
     older, texts = Classifier.load(folder, threads=1), ["warm bread", "never cold", ""]
-    assert untried == {older.digest}
+    assert untried == {(older.digest, ONNX_FP32)}
     assert (older.predict(texts) == Classifier.load(tiny_bundle, threads=1).predict(texts)).all()
     alterations.ALTERATIONS["model.onnx computes NaN"](folder)
     bundle.seal(folder)
@@ -153,23 +159,25 @@ def test_an_older_bundle_without_golden_texts_loads(folder: Path, tiny_bundle: P
         Classifier.load(folder)
 
 
-def test_a_process_tries_a_bundle_once(folder: Path, untried: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_tries_a_bundle_once(
+    folder: Path, untried: set[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     read = []
-    predict = OnnxEngine.predict
+    predict = OnnxFp32Engine.predict
 
-    def counted(self: OnnxEngine, encoded: Sequence[Any]) -> Any:
+    def counted(self: OnnxFp32Engine, encoded: Sequence[Any]) -> Any:
         read.append(len(encoded))
         return predict(self, encoded)
 
-    monkeypatch.setattr(OnnxEngine, "predict", counted)
+    monkeypatch.setattr(OnnxFp32Engine, "predict", counted)
     for _ in range(3):
         Classifier.load(folder, threads=1)
     assert read == [len(golden_texts.TEXTS)]
 
 
 @pytest.mark.parametrize(("share", "refused"), [(0.5, False), (-0.5, False), (2.0, True), (-2.0, True)])
-def test_the_tolerance(folder: Path, untried: set[str], share: float, refused: bool) -> None:
-    spec, loaded = bundle.read_spec(folder), Classifier.load(folder, threads=1)
+def test_the_tolerance(folder: Path, untried: set[tuple[str, str]], share: float, refused: bool) -> None:
+    spec, loaded = read_spec(folder), Classifier.load(folder, threads=1)
     encoder, ngram = loaded.views(golden_texts.TEXTS)
     moved = encoder + np.array([1.0, -1.0]) * share * golden_texts.TOLERANCE
     combined = combine(moved, ngram, spec.encoder_weight, spec.ngram_weight)

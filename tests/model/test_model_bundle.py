@@ -12,8 +12,10 @@ import pytest
 from tlnlp.data.text import text_sha256
 from tlnlp.errors import BundleError
 from tlnlp.model import bundle
+from tlnlp.model.bundle_spec import BundleSpec, read_spec
 from tlnlp.model.classifier import Classifier
 from tlnlp.model.learned_texts import learned_digests, read_learned
+from tlnlp.model.profile import Profile
 
 FILES = sorted(bundle.ALLOWED)
 
@@ -135,25 +137,28 @@ def test_a_description_of_another_format(folder: Path) -> None:
 
 
 def test_the_description_survives_writing(tiny_bundle: Path) -> None:
-    spec = bundle.read_spec(tiny_bundle)
-    assert bundle.BundleSpec.from_json(spec.to_json()) == spec
+    spec = read_spec(tiny_bundle)
+    assert BundleSpec.from_json(spec.to_json()) == spec
     assert spec.classes == ("negative", "positive")
 
 
-def test_scoring_needs_only_its_own_files(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", bundle.ENGINES)
+def test_scoring_needs_only_the_files_of_its_engine(folder: Path, tmp_path: Path, engine: str) -> None:
     slim = tmp_path / "slim"
     slim.mkdir()
-    for name, data in bundle.scoring_files(folder).items():
+    for name, data in bundle.scoring_files(folder, engine).items():
         (slim / name).write_bytes(data)
     assert "model.safetensors" not in {path.name for path in slim.iterdir()}
-    assert bundle.verify(slim, scoring_only=True) == bundle.verify(folder)
-    expected = Classifier.load(folder, threads=1).predict(["warm bread"])
-    assert (Classifier.load(slim, threads=1, scoring_only=True).predict(["warm bread"]) == expected).all()
+    assert bundle.verify(slim, only=engine) == bundle.verify(folder)
+    expected = Classifier.load(folder, threads=1, profile=Profile(engine)).predict(["warm bread"])
+    assert (
+        Classifier.load(slim, threads=1, profile=Profile(engine), scoring_only=True).predict(["warm bread"]) == expected
+    ).all()
     with pytest.raises(BundleError, match="is missing"):
         bundle.verify(slim)
     flip(slim / bundle.NGRAM, 5)
     with pytest.raises(BundleError, match=r"ngram\.safetensors was altered"):
-        Classifier.load(slim, scoring_only=True)
+        Classifier.load(slim, profile=Profile(engine), scoring_only=True)
 
 
 def test_trained_on(folder: Path) -> None:
@@ -165,7 +170,7 @@ def test_trained_on(folder: Path) -> None:
 
 
 def test_trained_on_is_about_texts_as_the_model_reads_them(folder: Path) -> None:
-    assert bundle.read_spec(folder).max_chars == 400
+    assert read_spec(folder).max_chars == 400
     texts = [row["text"] for row in kit.labelled(40, 0)]
     spelt = [f" {text.replace(' ', '<br/>')}\n" for text in texts]
     long = ["warm bread " * 40 + middle * 900 + "late ferry " * 40 for middle in "xy"]

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from tlnlp.model import bundle
+from tlnlp.model.bundle_spec import read_spec
 from tlnlp.model.classifier import Classifier
 from tlnlp.model.combine import Floats, combine
 
@@ -118,7 +119,7 @@ def prompted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def without_ngrams(folder: Path, **changes: Any) -> Classifier:
     """Load a bundle with a changed description and only the encoder view."""
-    spec = replace(bundle.read_spec(folder), encoder_weight=1.0, ngram_weight=0.0, **changes)
+    spec = replace(read_spec(folder), encoder_weight=1.0, ngram_weight=0.0, **changes)
     (folder / bundle.SPEC).write_bytes(spec.to_json())
     (folder / bundle.GOLDEN).unlink(missing_ok=True)  # They hold the probabilities of the unchanged bundle.
     bundle.seal(folder)
@@ -129,7 +130,7 @@ def test_a_bundle_reads_texts_by_its_encoders_conventions(prompted: Path, tmp_pa
     from tlnlp.model.torch_encoder import load_weights, reference_probabilities
 
     folder = Path(shutil.copytree(prompted, tmp_path / "bundle"))
-    spec = bundle.read_spec(folder)
+    spec = read_spec(folder)
     assert (spec.pooling, spec.prompt, spec.normalise, spec.lower_case) == ("cls", "the Night ", True, True)
     texts = ["Warm BREAD", "warm bread", "never Cold, always FINE", "a ferry"]
     found = without_ngrams(folder).predict(texts)
@@ -153,5 +154,5 @@ def test_a_bundle_from_before_there_were_conventions(tiny_bundle: Path, tmp_path
     (folder / bundle.SPEC).write_text(json.dumps(values))
     bundle.seal(folder)
     old = Classifier.load(folder, threads=1)
-    assert old.spec == bundle.read_spec(tiny_bundle)
+    assert old.spec == read_spec(tiny_bundle)
     assert (old.predict(texts) == Classifier.load(tiny_bundle, threads=1).predict(texts)).all()

@@ -14,7 +14,7 @@ from tlnlp.config import TrainingSettings
 from tlnlp.errors import InputDataError
 from tlnlp.model import bundle
 from tlnlp.model.encoder_conventions import POSITIONS, EncoderSource, read_conventions
-from tlnlp.model.onnx_engine import OnnxEngine
+from tlnlp.model.engines.onnx_fp32 import OnnxFp32Engine
 from tlnlp.model.tokenize import Encoder, TokenIds, pad
 from tlnlp.model.torch_encoder import (
     DROPOUT,
@@ -77,7 +77,7 @@ def test_a_text_reads_alike_alone_and_padded(source: EncoderSource, encoded: lis
 def test_the_graph_reads_as_torch_does(source: EncoderSource, encoded: list[list[int]], tmp_path: Path) -> None:
     model = loaded(source)
     names = export_graph(model, tmp_path / bundle.GRAPH)
-    engine = OnnxEngine(tmp_path / bundle.GRAPH, names, threads=1)
+    engine = OnnxFp32Engine(tmp_path / bundle.GRAPH, names, threads=1)
     # The engine pads the texts of a batch; torch reads each text alone.
     assert check_parity(model, engine, encoded, source.pad_token_id) < 1e-5
     alone = np.concatenate([engine.predict([ids]) for ids in encoded])

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from tlnlp.errors import BundleError, InputDataError
 from tlnlp.model import bundle
+from tlnlp.model.bundle_spec import read_spec
 from tlnlp.model.classifier import Classifier
 from tlnlp.model.combine import softmax
-from tlnlp.model.onnx_engine import OnnxEngine
+from tlnlp.model.engines.onnx_fp32 import OnnxFp32Engine
 from tlnlp.model.torch_encoder import (
     PARITY_TOLERANCE,
     check_parity,
@@ -39,9 +40,9 @@ def encoded(classifier: Classifier) -> list[list[int]]:
     return classifier.encoder.encode(TEXTS)
 
 
-def engine_of(folder: Path) -> OnnxEngine:
-    spec = bundle.read_spec(folder)
-    return OnnxEngine(folder / bundle.GRAPH, spec.input_names, threads=1)
+def engine_of(folder: Path) -> OnnxFp32Engine:
+    spec = read_spec(folder)
+    return OnnxFp32Engine(folder / bundle.GRAPH, spec.input_names, threads=1)
 
 
 def test_graph_and_torch_agree(tiny_bundle: Path, classifier: Classifier, encoded: list[list[int]]) -> None:
@@ -69,7 +70,7 @@ def test_other_pooling_is_another_model(tiny_bundle: Path, classifier: Classifie
 def test_a_file_that_is_no_graph(tiny_bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"nothing of the kind")
     with pytest.raises(BundleError, match="ONNX Runtime cannot open the graph"):
-        OnnxEngine(tmp_path / "model.onnx", ("input_ids", "attention_mask"))
+        OnnxFp32Engine(tmp_path / "model.onnx", ("input_ids", "attention_mask"))
 
 
 def test_plain_onnx_runtime(tiny_bundle: Path, classifier: Classifier, encoded: list[list[int]]) -> None:

@@ -42,7 +42,7 @@ save_tokenizer(sys.argv[1], pathlib.Path("."))
 IMPORT_ORT = """
 import os, socket, sys
 import tlnlp
-from tlnlp.model.onnx_engine import load_onnxruntime
+from tlnlp.model.engines.onnx_fp32 import load_onnxruntime
 assert "onnxruntime" not in sys.modules and "ORT_DISABLE_TELEMETRY" not in os.environ
 load_onnxruntime()
 assert sorted(os.listdir(os.environ["HOME"])) == [], os.listdir(os.environ["HOME"])

@@ -117,3 +117,20 @@ def test_the_counts_are_in_the_snapshot(registry: Path, warehouse: Path, first: 
     assert [summary[f"tlnlp.{name}"] for name in names] == [result.run_id, "1", DAY]
     assert (summary["tlnlp.mode"], summary["tlnlp.model"]) == ("full", MODEL)
     assert result.snapshot_id == snapshot.snapshot_id
+
+
+def test_a_score_of_another_engine_is_not_copied(registry: Path, warehouse: Path, first: Path) -> None:
+    assert outcome(night(first, warehouse, registry)) == (12, 12, 0, 12)
+    scores = positives(warehouse)
+    other = night(first, warehouse, registry, engine="ctranslate2-int8")
+    assert outcome(other) == (12, 12, 0, 12)
+    int8 = positives(warehouse)
+    assert 0 < max(abs(int8[name] - scores[name]) for name in scores) < 0.05
+    (row,) = rows(warehouse, "select distinct scored_by s from scores")
+    assert row["s"].startswith("ctranslate2-int8@")
+    results = ledger(warehouse, other.run_id)["results"]
+    assert (results["profile"], results["scored_by"]) == ("ctranslate2-int8", row["s"])
+    assert outcome(night(first, warehouse, registry, engine="ctranslate2-int8")) == (12, 0, 12, 12)
+    assert positives(warehouse) == int8
+    assert outcome(night(first, warehouse, registry)) == (12, 12, 0, 12)
+    assert positives(warehouse) == scores

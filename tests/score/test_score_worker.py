@@ -22,7 +22,9 @@ from tlnlp.data.text import text_sha256
 from tlnlp.errors import BundleError, EngineError
 from tlnlp.model import bundle
 from tlnlp.model.classifier import Classifier
+from tlnlp.model.profile import ONNX_FP32, Profile
 from tlnlp.score import bundle_cache, chunks, contract, udf
+from tlnlp.score.cascade_check import CascadeCheck
 from tlnlp.score.contract import Limits, PreviousScores, prepare_rows
 from tlnlp.score.source import read_documents
 from tlnlp.score.staging import Staging
@@ -53,7 +55,7 @@ def recording(real: Callable[..., Any], folder: str) -> Callable[..., Any]:
 
             yield from scorer(counted())
             (classifier,) = udf._loaded.values()
-            options = classifier.engine._session.get_session_options()
+            options = classifier.engine._session.get_session_options()  # type: ignore[attr-defined]
             facts = {
                 "rows": sum(rows),
                 "largest_batch": max(rows, default=0),
@@ -95,16 +97,16 @@ def test_workers_are_light_and_read_each_row_once(
     digest = bundle.verify(registry / MODEL / "versions" / "1")
     for host in hosts:
         (cache,) = host.glob("tlnlp-bundles-*")
-        assert digest in {path.name for path in cache.iterdir()}
-        assert {path.name for path in (cache / digest).iterdir()} <= bundle.SCORING | {bundle.MANIFEST}
+        names = {path.name for path in (cache / f"{digest}-{ONNX_FP32}").iterdir()}
+        assert names == bundle.scoring_names(ONNX_FP32) | {bundle.MANIFEST}
         assert cache.stat().st_mode & 0o077 == 0
 
 
 def test_a_bundle_that_was_damaged_on_its_way_ends_the_night(
     spark: SparkSession, registry: Path, warehouse: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def damaged(folder: Path) -> dict[str, bytes]:
-        return bundle_files(folder) | {bundle.NGRAM: b"no weights"}
+    def damaged(folder: Path, engine: str) -> dict[str, bytes]:
+        return bundle_files(folder, engine) | {bundle.NGRAM: b"no weights"}
 
     bundle_files = bundle.scoring_files
     monkeypatch.setattr(bundle, "scoring_files", damaged)
@@ -146,16 +148,16 @@ class TestOneHost:
     def broadcast(self, spark: SparkSession, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
         monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
         monkeypatch.setattr(udf, "_loaded", {})
-        return spark.sparkContext.broadcast(bundle.scoring_files(tiny_bundle))
+        return spark.sparkContext.broadcast(bundle.scoring_files(tiny_bundle, ONNX_FP32))
 
     def test_a_bundle_is_unpacked_once_and_loaded_once(self, broadcast: Any, tiny_bundle: Path) -> None:
         digest = bundle.verify(tiny_bundle)
-        first = udf.load_bundle(broadcast, digest, 1)
-        assert udf.load_bundle(broadcast, digest, 1) is first
-        folder = bundle_cache.bundle_cache() / digest
+        first = udf.load_bundle(broadcast, digest, Profile(), 1)
+        assert udf.load_bundle(broadcast, digest, Profile(), 1) is first
+        folder = bundle_cache.bundle_cache() / f"{digest}-{ONNX_FP32}"
         times = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
         udf._loaded.clear()
-        assert udf.load_bundle(broadcast, digest, 1) is not first
+        assert udf.load_bundle(broadcast, digest, Profile(), 1) is not first
         assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == times
 
     @pytest.mark.parametrize(
@@ -165,15 +167,15 @@ class TestOneHost:
         self, broadcast: Any, tiny_bundle: Path, tiny_encoder: Path, tmp_path: Path, damage: str
     ) -> None:
         digest = bundle.verify(tiny_bundle)
-        sound = udf.load_bundle(broadcast, digest, 1).predict(["good bread"])
-        folder = bundle_cache.bundle_cache() / digest
+        sound = udf.load_bundle(broadcast, digest, Profile(), 1).predict(["good bread"])
+        folder = bundle_cache.bundle_cache() / f"{digest}-{ONNX_FP32}"
         if damage == "altered":
             (folder / bundle.GRAPH).write_bytes(b"\x00" + (folder / bundle.GRAPH).read_bytes()[1:])
         elif damage == "another bundle":
             other = kit.make_bundle(tiny_encoder, tmp_path / "other", seed=1)
-            for name, data in bundle.scoring_files(other).items():
+            for name, data in bundle.scoring_files(other, ONNX_FP32).items():
                 (folder / name).write_bytes(data)
-            assert bundle.verify(folder, scoring_only=True) != digest
+            assert bundle.verify(folder, only=ONNX_FP32) != digest
         elif damage == "extra":
             (folder / "more.bin").write_bytes(b"1")
         elif damage == "unsound":  # Whoever altered it made the digests match.
@@ -188,8 +190,8 @@ class TestOneHost:
         else:
             (folder / (bundle.NGRAM if damage == "missing" else bundle.MANIFEST)).unlink()
         udf._loaded.clear()
-        assert (udf.load_bundle(broadcast, digest, 1).predict(["good bread"]) == sound).all()
-        assert bundle.verify(folder, scoring_only=True) == digest
+        assert (udf.load_bundle(broadcast, digest, Profile(), 1).predict(["good bread"]) == sound).all()
+        assert bundle.verify(folder, only=ONNX_FP32) == digest
 
     def test_many_threads_unpack_one_copy(self, broadcast: Any, tiny_bundle: Path) -> None:
         folder = bundle_cache.bundle_cache() / bundle.verify(tiny_bundle)
@@ -197,7 +199,7 @@ class TestOneHost:
         with ThreadPoolExecutor(8) as pool:
             assert set(pool.map(lambda _: bundle_cache.unpack_bundle(broadcast, folder), range(16))) == {folder}
         assert [path.name for path in folder.parent.iterdir()] == [folder.name]
-        bundle.verify(folder, scoring_only=True)
+        bundle.verify(folder, only=ONNX_FP32)
 
     def test_a_cache_of_another_user_is_not_used(self, broadcast: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         bundle_cache.bundle_cache()
@@ -211,16 +213,17 @@ class TestOneHost:
         self, spark: SparkSession, broadcast: Any, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         read: list[str] = []
-        predict = Classifier.predict
+        predict = Classifier.predict_staged
 
         def recorded(self: Classifier, texts: list[str]) -> Any:
             read.extend(texts)
             return predict(self, texts)
 
-        monkeypatch.setattr(Classifier, "predict", recorded)
+        monkeypatch.setattr(Classifier, "predict_staged", recorded)
         context = spark.sparkContext
         peak, rows = context.accumulator(0, udf.PeakParam()), context.accumulator(0)
-        scorer = udf.batch_scorer(broadcast, bundle.verify(tiny_bundle), 1, peak, rows)
+        check = CascadeCheck("", *(context.accumulator(0) for _ in range(4)))
+        scorer = udf.batch_scorer(broadcast, bundle.verify(tiny_bundle), Profile(), 1, peak, rows, check)
         batches = [["a", "a"], ["a", "a"], ["a", "b"], [], ["b", "c", "c"], ["c"], ["d"]]
         series = [
             (pd.Series(batch, dtype=object), pd.Series(map(text_sha256, batch), dtype=object)) for batch in batches

@@ -20,7 +20,7 @@ from tlnlp.config import FinetuneSettings, load_settings
 from tlnlp.model import bundle
 from tlnlp.model.classifier import Classifier
 from tlnlp.model.combine import combine
-from tlnlp.model.onnx_engine import OnnxEngine
+from tlnlp.model.engines.onnx_fp32 import OnnxFp32Engine
 from tlnlp.model.torch_encoder import (
     PARITY_TOLERANCE,
     TextClassifier,
@@ -120,7 +120,7 @@ def test_a_graph_that_takes_token_types_gets_those_of_one_text(tmp_path: Path) -
     )
     encoded = [[2, 5, 6, 3], [2, 7, 3], [2, 4, 8, 9, 10, 3]]
     reference = reference_probabilities(model, encoded, 0)
-    engine = OnnxEngine(tmp_path / "graph.onnx", names, threads=1)
+    engine = OnnxFp32Engine(tmp_path / "graph.onnx", names, threads=1)
     assert np.abs(engine.predict(encoded) - reference).max() < PARITY_TOLERANCE
     # Other token types would change the result.
     session = onnxruntime.InferenceSession(str(tmp_path / "graph.onnx"))

@@ -13,6 +13,7 @@ from train_kit import distance, settings, weights
 
 from tlnlp.config import FinetuneSettings, load_settings
 from tlnlp.model import bundle
+from tlnlp.model.bundle_spec import read_spec
 from tlnlp.registry import Registry
 from tlnlp.storage.uri import local_path
 from tlnlp.train.finetune import FinetuneResult, finetune
@@ -54,7 +55,7 @@ def test_another_seed_gives_another_model(trained: dict[str, Trained]) -> None:
     assert distance(weights(trained["five"][1]), weights(trained["six"][1])) > 1e-4
     ngrams = [load_file(trained[name][1] / bundle.NGRAM) for name in ("five", "six")]
     assert all(np.isfinite(tensor).all() for tensors in ngrams for tensor in tensors.values())
-    one, other = (bundle.read_spec(trained[name][1]) for name in ("five", "six"))
+    one, other = (read_spec(trained[name][1]) for name in ("five", "six"))
     # Other folds, so other predictions of held-out labels.
     assert (one.encoder_weight, one.ngram_weight) != (other.encoder_weight, other.ngram_weight)
 

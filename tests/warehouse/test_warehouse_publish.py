@@ -41,7 +41,7 @@ def test_the_table_is_partitioned_by_day_and_maps_names(warehouse: Path) -> None
     assert table.name_mapping() is not None
     assert table.properties["tlnlp.source"] == "file:///documents"
     required = [field.name for field in table.schema().fields if field.required]
-    assert required == [column.name for column in SCORES]
+    assert required == [column.name for column in SCORES if column.required]
 
 
 def test_the_summary_of_the_snapshot_describes_the_run(warehouse: Path) -> None:
@@ -129,6 +129,17 @@ def test_a_kept_column_keeps_its_type_and_name(warehouse: Path, changed: Column)
         check_publish(
             open_catalog(str(warehouse)), "scores", source="file:///documents", model="reviews", kept=[changed]
         )
+
+
+def test_a_table_of_an_earlier_version_gets_the_column_that_it_lacks(warehouse: Path) -> None:
+    old = tuple(column for column in SCORES if column.name != "scored_by")
+    before = [{name: value for name, value in score_row(n, "r1").items() if name != "scored_by"} for n in range(2)]
+    files = (write_rows(warehouse, "r1", before, old),)
+    owner: dict[str, Any] = {"source": "file:///documents", "model": "reviews", "run_id": "r1", "summary": {}}
+    publish_day(open_catalog(str(warehouse)), Publication("scores", DAY, files, columns=old, **owner))
+    publish(warehouse, "r2", 1, OTHER_DAY)
+    found = sql(warehouse, "select run_id, scored_by from scores order by run_id, document_id")
+    assert found == [("r1", None), ("r1", None), ("r2", "onnx-fp32@0123456789abcdef")]
 
 
 def test_quarantine_goes_the_same_way_to_its_own_table(warehouse: Path) -> None:

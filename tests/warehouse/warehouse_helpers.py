@@ -32,6 +32,7 @@ def score_row(number: int, run_id: str, day: date = DAY, **changes: Any) -> dict
         "probabilities": [("negative", 1 - positive), ("positive", positive)],
         "text_sha256": f"{number:064x}",
         "stage": "encoder",
+        "scored_by": "onnx-fp32@0123456789abcdef",
         "model": "reviews",
         "model_version": 1,
         "run_id": run_id,

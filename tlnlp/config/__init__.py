@@ -2,7 +2,7 @@
 
 from tlnlp.config.base import ByteSize, Settings, load_settings, read_yaml
 from tlnlp.config.evaluate import EvaluateSettings, PromoteSettings
-from tlnlp.config.finetune import FinetuneSettings, RaySettings, TeachingSettings, TrainingSettings
+from tlnlp.config.finetune import CascadeSettings, FinetuneSettings, RaySettings, TeachingSettings, TrainingSettings
 from tlnlp.config.score import (
     AnnounceSettings,
     BigQuerySettings,
@@ -19,6 +19,7 @@ __all__ = [
     "AnnounceSettings",
     "BigQuerySettings",
     "ByteSize",
+    "CascadeSettings",
     "CostSettings",
     "CsvSettings",
     "DdlSettings",

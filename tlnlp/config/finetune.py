@@ -77,6 +77,31 @@ class TeachingSettings(Settings):
     """Most tokens that the encoder reads of a document to predict its class; the middle of a longer one is cut out."""
 
 
+class EngineGateSettings(Settings):
+    """How far a faster engine may differ from the reference, onnx-fp32, on documents (or on the labelled texts)."""
+
+    changed_share: float = Field(0.01, ge=0, le=1)
+    """Largest share of texts whose label is another one than the reference's."""
+    mean_difference: float = Field(0.01, ge=0, le=1)
+    """Largest change of a probability, on average over the texts."""
+    texts: int = Field(1000, ge=1)
+    """Most texts that both engines read."""
+    seconds: float = Field(20.0, gt=0)
+    """Seconds that this may take, about; with labels alone a fifth of it."""
+
+
+class CascadeSettings(Settings):
+    """What the n-gram view may settle without the encoder when a night scores; needs unlabelled documents."""
+
+    documents: int = Field(3000, ge=0)
+    """Most documents that nothing learns from, so that the cascade can be tested on them; at most a tenth of all. 0:
+    no cascade."""
+    safe: float = Field(0.005, gt=0, lt=1)
+    """Largest share of documents whose label the cascade ``safe`` may change, with 95% confidence."""
+    fast: float = Field(0.02, gt=0, lt=1)
+    """The same for the cascade ``fast``."""
+
+
 class RaySettings(Settings):
     """How the fine-tuning job uses a Ray cluster."""
 
@@ -158,6 +183,16 @@ class FinetuneSettings(LabelSettings):
     """How one encoder is fitted on the labels."""
     teaching: TeachingSettings = TeachingSettings()
     """How unlabelled documents are used."""
+    engine: Literal["auto", "onnx-fp32", "ctranslate2-int8"] = "auto"
+    """The engine that scores with the version. auto: the fastest one here that passes ``engine_gate``. ``tlnlp score``
+    can take another one."""
+    optimise: Literal["none", "safe", "fast"] = "safe"
+    """How fast a night scores with the version, unless it asks for another way. safe, fast: see ``cascade``. none: the
+    encoder reads every text."""
+    cascade: CascadeSettings = CascadeSettings()
+    """What the n-gram view may settle without the encoder."""
+    engine_gate: EngineGateSettings = EngineGateSettings()
+    """What an engine with rounded weights may change."""
     ray: RaySettings = RaySettings()
     """How the Ray cluster is used."""
     cost: CostSettings = CostSettings()

@@ -94,6 +94,14 @@ class ScoreSettings(Settings):
     """Folder or URI of the model registry."""
     model: str = "classifier"
     """NAME (its champion), NAME@champion or NAME@VERSION. Resolved once, and recorded in every row."""
+    optimise: Literal["auto", "none", "safe", "fast"] = "auto"
+    """How fast a night may score. safe, fast: the n-gram view settles the texts that it is sure of, where a test on
+    documents has shown that this changes few labels (see ``cascade`` of fine-tuning). none: the encoder reads every
+    text, in float32. auto: as chosen when the version was made. A text that was scored in another way is scored again.
+    """
+    engine: Literal["auto", "onnx-fp32", "ctranslate2-int8"] = "auto"
+    """The engine that runs the encoder. auto: onnx-fp32 with ``optimise=none``, else the one that was chosen when the
+    version was made."""
     warehouse: Uri = f"{DEFAULT_WORKSPACE}/warehouse"
     """Folder or URI of the warehouse."""
     catalog: str | None = None

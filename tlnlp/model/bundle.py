@@ -13,13 +13,12 @@ import os
 import re
 import stat
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from tlnlp.errors import BundleError
-from tlnlp.model.bounded_json import AGAIN, LIMIT_BYTES, check_size, parse_object, shown
-from tlnlp.model.bundle_values import check_values
+from tlnlp.model.bounded_json import AGAIN, check_size, parse_object, shown
+from tlnlp.model.profile import CTRANSLATE2_INT8, ONNX_FP32
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -31,78 +30,22 @@ TOKENIZER = "tokenizer.json"
 NGRAM = "ngram.safetensors"
 HEAD = "head.safetensors"
 ENCODER = "model.safetensors"
+INT8 = "encoder_int8.safetensors"
+CONFIG = "config.json"
 GOLDEN = "golden_texts.json"
 REQUIRED = frozenset(
-    {SPEC, TRAINING, GRAPH, GRAPH_WEIGHTS, TOKENIZER, NGRAM, HEAD, ENCODER, "config.json", "tokenizer_config.json"},
+    {SPEC, TRAINING, GRAPH, GRAPH_WEIGHTS, TOKENIZER, NGRAM, HEAD, ENCODER, CONFIG, "tokenizer_config.json"},
 )
-# Bundles that were made before there were golden texts lack them.
-ALLOWED = REQUIRED | {GOLDEN}
-# The files that scoring reads. A Spark executor receives only these and the manifest.
-SCORING = frozenset({SPEC, GRAPH, GRAPH_WEIGHTS, TOKENIZER, NGRAM, GOLDEN})
+# Bundles that were made before there were golden texts lack them; encoders of some kinds have no int8 weights.
+ALLOWED = REQUIRED | {GOLDEN, INT8}
+# The engines that can run the encoder view, each with the files that it reads (see ``tlnlp.model.engines``).
+ENGINES = {
+    ONNX_FP32: frozenset({GRAPH, GRAPH_WEIGHTS}),
+    CTRANSLATE2_INT8: frozenset({INT8, HEAD, CONFIG}),
+}
+# The files that scoring reads with any engine.
+_SCORING = frozenset({SPEC, TOKENIZER, NGRAM, GOLDEN})
 MANIFEST_LIMIT_BYTES = 1 << 20
-
-
-@dataclass(frozen=True)
-class BundleSpec:
-    """Hold what scoring needs beside the weights: the content of ``bundle.json``.
-
-    Fields:
-        classes: class names, in the order of the probabilities.
-        encoder: name, folder or URI of the pretrained encoder.
-        max_length: longest input of the encoder, in tokens.
-        head_share: share of the tokens of a cut text that come from its beginning; the rest come from its end.
-        max_chars: longest text, in characters; a longer text is cut (see ``tlnlp.data.text``).
-        input_names: names of the inputs of the exported graph.
-        encoder_weight, ngram_weight: factors of the log-probabilities of the two views (see ``tlnlp.model.combine``).
-        ngram_features: width of the hashed n-gram space.
-        pooling, prompt, normalise, lower_case: the encoder's conventions (see ``tlnlp.model.encoder_conventions``).
-            Older bundles have only ``pooling``.
-    """
-
-    classes: tuple[str, ...]
-    encoder: str
-    pooling: str
-    max_length: int
-    head_share: float
-    max_chars: int
-    pad_token_id: int
-    input_names: tuple[str, ...]
-    encoder_weight: float
-    ngram_weight: float
-    ngram_features: int
-    prompt: str = ""
-    normalise: bool = False
-    lower_case: bool = False
-    format: int = FORMAT
-
-    def to_json(self) -> bytes:
-        """Return the content of ``bundle.json``."""
-        return dump_json(asdict(self))
-
-    @staticmethod
-    def from_json(data: bytes, where: str = SPEC) -> BundleSpec:
-        """Read the content of ``bundle.json``.
-
-        Args:
-            where: the file, for messages.
-
-        Raises:
-            BundleError: the data is no bundle description, or one of another format, or a value is outside of its
-                domain (see ``tlnlp.model.bundle_values``).
-        """
-        values = parse_object(data, where)
-        if (found := values.get("format")) != FORMAT:
-            raise BundleError(
-                f"{where}: bundle format {shown(found)} is not {FORMAT}; use the tlnlp version that made it"
-            )
-        if unknown := sorted(values.keys() - {one.name for one in fields(BundleSpec)}):
-            raise BundleError(f"{where}: not a bundle description, it has the key {shown(unknown[0])}; {AGAIN}")
-        check_values(values, where)
-        try:
-            sequences = {"classes": tuple(values["classes"]), "input_names": tuple(values["input_names"])}
-            return BundleSpec(**values | sequences)
-        except (KeyError, TypeError) as error:
-            raise BundleError(f"{where}: not a bundle description, a key is missing ({error}); {AGAIN}") from error
 
 
 def dump_json(value: object) -> bytes:
@@ -129,18 +72,29 @@ def digest_of(folder: Path) -> str:
     return hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
 
 
-def verify(folder: Path, scoring_only: bool = False) -> str:
+def scoring_names(engine: str) -> frozenset[str]:
+    """Return the names of the files that scoring with an engine reads; an older bundle may lack golden texts."""
+    return _SCORING | ENGINES[engine]
+
+
+def has_files(folder: Path, engine: str) -> bool:
+    """Return whether a bundle has the files that an engine reads; those of some encoders lack int8 weights."""
+    return all((folder / name).exists() for name in ENGINES[engine])
+
+
+def verify(folder: Path, only: str | None = None) -> str:
     """Check every file of a bundle against its manifest; return the bundle's digest (the manifest's sha256).
 
     Args:
-        scoring_only: the folder holds the manifest of the whole bundle, but only the files that scoring reads.
+        only: name of an engine: the folder holds the manifest of the whole bundle, but only the files that scoring
+            with this engine reads. None: it holds all files.
 
     Raises:
         BundleError: a file is missing, altered, not on the list or not a regular file; the message names the first such
             file.
     """
     data, files = _read_manifest(folder)
-    expected = {name: files[name] for name in files if name in SCORING or not scoring_only}
+    expected = {name: files[name] for name in files if only is None or name in scoring_names(only)}
     found = regular_files(folder) - {MANIFEST}
     if extra := sorted(found - expected.keys()):
         raise BundleError(f"{folder}: {extra[0]} is not in the manifest; fetch the bundle from the registry again")
@@ -201,23 +155,10 @@ def parse_manifest(data: bytes, where: str) -> dict[str, Mapping[str, Any]]:
     return files
 
 
-def scoring_files(folder: Path) -> dict[str, bytes]:
-    """Return the bytes of the manifest and of the files that scoring reads, by file name."""
-    names = [MANIFEST, *sorted(SCORING)]
+def scoring_files(folder: Path, engine: str) -> dict[str, bytes]:
+    """Return the bytes of the manifest and of the files that scoring with an engine reads, by file name."""
+    names = [MANIFEST, *sorted(scoring_names(engine))]
     return {name: (folder / name).read_bytes() for name in names if name != GOLDEN or (folder / name).exists()}
-
-
-def read_spec(folder: Path) -> BundleSpec:
-    """Read ``bundle.json``.
-
-    Raises:
-        BundleError: the file cannot be read, or is no bundle description, or a value is outside of its domain.
-    """
-    try:
-        check_size((folder / SPEC).stat().st_size, str(folder / SPEC), LIMIT_BYTES)
-        return BundleSpec.from_json((folder / SPEC).read_bytes(), str(folder / SPEC))
-    except OSError as error:
-        raise BundleError(f"{folder}: {SPEC} cannot be read; fetch the bundle from the registry again") from error
 
 
 def _read_manifest(folder: Path) -> tuple[bytes, dict[str, Mapping[str, Any]]]:

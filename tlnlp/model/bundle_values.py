@@ -8,6 +8,7 @@ from typing import Any
 
 from tlnlp.errors import BundleError
 from tlnlp.model.bounded_json import AGAIN, shown
+from tlnlp.model.profile import CASCADE_NAMES, ENGINE_NAMES, FAST, SAFE
 
 # Longest name of a class, in characters; tlnlp's own labels are shorter.
 CLASS_CHARS = 1_000
@@ -80,6 +81,22 @@ def _number(least: float, most: float) -> _Rule:
     )
 
 
+def _are_cascades(value: object) -> bool:
+    if not isinstance(value, dict) or not value.keys() <= {SAFE, FAST}:
+        return False
+    return all(_is_cascade(one) for one in value.values())
+
+
+def _is_cascade(value: object) -> bool:
+    if not isinstance(value, dict) or value.keys() != {"factor", "offsets", "threshold", "limit"}:
+        return False
+    offsets, is_offset = value["offsets"], _number(-MOST_WEIGHT, MOST_WEIGHT)[0]
+    if not isinstance(offsets, list) or not all(is_offset(offset) for offset in offsets):
+        return False
+    shares = all(_number(0.0, 1.0)[0](value[name]) for name in ("threshold", "limit"))
+    return shares and _number(0.0, MOST_WEIGHT)[0](value["factor"])
+
+
 _FLAG: _Rule = (lambda value: isinstance(value, bool), "true or false")
 _RULES: Mapping[str, _Rule] = {
     "classes": (_are_classes, f"a list of at least two distinct names of 1 to {CLASS_CHARS:,} characters"),
@@ -96,4 +113,7 @@ _RULES: Mapping[str, _Rule] = {
     "prompt": _text(0, 10_000),
     "normalise": _FLAG,
     "lower_case": _FLAG,
+    "cascades": (_are_cascades, "cascades by profile, safe or fast, each with factor, offsets, threshold, limit"),
+    "optimise": (lambda value: value in CASCADE_NAMES, "none, safe or fast"),
+    "engine": (lambda value: value in ENGINE_NAMES, "the name of an engine: " + " or ".join(ENGINE_NAMES)),
 }

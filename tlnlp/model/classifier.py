@@ -7,20 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tlnlp.data.text import prepare
 from tlnlp.errors import BundleError
 from tlnlp.model import bundle
 from tlnlp.model.bounded_json import AGAIN
 from tlnlp.model.bundle_checks import check_contents, check_vocabulary
+from tlnlp.model.bundle_spec import BundleSpec
+from tlnlp.model.cascade import Cascade
 from tlnlp.model.combine import Floats, combine
+from tlnlp.model.engines.engine import Engine, open_engine
 from tlnlp.model.golden_texts import TEXTS, GoldenTexts, check_probabilities, compare
 from tlnlp.model.ngram import NgramView
-from tlnlp.model.onnx_engine import OnnxEngine
+from tlnlp.model.profile import CTRANSLATE2_INT8, NONE, ONNX_FP32, Profile
 from tlnlp.model.tokenize import Encoder
 
-# Digests of the bundles that this process has tried on golden texts: a bundle's files and the machine do not change.
-_tried: set[str] = set()
+# Digest and engine of the bundles that this process has tried on golden texts: neither files nor machine change.
+_tried: set[tuple[str, str]] = set()
 
 
 @dataclass(frozen=True)
@@ -33,40 +37,52 @@ class Classifier:
     Fields:
         digest: digest of the bundle, the sha256 of its manifest.
         encoder: the tokenizer, with the length limit and the prompt.
-        engine: the encoder and its head, as an exported graph.
+        engine: the encoder with its head.
+        engine_name: name of the engine, in ``bundle.ENGINES``.
         ngram: the n-gram view.
+        cascade: what the n-gram view settles alone; None: the encoder reads every text.
     """
 
-    spec: bundle.BundleSpec
+    spec: BundleSpec
     digest: str
     encoder: Encoder
-    engine: OnnxEngine
+    engine: Engine
+    engine_name: str
     ngram: NgramView
+    cascade: Cascade | None = None
 
     @staticmethod
-    def load(folder: Path, threads: int = 0, scoring_only: bool = False) -> Classifier:
+    def load(folder: Path, threads: int = 0, profile: Profile | None = None, scoring_only: bool = False) -> Classifier:
         """Verify a bundle, check what its files mean, load it, and try it on golden texts once in a process.
 
         Args:
             threads: most threads that the encoder uses; 0 means one for each core.
-            scoring_only: the folder holds only the files that scoring reads (see ``bundle.verify``).
+            profile: engine and cascade; None means those that the bundle names.
+            scoring_only: the folder holds only the files that scoring with the engine of ``profile`` reads (see
+                ``bundle.verify``).
 
         Raises:
             BundleError: a file is missing, altered, unlisted or of another format, or holds what no sound model has
                 (see ``bundle_checks``); or this machine does not reproduce the probabilities of the golden texts.
         """
-        digest = bundle.verify(folder, scoring_only)
-        contents = check_contents(folder, scoring_only)
+        only = profile.engine if profile is not None and scoring_only else None
+        digest = bundle.verify(folder, only)
+        contents = check_contents(folder, only)
         spec = contents.spec
+        profile = profile or spec.profile
+        name, cascade = profile.engine, spec.cascades.get(profile.cascade)
+        if (profile.cascade != NONE and cascade is None) or not bundle.has_files(folder, name):
+            raise BundleError(f"{folder}: the bundle has no files or no cascade for {profile}; use {ONNX_FP32}")
         encoder = Encoder.load(
             folder / bundle.TOKENIZER, spec.max_length, spec.head_share, spec.prompt, spec.lower_case
         )
         check_vocabulary(folder, contents, encoder)
-        engine = OnnxEngine(folder / bundle.GRAPH, spec.input_names, threads)
-        classifier = Classifier(spec, digest, encoder, engine, NgramView.load(folder / bundle.NGRAM))
-        if digest not in _tried:
+        view = NgramView.load(folder / bundle.NGRAM)
+        engine = open_engine(folder, spec, name, threads)
+        classifier = Classifier(spec, digest, encoder, engine, name, view, cascade)
+        if (digest, name) not in _tried:
             classifier._try(folder, contents.golden)
-            _tried.add(digest)
+            _tried.add((digest, name))
         return classifier
 
     @property
@@ -76,17 +92,36 @@ class Classifier:
 
     def predict(self, texts: Sequence[str]) -> Floats:
         """Return probabilities (texts, classes): texts in the order given, classes in the order of ``classes``."""
-        if not texts:
+        return self.predict_staged(texts)[0]
+
+    def predict_staged(self, texts: Sequence[str]) -> tuple[Floats, NDArray[np.bool_]]:
+        """Return probabilities (texts, classes), and which texts the n-gram view has settled alone, (texts,)."""
+        prepared = [prepare(text, self.spec.max_chars) for text in texts]
+        if self.cascade is None or not texts:
+            return self._both(prepared), np.zeros(len(texts), dtype=bool)
+        probabilities = self.cascade.calibrated(self.ngram.predict(prepared))
+        settled = self.cascade.settled(probabilities)
+        rest = np.flatnonzero(~settled)
+        probabilities[rest] = self._both([prepared[position] for position in rest])
+        return probabilities, settled
+
+    def predict_without_cascade(self, texts: Sequence[str]) -> Floats:
+        """Return probabilities (texts, classes) by both views, also of texts that the n-gram view would settle."""
+        return self._both([prepare(text, self.spec.max_chars) for text in texts])
+
+    def _both(self, prepared: Sequence[str]) -> Floats:
+        if not prepared:
             return np.zeros((0, len(self.classes)))
-        encoder, ngram = self.views(texts)
-        return combine(encoder, ngram, self.spec.encoder_weight, self.spec.ngram_weight)
+        return combine(*self._views(prepared), self.spec.encoder_weight, self.spec.ngram_weight)
 
     def views(self, texts: Sequence[str]) -> tuple[Floats, Floats]:
         """Return the probabilities of the encoder and of the n-gram view, both (texts, classes), not combined.
 
         Those of an n-gram view of weight 0 are all equal.
         """
-        prepared = [prepare(text, self.spec.max_chars) for text in texts]
+        return self._views([prepare(text, self.spec.max_chars) for text in texts])
+
+    def _views(self, prepared: Sequence[str]) -> tuple[Floats, Floats]:
         encoder = self.engine.predict(self.encoder.encode(prepared))
         if self.spec.ngram_weight == 0.0:
             return encoder, np.full_like(encoder, 1.0 / len(self.classes))
@@ -95,15 +130,16 @@ class Classifier:
     def _try(self, folder: Path, golden: GoldenTexts | None) -> None:
         """Predict golden texts and compare; an older bundle without any must at least give probabilities."""
         texts = golden.texts if golden is not None else TEXTS
+        weights = bundle.INT8 if self.engine_name == CTRANSLATE2_INT8 else bundle.GRAPH
         try:
             encoder, ngram = self.views(texts)
-        except Exception as error:  # The exceptions of the tokenizer and of ONNX Runtime have no common class.
+        except Exception as error:  # The exceptions of the tokenizer and of the engines have no common class.
             raise BundleError(
-                f"{folder}: {bundle.GRAPH} cannot read the tokens of a text ({type(error).__name__}); {AGAIN}"
+                f"{folder}: {weights} cannot read the tokens of a text ({type(error).__name__}); {AGAIN}"
             ) from error
         shape = (len(texts), len(self.classes))
-        check_probabilities(encoder, shape, str(folder / bundle.GRAPH))
+        check_probabilities(encoder, shape, str(folder / weights))
         check_probabilities(ngram, shape, str(folder / bundle.NGRAM))
         if golden is not None:
-            where = {"encoder": str(folder / bundle.GRAPH), "ngram": str(folder / bundle.NGRAM)}
-            compare(golden, encoder, ngram, where)
+            where = {"encoder": str(folder / weights), "ngram": str(folder / bundle.NGRAM)}
+            compare(golden, encoder, ngram, self.engine_name, where)

@@ -26,7 +26,7 @@ from tokenizers import Tokenizer
 from transformers import BertConfig, BertModel
 
 from tlnlp.errors import InputDataError
-from tlnlp.model.onnx_engine import load_onnxruntime
+from tlnlp.model.engines.onnx_fp32 import load_onnxruntime
 
 Array = NDArray[Any]
 # Lowest cosine between networks that differ by rounding alone; e5-small-v2 reaches 0.998.

@@ -7,7 +7,8 @@ and scripts, and short: the check must cost little where a worker loads a bundle
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -37,24 +38,39 @@ MOST_CHARS = 1_000
 # tests/acceptance/test_acceptance_instruction_sets.py). The exported graph may differ from torch by 1e-4. With one
 # matrix of turned sign, even an untrained encoder moved by 2e-3.
 TOLERANCE = 3e-4
+# The same for int8 weights: a last bit of an activation becomes a step of the next matrix's input.
+INT8_TOLERANCE = 2e-2
 # Largest difference of a combined probability from the rule, applied to the two stored ones: float64 throughout.
 RULE_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
 class GoldenTexts:
-    """Hold texts and their probabilities, of each view and of both combined; all (texts, classes)."""
+    """Hold texts and their probabilities, of each view and of both combined; all (texts, classes).
+
+    Fields:
+        encoder: by the reference, float32 in ONNX Runtime.
+        engines: the encoder's probabilities by other engines, by the engine's name.
+    """
 
     classes: tuple[str, ...]
     texts: tuple[str, ...]
     encoder: Floats
     ngram: Floats
     combined: Floats
+    engines: Mapping[str, Floats] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of ``golden_texts.json``."""
         arrays = {name: getattr(self, name).tolist() for name in ("encoder", "ngram", "combined")}
-        return {"format": FORMAT, "classes": list(self.classes), "texts": list(self.texts), **arrays}
+        engines = {name: rows.tolist() for name, rows in self.engines.items()}
+        return {
+            "format": FORMAT,
+            "classes": list(self.classes),
+            "texts": list(self.texts),
+            "engines": engines,
+            **arrays,
+        }
 
 
 def read_golden(data: bytes, where: str, classes: tuple[str, ...], weights: tuple[float, float]) -> GoldenTexts:
@@ -70,7 +86,8 @@ def read_golden(data: bytes, where: str, classes: tuple[str, ...], weights: tupl
     """
     values = parse_object(data, where)
     texts = values.get("texts")
-    if values.keys() != {"format", "classes", "texts", "encoder", "ngram", "combined"} or values["format"] != FORMAT:
+    known = {"format", "classes", "texts", "encoder", "ngram", "combined"}
+    if values.keys() - {"engines"} != known or values["format"] != FORMAT:
         raise BundleError(f"{where}: holds no golden texts of format {FORMAT}; {AGAIN}")
     if values["classes"] != list(classes):
         raise BundleError(f"{where}: the classes are {shown(values['classes'])}, by bundle.json others; {AGAIN}")
@@ -78,12 +95,16 @@ def read_golden(data: bytes, where: str, classes: tuple[str, ...], weights: tupl
         raise BundleError(f"{where}: texts must be a list of 1 to {MOST_TEXTS}; {AGAIN}")
     if not all(isinstance(text, str) and len(text) <= MOST_CHARS for text in texts):
         raise BundleError(f"{where}: a text must have at most {MOST_CHARS:,} characters; {AGAIN}")
-    shape = (len(texts), len(classes))
-    golden = GoldenTexts(
-        classes,
-        tuple(texts),
-        *(_probabilities(values[name], shape, f"{where}: {name}") for name in ("encoder", "ngram", "combined")),
-    )
+    shape, engines = (len(texts), len(classes)), values.get("engines", {})
+    if not isinstance(engines, dict):
+        raise BundleError(f"{where}: engines is {shown(engines)}, no probabilities by engine; {AGAIN}")
+
+    def read(rows: object, name: str) -> Floats:
+        return _probabilities(rows, shape, f"{where}: {name}")
+
+    views = [read(values[name], name) for name in ("encoder", "ngram", "combined")]
+    others = {name: read(rows, f"engines: {shown(name)}") for name, rows in engines.items()}
+    golden = GoldenTexts(classes, tuple(texts), views[0], views[1], views[2], others)
     ruled = combine(golden.encoder, golden.ngram, *weights)
     if place := _moved(ruled, golden.combined, RULE_TOLERANCE):
         raise BundleError(
@@ -93,20 +114,28 @@ def read_golden(data: bytes, where: str, classes: tuple[str, ...], weights: tupl
     return golden
 
 
-def compare(golden: GoldenTexts, encoder: Floats, ngram: Floats, where: dict[str, str]) -> None:
+def compare(golden: GoldenTexts, encoder: Floats, ngram: Floats, engine: str, where: dict[str, str]) -> None:
     """Compare the probabilities of the views on this machine with the stored ones.
 
     Args:
         encoder, ngram: probabilities of the golden texts, both (texts, classes).
+        engine: name of the encoder's engine.
         where: the file of each view, for the message.
 
     Raises:
-        BundleError: a probability differs by more than ``TOLERANCE``.
+        BundleError: a probability differs by more than ``TOLERANCE`` (``INT8_TOLERANCE`` with another engine than
+            the reference).
     """
-    for name, found, expected in (("encoder", encoder, golden.encoder), ("ngram", ngram, golden.ngram)):
-        if place := _moved(found, expected, TOLERANCE):
+    own, tolerance = (
+        (golden.engines[engine], INT8_TOLERANCE) if engine in golden.engines else (golden.encoder, TOLERANCE)
+    )
+    for name, found, expected, most in (
+        ("encoder", encoder, own, tolerance),
+        ("ngram", ngram, golden.ngram, TOLERANCE),
+    ):
+        if place := _moved(found, expected, most):
             raise BundleError(
-                f"{where[name]}: this machine computes {_compared(found, expected, place)} (tolerance {TOLERANCE:g}): "
+                f"{where[name]}: this machine computes {_compared(found, expected, place)} (tolerance {most:g}): "
                 "the weights, the tokenizer or the golden texts were altered, or this machine's libraries compute "
                 f"wrongly; {AGAIN}"
             )

@@ -9,7 +9,8 @@ from pathlib import Path
 from tlnlp.data.text import model_text_sha256, text_sha256
 from tlnlp.errors import BundleError
 from tlnlp.model.bounded_json import AGAIN, LARGE_LIMIT_BYTES, check_size, parse_object
-from tlnlp.model.bundle import TRAINING, read_spec
+from tlnlp.model.bundle import TRAINING
+from tlnlp.model.bundle_spec import read_spec
 
 # Hex digits that are recorded of the digest of an unlabelled document: half of them.
 UNLABELLED_DIGITS = 32

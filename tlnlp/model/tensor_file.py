@@ -66,12 +66,20 @@ def is_finite(values: NDArray[Any]) -> bool:
     return all(bool(np.isfinite(flat[start : start + _AT_ONCE]).all()) for start in range(0, flat.size, _AT_ONCE))
 
 
-def check_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Check that tensors are finite, and that those of ``shapes`` are float32 of these shapes and the only ones.
+def check_tensors(
+    path: Path,
+    tensors: Mapping[str, NDArray[Any]],
+    shapes: Mapping[str, tuple[int, ...]],
+    types: Mapping[str, str] | None = None,
+    described_by: str = "bundle.json",
+) -> None:
+    """Check that tensors are finite, and that those of ``shapes`` have these shapes and are the only ones.
 
     Args:
         path: the file of the tensors, for the message.
         shapes: the expected shape of each tensor by name; empty if any tensors are expected.
+        types: the expected types that are not float32, by name.
+        described_by: the file that the shapes follow from, for the message.
 
     Raises:
         BundleError: a tensor is missing, unexpected, of another shape or type, or not finite.
@@ -82,10 +90,11 @@ def check_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], shapes: Mappi
         found = tensors[name]
         if name not in shapes:
             raise BundleError(f"{path}: the tensor {name[:80]!r} does not belong there; {AGAIN}")
-        if found.shape != shapes[name] or found.dtype != np.float32:
+        kind = (types or {}).get(name, "float32")
+        if found.shape != shapes[name] or found.dtype != kind:
             raise BundleError(
-                f"{path}: {name} is {found.dtype}{list(found.shape)}; by bundle.json it must be "
-                f"float32{list(shapes[name])}; {AGAIN}"
+                f"{path}: {name} is {found.dtype}{list(found.shape)}; by {described_by} it must be "
+                f"{kind}{list(shapes[name])}; {AGAIN}"
             )
     for name, values in tensors.items():
         if not is_finite(values):

@@ -21,7 +21,7 @@ from tlnlp.errors import BundleError, InputDataError
 from tlnlp.model import bundle, encoder_catalogue
 from tlnlp.model.combine import Floats, softmax
 from tlnlp.model.encoder_conventions import cached_path, hub_is_offline
-from tlnlp.model.onnx_engine import OnnxEngine
+from tlnlp.model.engines.engine import Engine
 from tlnlp.model.tokenize import Ids, pad
 
 # Largest allowed difference in probability between torch and the exported graph.
@@ -269,7 +269,7 @@ def reference_probabilities(model: TextClassifier, encoded: Sequence[Ids], pad_t
     return softmax(np.stack(rows))
 
 
-def check_parity(model: TextClassifier, engine: OnnxEngine, encoded: Sequence[Ids], pad_id: int) -> float:
+def check_parity(model: TextClassifier, engine: Engine, encoded: Sequence[Ids], pad_id: int) -> float:
     """Return the largest difference in probability between torch and the exported graph on ``encoded`` texts.
 
     Raises:

@@ -10,6 +10,7 @@ from typing import Any
 from tlnlp.errors import BundleError, NotFoundError
 from tlnlp.model import bundle
 from tlnlp.model.bounded_json import LARGE_LIMIT_BYTES, check_size, parse_object
+from tlnlp.model.bundle_spec import BundleSpec
 from tlnlp.registry.names import ModelVersion
 from tlnlp.registry.version_files import check_regular
 from tlnlp.storage import Storage
@@ -27,7 +28,7 @@ def read_training(version: ModelVersion) -> dict[str, Any]:
 
 def read_max_chars(version: ModelVersion) -> int:
     """Read how many characters of a text a version reads at most. Raises as ``read_training`` does."""
-    return bundle.BundleSpec.from_json(*_read(version, bundle.SPEC)).max_chars
+    return BundleSpec.from_json(*_read(version, bundle.SPEC)).max_chars
 
 
 def _read(version: ModelVersion, name: str) -> tuple[bytes, str]:

@@ -10,7 +10,7 @@ from tlnlp.config.shared import DEFAULT_WORKSPACE
 
 # By default no usage statistics are sent, and nothing is fetched from a model hub.
 QUIET = {
-    # ONNX Runtime reads it when it is imported (see ``tlnlp.model.onnx_engine``); remote workers get it from here.
+    # ONNX Runtime reads it when it is imported (see ``engines.onnx_fp32``); remote workers get it from here.
     "ORT_DISABLE_TELEMETRY": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_V2_ENABLED": "1",

@@ -1,6 +1,6 @@
 """Keep the bundles that Spark's Python workers have unpacked on this host for the next night.
 
-    $TMPDIR/tlnlp-bundles-<user id>/<digest>/
+    $TMPDIR/tlnlp-bundles-<user id>/<digest>-<engine>/
 
 Bundles that were not used for longest are removed when the cache exceeds ``MAX_BYTES``, but none that a living process
 has loaded. Executors import this module, so it imports no engine.
@@ -41,14 +41,16 @@ def bundle_cache() -> Path:
         raise BundleError(f"{error}; a bundle is loaded only from a folder that no one else can write to") from error
 
 
-def cached_bundle(bundle: Broadcast[dict[str, bytes]], digest: str) -> Path:
+def cached_bundle(bundle: Broadcast[dict[str, bytes]], digest: str, engine: str) -> Path:
     """Return the folder of the bundle on this host, unpacked if need be, and lock it for this process.
+
+    Each engine reads other files of a bundle, so it has a folder of its own.
 
     Raises:
         BundleError: the cache belongs to another user.
     """
     cache = bundle_cache()
-    folder = cache / digest
+    folder = cache / f"{digest}-{engine}"
     release(folder)
     for _ in range(_TRIES):
         unpack_bundle(bundle, folder)

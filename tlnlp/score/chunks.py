@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from pyspark.accumulators import Accumulator
 from pyspark.sql import Column as SparkColumn
@@ -18,17 +19,21 @@ from pyspark.sql import functions as F
 
 from tlnlp.config import ScoreSettings
 from tlnlp.model import bundle
+from tlnlp.model.bundle_spec import read_spec
 from tlnlp.registry import ModelVersion
 from tlnlp.runs.background import repeated
 from tlnlp.runs.progress import meter
 from tlnlp.score import contract
+from tlnlp.score.cascade_check import CascadeCheck, sample_border, summary
+from tlnlp.score.scoring_profile import scoring_profile
 from tlnlp.score.session import spark_errors, spark_input
 from tlnlp.score.staging import PreparedRows, Staging
 from tlnlp.score.udf import PeakParam, batch_scorer, spark_udf
 from tlnlp.warehouse.run_folder import Piece, chunk_name
 from tlnlp.warehouse.schema import QUARANTINE, SCORES, Column, spark_ddl
 
-STAGE = "encoder"
+# The stage that has decided a row: the n-gram view alone, or the encoder together with it.
+NGRAM, ENCODER = "ngram", "encoder"
 ROWS_PER_TASK = 5_000
 POLL_S = 1.0
 
@@ -36,22 +41,37 @@ POLL_S = 1.0
 class ChunkScorer:
     """Score rows with the model on the cluster. The bundle is broadcast once; each chunk of rows is one Spark job.
 
-    ``spec`` describes the bundle. ``seconds`` is the time that ``score_chunks`` has taken.
+    ``spec`` describes the bundle, ``profile`` is how it scores, and ``scored_by`` names both, as rows do. ``seconds``
+    is the time that ``score_chunks`` has taken.
     """
 
     def __init__(
         self, spark: SparkSession, folder: Path, digest: str, model: ModelVersion, settings: ScoreSettings, run_id: str
     ) -> None:
         self.spark, self.model, self.settings, self.run_id = spark, model, settings, run_id
-        self.spec = bundle.read_spec(folder)
+        self.spec = read_spec(folder)
         self.seconds = 0.0
         context = spark.sparkContext
         threads = int(context.getConf().get("spark.task.cpus", "1") or 1)
         self._peak: Accumulator[int] = context.accumulator(0, PeakParam())
         self._rows: Accumulator[int] = context.accumulator(0)
-        files = context.broadcast(bundle.scoring_files(folder))
-        scorer = batch_scorer(files, digest, threads, self._peak, self._rows)
-        self._udf = spark_udf(scorer, len(self.spec.classes))
+        self.profile = scoring_profile(settings, self.spec, folder, model)
+        self.scored_by = self.profile.scored_by(digest)
+        self._digest, self._threads = digest, threads
+        self._files = context.broadcast(bundle.scoring_files(folder, self.profile.engine))
+        self._check, self._udf = self._scorer("")
+
+    def _scorer(self, border: str) -> tuple[CascadeCheck, Any]:
+        """Return what counts the cascade's work, and the UDF; texts with a digest below ``border`` are looked at."""
+        context = self.spark.sparkContext
+        check = CascadeCheck(border, *(context.accumulator(0) for _ in range(4)))
+        scorer = batch_scorer(self._files, self._digest, self.profile, self._threads, self._peak, self._rows, check)
+        return check, spark_udf(scorer, len(self.spec.classes))
+
+    def cascade_summary(self) -> dict[str, Any] | None:
+        """Return what the night has seen of its cascade (see ``cascade_check.summary``); None without a cascade."""
+        cascade = self.spec.cascades.get(self.profile.cascade)
+        return None if cascade is None else summary(self._check, cascade.limit)
 
     @property
     def peak_worker_bytes(self) -> int:
@@ -85,6 +105,7 @@ class ChunkScorer:
         if not prepared.count(contract.SCORE):
             return pieces
         started = time.monotonic()
+        self._check, self._udf = self._scorer(sample_border(prepared.count(contract.SCORE)))
         with self._progress(prepared.count(contract.SCORE)):
             for number, buckets in enumerate(prepared.chunks(contract.SCORE, chunk_rows)):
                 rows = sum(prepared.rows[contract.SCORE][bucket] for bucket in buckets)
@@ -120,7 +141,8 @@ class ChunkScorer:
             best.alias("score"),
             F.map_from_arrays(labels, F.col("_p")).alias("probabilities"),
             "text_sha256",
-            F.lit(STAGE).alias("stage"),
+            F.when(F.col("_result.settled"), NGRAM).otherwise(ENCODER).alias("stage"),
+            F.lit(self.scored_by).alias("scored_by"),
             *_run_columns(self.model, self.settings, self.run_id),
             F.current_timestamp().alias("scored_at"),
             *contract.kept_columns(kept_columns),

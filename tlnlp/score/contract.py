@@ -22,7 +22,7 @@ BUCKETS = 64
 # Kept columns are renamed while rows are prepared, because their own names may collide with the columns used here.
 KEPT = "_kept_"
 _BLANK = rf"^[{BLANK_CLASS}]*$"
-COPIED = ("label", "score", "probabilities", "stage", "scored_at")
+COPIED = ("label", "score", "probabilities", "stage", "scored_by", "scored_at")
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Limits:
 class PreviousScores:
     """What earlier runs have scored.
 
-    ``scored``: one row per text that this model version has scored, with columns ``text_sha256`` and ``COPIED``.
+    ``scored``: one row per text that this bundle and engine have scored, with columns ``text_sha256`` and ``COPIED``.
     ``latest``: one row per document of earlier days, with columns ``document_id`` and ``latest_sha256``. Either is
     None if it is not available or not needed.
     """
@@ -167,5 +167,6 @@ _COPIED_TYPES = {
     "score": "double",
     "probabilities": "map<string,double>",
     "stage": "string",
+    "scored_by": "string",
     "scored_at": "timestamp",
 }

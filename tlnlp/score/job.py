@@ -99,6 +99,7 @@ class _Night:
         with open_night(settings, self.catalog, model, self.run_id, self.day) as night:
             # The state of the day, by which publishing notices another run's commit.
             expected = day_token(self.catalog, settings.table, settings.score_date)
+            self.ledger.results |= {"profile": str(night.scorer.profile), "scored_by": night.scorer.scored_by}
             with self._tidy_on_failure(night):
                 night.unfinished.register()
                 staged = self._stage(night)
@@ -128,6 +129,7 @@ class _Night:
             self.budget.estimate(night, prepared, kept_columns)
         with self.ledger.stage("score"):
             scored = scorer.score_chunks(staging, prepared, kept_columns, self.budget.chunk_rows, self._before_chunk)
+        self._report_cascade(scorer)
         pieces = list(scored)
         with self.ledger.stage("copy"):
             if prepared.count(contract.REUSED):
@@ -158,6 +160,19 @@ class _Night:
                 "source, or raise max_quarantine_share if this share is expected"
             )
 
+    def _report_cascade(self, scorer: ChunkScorer) -> None:
+        """Write what the night has seen of its cascade to the ledger, and warn if it no longer keeps its promise."""
+        found = scorer.cascade_summary()
+        if found is None:
+            return
+        self.ledger.results["cascade"] = found
+        if not found["holds"]:
+            say(
+                f"WARNING: the cascade changes more labels than its test has shown: {found['changed']} of "
+                f"{found['sampled']} settled texts that were read again (at most {found['limit']:.1%} of all texts): "
+                "the documents have changed: fine-tune again with documents of these days, or set optimise=none"
+            )
+
     def _publish(self, staged: _StagedNight, night: NightContext, expected: str) -> int:
         """Audit the staged files and publish scores and quarantine; return the snapshot id of the scores."""
         settings, day, counts = self.settings, self.settings.score_date, staged.counts
@@ -165,6 +180,7 @@ class _Night:
             self._audit(staged, night)
         summary = {key: str(value) for key, value in counts.to_json().items()}
         summary |= {"model_version": str(night.model.version), "mode": settings.mode}
+        summary |= {"scored_by": night.scorer.scored_by}
         scores = Publication(
             table=settings.table,
             score_date=day,

@@ -91,7 +91,7 @@ class NightContext:
             self.catalog, settings.table, source=source_name(settings), model=self.model.name, kept=kept_columns
         )
         staged_files = self.unfinished.finished_files()
-        previous = previous_scores(self.spark, self.catalog, settings, self.model, staged_files)
+        previous = previous_scores(self.spark, self.catalog, settings, self.model, scorer.scored_by, staged_files)
         limits = contract.Limits(settings.max_bytes, scorer.spec.max_chars)
         rows = self.staging.prepare(contract.prepare_rows(documents.frame, limits, previous))
         if documents.rows not in (None, rows.total):

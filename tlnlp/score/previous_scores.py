@@ -16,6 +16,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from tlnlp.config import ScoreSettings
+from tlnlp.model.profile import ONNX_FP32
 from tlnlp.registry import ModelVersion
 from tlnlp.score.contract import COPIED, PreviousScores
 from tlnlp.score.session import spark_input
@@ -24,19 +25,31 @@ from tlnlp.warehouse.tables import load_table
 
 
 def previous_scores(
-    spark: SparkSession, catalog: Catalog, settings: ScoreSettings, model: ModelVersion, staged_files: Sequence[str]
+    spark: SparkSession,
+    catalog: Catalog,
+    settings: ScoreSettings,
+    model: ModelVersion,
+    scored_by: str,
+    staged_files: Sequence[str],
 ) -> PreviousScores:
     """Return lazy frames of the scores in the table's current files and in ``staged_files``.
 
-    A text with several scores of this model version gets the newest. The latest text of each document is loaded only
-    in the incremental mode.
+    Only scores by the same bundle and engine are copied. Rows of an earlier tlnlp do not name them; they are of the
+    reference engine. A text with several scores gets the newest. The latest text of each document is loaded only in the
+    incremental mode.
+
+    Args:
+        scored_by: bundle and engine of this run (see ``bundle.scored_by``).
     """
     table = load_table(catalog, settings.table)
     table_files = [] if table is None else _table_files(table, parse(f"model_version == {model.version}"))
     scored = _frame(spark, [*table_files, *staged_files])
     if scored is not None:
         copied = F.max_by(F.struct(*COPIED), "scored_at").alias("copied")
-        scored = scored.where(F.col("model_version") == model.version).groupBy("text_sha256").agg(copied)
+        same = F.col("scored_by") == scored_by
+        if scored_by.startswith(f"{ONNX_FP32}@"):
+            same |= F.col("scored_by").isNull()
+        scored = scored.where(same & (F.col("model_version") == model.version)).groupBy("text_sha256").agg(copied)
         scored = scored.select("text_sha256", "copied.*")
     latest = None
     if table is not None and settings.mode == "incremental":

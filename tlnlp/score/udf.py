@@ -18,13 +18,15 @@ from pyspark.accumulators import AccumulatorParam
 
 from tlnlp.errors import BundleError
 from tlnlp.model.classifier import Classifier
+from tlnlp.model.profile import Profile
 from tlnlp.runs.memory import peak_bytes
 from tlnlp.score.bundle_cache import cached_bundle, release_all_but
+from tlnlp.score.cascade_check import CascadeCheck
 
 if TYPE_CHECKING:
     from pyspark import Accumulator, Broadcast
 
-_loaded: dict[tuple[str, int], Classifier] = {}
+_loaded: dict[tuple[str, Profile, int], Classifier] = {}
 
 BatchScorer = Callable[[Iterator[tuple[pd.Series, pd.Series]]], Iterator[pd.DataFrame]]
 
@@ -44,9 +46,11 @@ class PeakParam(AccumulatorParam[int]):
 def batch_scorer(
     bundle: Broadcast[dict[str, bytes]],
     digest: str,
+    profile: Profile,
     threads: int,
     peak: Accumulator[int],
     rows_done: Accumulator[int],
+    check: CascadeCheck,
 ) -> BatchScorer:
     """Return a function that scores an iterator of batches.
 
@@ -56,33 +60,40 @@ def batch_scorer(
     Args:
         bundle: the bundle's files by name.
         digest: the bundle's digest, which names its folder on the host.
+        profile: engine and cascade.
         threads: threads of the model in each task.
         peak: receives the worker's largest resident set, in bytes.
         rows_done: receives the number of scored rows.
+        check: receives what the cascade settles.
 
     Returns:
-        For each batch, a frame of probabilities ``(rows, classes)`` with the columns ``p0``, ``p1``, ...
+        For each batch, a frame of probabilities ``(rows, classes)`` with the columns ``p0``, ``p1``, ..., and
+        ``settled``: whether the n-gram view alone has settled the text.
     """
 
     def score(batches: Iterator[tuple[pd.Series, pd.Series]]) -> Iterator[pd.DataFrame]:
-        classifier = load_bundle(bundle, digest, threads)
-        last_key, last_row = "", np.zeros(len(classifier.classes))
+        classifier = load_bundle(bundle, digest, profile, threads)
+        last_key, last_row, last_settled = "", np.zeros(len(classifier.classes)), False
         for texts, keys in batches:
             is_new = keys.ne(keys.shift()).to_numpy()
             if len(keys) and keys.iloc[0] == last_key:
                 is_new[0] = False
-            scored = classifier.predict(texts[is_new].tolist())
-            rows = np.vstack([last_row[None, :], scored])[np.cumsum(is_new)]
+            new = texts[is_new].tolist()
+            scored, settled = classifier.predict_staged(new)
+            check.look(classifier, new, keys[is_new].to_numpy(), scored, settled)
+            place = np.cumsum(is_new)
+            rows = np.vstack([last_row[None, :], scored])[place]
+            stages = np.append(last_settled, settled)[place]
             if len(keys):
-                last_key, last_row = keys.iloc[-1], rows[-1]
+                last_key, last_row, last_settled = keys.iloc[-1], rows[-1], bool(stages[-1])
             peak.add(peak_bytes())
             rows_done.add(len(keys))
-            yield pd.DataFrame(rows, columns=[f"p{k}" for k in range(rows.shape[1])])
+            yield pd.DataFrame({f"p{k}": rows[:, k] for k in range(rows.shape[1])} | {"settled": stages})
 
     return score
 
 
-def load_bundle(bundle: Broadcast[dict[str, bytes]], digest: str, threads: int) -> Classifier:
+def load_bundle(bundle: Broadcast[dict[str, bytes]], digest: str, profile: Profile, threads: int) -> Classifier:
     """Return the classifier of this process. Unpack its bundle on this host if no process has done so before.
 
     Raises:
@@ -90,29 +101,29 @@ def load_bundle(bundle: Broadcast[dict[str, bytes]], digest: str, threads: int) 
     """
     # The task has a limited number of threads. The tokenizer would start one per core in addition.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    key = (digest, threads)
+    key = (digest, profile, threads)
     if key not in _loaded:
-        folder = cached_bundle(bundle, digest)
+        folder = cached_bundle(bundle, digest, profile.engine)
         try:
-            classifier = _load(folder, digest, threads)
+            classifier = _load(folder, digest, profile, threads)
         except BundleError:  # The copy on this host may be damaged, so it is unpacked from the broadcast again.
             shutil.rmtree(folder, ignore_errors=True)
-            classifier = _load(cached_bundle(bundle, digest), digest, threads)
+            classifier = _load(cached_bundle(bundle, digest, profile.engine), digest, profile, threads)
         _loaded.clear()
         release_all_but(folder)
         _loaded[key] = classifier
     return _loaded[key]
 
 
-def _load(folder: Path, digest: str, threads: int) -> Classifier:
-    classifier = Classifier.load(folder, threads, scoring_only=True)
+def _load(folder: Path, digest: str, profile: Profile, threads: int) -> Classifier:
+    classifier = Classifier.load(folder, threads, profile, scoring_only=True)
     if classifier.digest != digest:
         raise BundleError(f"{folder} holds another bundle than the one of this night: run the night again")
     return classifier
 
 
 def spark_udf(scorer: BatchScorer, classes: int) -> Any:
-    """Return the scorer as an iterator pandas UDF. Its result is a struct with one double per class.
+    """Return the scorer as an iterator pandas UDF: a struct with a double per class, and whether it was settled.
 
     The UDF is marked non-deterministic. Otherwise Spark may evaluate it twice where its output is used twice
     (SPARK-47672).
@@ -123,5 +134,5 @@ def spark_udf(scorer: BatchScorer, classes: int) -> Any:
     def score(batches: Iterator[tuple[pd.Series, pd.Series]]) -> Iterator[pd.DataFrame]:
         return scorer(batches)
 
-    returned = ", ".join(f"p{k} double" for k in range(classes))
+    returned = ", ".join([*(f"p{k} double" for k in range(classes)), "settled boolean"])
     return pandas_udf(score, returned).asNondeterministic()  # type: ignore[call-overload]

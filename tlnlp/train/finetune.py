@@ -23,15 +23,13 @@ from tlnlp.data.labels import LabelledSet
 from tlnlp.data.pool import Pool
 from tlnlp.errors import UsageError
 from tlnlp.evaluate.metrics import Evaluation
-from tlnlp.model import bundle, bundle_writer
-from tlnlp.model.learned_texts import learned_digests
-from tlnlp.model.torch_encoder import INPUT_NAMES
 from tlnlp.registry import ModelVersion, Registry, check_name
 from tlnlp.registry.held_out import write_held_out
 from tlnlp.runs.cost import Budget
 from tlnlp.runs.ledger import Ledger, new_run_id
 from tlnlp.runs.progress import say
 from tlnlp.storage import Storage
+from tlnlp.train.bundle_assembly import Made, assemble_bundle, set_aside
 from tlnlp.train.context import Run
 from tlnlp.train.dataset import Examples, Reader
 from tlnlp.train.distributed.cluster import address_of
@@ -41,7 +39,6 @@ from tlnlp.train.executor import Executor
 from tlnlp.train.fit.precision import in_bfloat16
 from tlnlp.train.fit.run_fit import CPU
 from tlnlp.train.inputs import is_validated, read_documents, read_labelled
-from tlnlp.train.learned_model import LearnedModel
 from tlnlp.train.recipe import learn
 from tlnlp.train.report_data import held_out_figures, make_report
 from tlnlp.train.resume_cache import ResumeCache
@@ -121,7 +118,7 @@ def finetune(settings: FinetuneSettings, executor: Executor | None = None) -> Fi
     with ledger.recorded(lambda finished: registry.write_ledger(settings.model, finished)):
         with ledger.stage("labels"):
             labelled = read_labelled(settings, ledger)
-        pool = read_documents(settings, labelled, ledger)
+        pool, aside = set_aside(read_documents(settings, labelled, ledger), settings.cascade)
         time_budget = TimeBudget(settings.time_budget_s, started, jobless_tokens=settings.ray.jobless_tokens)
         with tempfile.TemporaryDirectory(prefix="tlnlp-bundle-") as scratch:
             with nullcontext(executor) if executor is not None else ray_executor(settings.ray) as machines:
@@ -144,7 +141,7 @@ def finetune(settings: FinetuneSettings, executor: Executor | None = None) -> Fi
                     report["encoders"] = ledger.results["encoders"] = [trial.to_json() for trial in tried]
             folder = _folder(Path(scratch), run.settings.encoder)
             with ledger.stage("bundle"):
-                _assemble(run.settings, labelled, run.examples, learned, figures, report, folder, ledger)
+                assemble_bundle(run, labelled, learned, Made(figures, report, aside), folder)
             with ledger.stage("register"):
                 version = registry.publish(settings.model, folder)
                 held_out_uri = _store_held_out(settings, registry, version, labelled)
@@ -156,8 +153,8 @@ def finetune(settings: FinetuneSettings, executor: Executor | None = None) -> Fi
     if not validated:
         say("this version is UNVALIDATED: its accuracy is unknown: label some documents, and run `tlnlp evaluate`")
     counts = len(labelled.examples), labelled.classes, learned.steps
-    encoder, aside = run.settings.encoder, (len(labelled.held_out), held_out_uri, labelled.warnings)
-    return FinetuneResult(version, ledger.run_id, *counts, seconds, figures, encoder, validated, ledger.cost, *aside)
+    encoder, held_out = run.settings.encoder, (len(labelled.held_out), held_out_uri, labelled.warnings)
+    return FinetuneResult(version, ledger.run_id, *counts, seconds, figures, encoder, validated, ledger.cost, *held_out)
 
 
 def _store_held_out(
@@ -218,51 +215,6 @@ def _check_batches(settings: FinetuneSettings) -> None:
             )
 
 
-def _assemble(
-    settings: FinetuneSettings,
-    labelled: LabelledSet,
-    examples: Examples,
-    learned: LearnedModel,
-    figures: Evaluation | None,
-    report: dict[str, Any],
-    folder: Path,
-    ledger: Ledger,
-) -> None:
-    source = examples.reader.encoder
-    spec = bundle.BundleSpec(
-        classes=labelled.classes,
-        encoder=source.name,
-        pooling=source.conventions.pooling,
-        max_length=examples.reader.max_length,
-        head_share=settings.head_share,
-        max_chars=settings.max_chars,
-        pad_token_id=source.pad_token_id,
-        input_names=INPUT_NAMES,
-        encoder_weight=learned.combination[0],
-        ngram_weight=learned.combination[1],
-        ngram_features=learned.ngram.weights.shape[0],
-        prompt=source.conventions.prompt,
-        normalise=source.conventions.normalise,
-        lower_case=source.conventions.lower_case,
-    )
-    training = {
-        "run_id": ledger.run_id,
-        "validated": not report.get("unvalidated", False),
-        "labels_digest": labelled.digest,
-        "counts": labelled.counts,
-        "seed": settings.seed,
-        "recipe": settings.training.model_dump(mode="json"),
-        "teaching": settings.teaching.model_dump(mode="json"),
-        "held_out": figures.to_json() if figures is not None else None,
-        "report": report,
-    }
-    training |= learned_digests(labelled.texts, learned.documents, settings.max_chars)
-    parity = bundle_writer.write_bundle(
-        folder, spec, learned.weights, learned.ngram, training, examples.cut or examples.class_name_examples
-    )
-    say(f"bundle: the exported graph differs from torch by at most {parity:.1e} in probability")
-
-
 def code_digest() -> str:
     """Return the sha256 of the code that shapes a model: pieces of another recipe must not be mixed with its own."""
     digest, package = hashlib.sha256(), Path(__file__).parents[1]
@@ -271,9 +223,13 @@ def code_digest() -> str:
     return digest.hexdigest()
 
 
+# What neither fits nor their order depend on.
+SHAPES_NOTHING = {"ray", "registry", "labels", "unlabelled", "run_name", "cost", "engine", "engine_gate", "optimise"}
+
+
 def _run_name(settings: FinetuneSettings, examples: Examples, labelled: LabelledSet, pool: Pool | None) -> str:
     """Return a name that depends on all that shapes the result: only the same run, of the same code, is resumed."""
-    shaping = settings.model_dump(mode="json", exclude={"ray", "registry", "labels", "unlabelled", "run_name", "cost"})
+    shaping = settings.model_dump(mode="json", exclude=SHAPES_NOTHING)
     shaping |= {"workers": settings.ray.workers, "conventions": asdict(examples.reader.encoder.conventions)}
     given = [labelled.digest, pool.digest if pool is not None else None, shaping, code_digest()]
     text = json.dumps(given, sort_keys=True)

@@ -47,6 +47,8 @@ SCORES: tuple[Column, ...] = (
     Column("probabilities", PROBABILITIES, required=True),
     Column("text_sha256", "string", required=True),
     Column("stage", "string", required=True),
+    # Tables that an earlier tlnlp made lack it; it is added to them, and is null in their rows.
+    Column("scored_by", "string"),
     Column("model", "string", required=True),
     Column("model_version", "long", required=True),
     Column("run_id", "string", required=True),

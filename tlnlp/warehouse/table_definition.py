@@ -81,7 +81,11 @@ def check_owner(table: Table, source: str, model: str) -> None:
 def add_kept(
     transaction: Transaction, schema: Schema, table: str, columns: Sequence[Column], kept: Sequence[Column]
 ) -> None:
-    """Add the kept columns that the table lacks to the transaction. Raises UsageError, as ``check_publish`` does."""
+    """Add the columns that the table lacks to the transaction: kept ones, and own ones that an earlier tlnlp had not.
+
+    Raises:
+        UsageError: as ``check_publish`` does.
+    """
     new = _new_kept(schema, table, columns, kept)
     if new:
         with transaction.update_schema() as update:
@@ -90,13 +94,17 @@ def add_kept(
 
 
 def _new_kept(schema: Schema, table: str, columns: Sequence[Column], kept: Sequence[Column]) -> list[Column]:
-    """Return the kept columns that the table does not have yet."""
+    """Return the columns that the table does not have yet."""
     existing = {column.name: column for column in columns_of(schema)}
-    missing = [column.name for column in columns if getattr(existing.get(column.name), "type", "") != column.type]
+    new = [column for column in columns if column.name not in existing and not column.required]
+    missing = [
+        column.name
+        for column in columns
+        if column not in new and getattr(existing.get(column.name), "type", "") != column.type
+    ]
     if missing:
         raise UsageError(f"table {table} was not made by tlnlp: it lacks {', '.join(missing)}; use another table name")
     folded = {name.lower(): name for name in existing}
-    new = []
     for column in kept:
         name = folded.get(column.name.lower())
         if name is None:

@@ -34,7 +34,7 @@ def load_onnxruntime() -> Any:
     return onnxruntime
 
 
-class OnnxEngine:
+class OnnxFp32Engine:
     """Compute class probabilities from token ids with an exported graph.
 
     Args:

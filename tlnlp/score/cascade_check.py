@@ -1,0 +1,104 @@
+"""Check each night whether a cascade still keeps its promise: some settled texts are read by both views, too.
+
+Which texts these are depends on their digest, so they are a random sample of the texts of a night. Their scores stay
+those of the cascade.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlnlp.model.classifier import Classifier
+from tlnlp.model.combine import Floats
+
+if TYPE_CHECKING:
+    from pyspark import Accumulator
+
+# Settled texts that a night reads again, about, and the largest share of them.
+TEXTS = 500
+MOST_SHARE = 0.05
+# A night warns if the share of changed labels is over the limit with this confidence: one false alarm in 1,000 nights.
+CONFIDENCE = 0.999
+
+
+@dataclass(frozen=True)
+class CascadeCheck:
+    """Count, over all workers of a night, what the cascade settles and what both views say of a sample of it.
+
+    Fields:
+        before: texts whose digest is below this text are in the sample.
+        read, settled: numbers of texts, and of those that were settled.
+        sampled, changed: numbers of settled texts in the sample, and of these with another label.
+    """
+
+    before: str
+    read: Accumulator[int]
+    settled: Accumulator[int]
+    sampled: Accumulator[int]
+    changed: Accumulator[int]
+
+    def look(
+        self,
+        classifier: Classifier,
+        texts: list[str],
+        digests: NDArray[np.object_],
+        probabilities: Floats,
+        settled: NDArray[np.bool_],
+    ) -> None:
+        """Count the settled texts, and read those of the sample with both views.
+
+        Args:
+            digests: sha256 of each text, in hex.
+            probabilities: what the cascade gives the texts, (texts, classes).
+            settled: which texts it has settled.
+        """
+        self.read.add(len(texts))
+        if not settled.any():
+            return
+        self.settled.add(int(settled.sum()))
+        sample = np.flatnonzero(settled & (digests < self.before))
+        if sample.size:
+            both = classifier.predict_without_cascade([texts[position] for position in sample])
+            self.sampled.add(len(sample))
+            self.changed.add(int((both.argmax(axis=1) != probabilities[sample].argmax(axis=1)).sum()))
+
+
+def sample_border(rows: int) -> str:
+    """Return the digest below which a text is in the sample of a night of so many rows."""
+    share = min(MOST_SHARE, TEXTS / max(1, rows))
+    return f"{int(share * 2**32):08x}"
+
+
+def summary(check: CascadeCheck, limit: float) -> dict[str, Any]:
+    """Return what a night has seen of its cascade, for the ledger.
+
+    Args:
+        limit: largest allowed share of texts whose label changes, as the version's test promises.
+
+    Returns:
+        ``settled_share``, ``sampled``, ``changed``; ``changed_share``, of all texts, estimated; and ``holds``: False if
+        that share is over the limit with a confidence of 99.9%.
+    """
+    from scipy.stats import binom  # Of the driver alone; workers import this module, too.
+
+    read, settled, sampled, changed = (
+        int(check.read.value),
+        int(check.settled.value),
+        int(check.sampled.value),
+        int(check.changed.value),
+    )
+    share = settled / read if read else 0.0
+    # Of the settled texts, so many may change while all texts keep the limit.
+    allowed = min(1.0, limit / share) if share else 1.0
+    return {
+        "settled_share": round(share, 4),
+        "sampled": sampled,
+        "changed": changed,
+        "changed_share": round(share * changed / sampled, 5) if sampled else None,
+        "limit": limit,
+        "holds": float(binom.sf(changed - 1, sampled, allowed)) >= 1 - CONFIDENCE,
+    }

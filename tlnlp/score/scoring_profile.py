@@ -1,0 +1,41 @@
+"""Choose how a night scores: the engine of the encoder, and what the n-gram view settles alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tlnlp.config import ScoreSettings
+from tlnlp.errors import UsageError
+from tlnlp.model import bundle
+from tlnlp.model.bundle_spec import BundleSpec
+from tlnlp.model.profile import FAST, NONE, ONNX_FP32, SAFE, Profile
+from tlnlp.registry import ModelVersion
+from tlnlp.runs.progress import say
+
+AUTO = "auto"
+
+
+def scoring_profile(settings: ScoreSettings, spec: BundleSpec, folder: Path, model: ModelVersion) -> Profile:
+    """Return the profile of a night: what the settings ask for, else what was chosen when the version was made.
+
+    A version without the cascade that is asked for scores with the next slower one, and the log says so.
+
+    Raises:
+        UsageError: the version cannot be scored with the engine that is asked for.
+    """
+    cascade = spec.optimise if settings.optimise == AUTO else settings.optimise
+    if cascade == FAST and FAST not in spec.cascades:
+        say(f"{model} has no fast cascade, since none passed its test: the safe one scores")
+        cascade = SAFE
+    if cascade == SAFE and SAFE not in spec.cascades:
+        if settings.optimise != AUTO:
+            say(f"{model} has no cascade, since none passed its test: the encoder reads every text")
+        cascade = NONE
+    plain = ONNX_FP32 if settings.optimise == NONE else spec.engine
+    engine = plain if settings.engine == AUTO else settings.engine
+    if not bundle.has_files(folder, engine):
+        raise UsageError(
+            f"engine: {engine} cannot score with {model}, which has no {bundle.INT8}: its encoder is of another kind, "
+            f"or an earlier tlnlp made it; use --set engine={ONNX_FP32}"
+        )
+    return Profile(engine, cascade)
