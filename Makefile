@@ -20,7 +20,7 @@ S3A_WITHOUT := com.*:*,org.eclipse.*:*,org.apache.httpcomponents:*,joda-time:*,o
 S3A_WITHOUT := $(S3A_WITHOUT),*:*annotations*,org.apache.hadoop:hadoop-[b-z]*,org.apache.hadoop:hadoop-azure
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo test lint pack bench-fewshot acceptance lock clean
+.PHONY: help setup tools demo test lint pack bench-fewshot bench-speed acceptance lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -140,6 +140,9 @@ $(SETFIT): requirements/setfit.lock
 bench-fewshot: setup $(SETFIT) ## Compare six methods on three data sets in DATA (takes days; resumes where it stopped)
 	@TLNLP_DATA=$(abspath $(DATA)) $(BIN)/python tests/bench/fewshot.py run
 	@$(BIN)/python tests/bench/fewshot.py table
+
+bench-speed: setup ## Compare how fast tlnlp and others score, on IMDb and AG News in DATA (30 minutes)
+	@TLNLP_DATA=$(abspath $(DATA)) $(BIN)/python tests/bench/speed.py run
 
 acceptance: setup tools pack $(AIRFLOW) $(SPARK40) $(READERS) ## Run the slow acceptance tests, on the data sets in DATA
 	TLNLP_DATA=$(abspath $(DATA)) $(BIN)/python -m pytest -m acceptance -s

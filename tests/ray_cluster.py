@@ -53,7 +53,8 @@ def _start(folder: Path, address: str, arguments: list[str], token: dict[str, st
     # Each node has its own folder, as on its own machine; in a shared one, nodes overwrite each other's job code.
     session = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # a short path, because it holds sockets
     (folder / f"{address}.session").symlink_to(session)
-    own += ["--temp-dir", str(session)]
+    # Another Ray on this machine may have the usual port, and without it a node accepts no job.
+    own += ["--temp-dir", str(session), "--dashboard-agent-listen-port", str(free_port())]
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", *arguments, *own]
     # `python` on a node is the one with the packages, as in a container image.
     path = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
