@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable
@@ -110,8 +111,11 @@ def data_folder() -> Path:
     return Path(os.environ.get("TLNLP_DATA") or ROOT.parent / "shared" / "data")
 
 
-def run_cell(cell: Cell, files: Path, cells: Path, dev: bool) -> dict[str, Any] | None:
+def run_cell(cell: Cell, files: Path, cells: Path, dev: bool, keep: Path | None = None) -> dict[str, Any] | None:
     """Run a cell, write its file and return its result; None if the file exists.
+
+    Args:
+        keep: a folder for the registry with the version that tlnlp makes; None: it is thrown away.
 
     Raises:
         MethodError: the method failed; nothing is written.
@@ -125,6 +129,8 @@ def run_cell(cell: Cell, files: Path, cells: Path, dev: bool) -> dict[str, Any] 
         drawn.write(Path(scratch))
         encoder = cell.encoder_taken or ENCODER
         outcome = run_method(cell.method, Task(data, drawn, cell.seed, cell.seconds_allowed, Path(scratch), encoder))
+        if keep is not None and (made := Path(scratch, "registry")).exists():
+            shutil.copytree(made, keep / path.stem)
     result = figures(cell, drawn, outcome) | origin(outcome) | {"dev": dev}
     write_json(path, result)
     return result

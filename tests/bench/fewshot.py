@@ -1,7 +1,7 @@
 """The few-shot benchmark: ``run`` the missing cells, then print the ``table``. A stopped run resumes at its next cell.
 
     python tests/bench/fewshot.py run [--data imdb] [--labels 200] [--method tlnlp] [--seed 701] [--budget 300]
-                                      [--encoder e5-small-v2] [--dev]
+                                      [--encoder e5-small-v2] [--keep FOLDER] [--dev]
     python tests/bench/fewshot.py table [--dev]
 
 Data: the folder TLNLP_DATA (else ../shared/data), with imdb, agnews and trec as Parquet (id, text, label).
@@ -50,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
         help="a name or a folder; gives columns of its own. [default: e5-small-v2; auto for tlnlp]",
     )
     run.add_argument("--dev", action="store_true", help="use test texts from the training file, and seeds 0, 1, 2")
+    run.add_argument("--keep", type=Path, help="a folder for the versions that tlnlp makes")
     shown = parts.add_parser("table", help="print the table, write it into docs/benchmarks.md, and draw the figure")
     shown.add_argument("--dev", action="store_true", help="only print the table of the development cells")
     return made
@@ -60,7 +61,7 @@ def _encoder(given: str) -> str:
     return str(Path(given).resolve()) if Path(given).is_dir() else given
 
 
-def run(cells: list[Cell], folder: Path, dev: bool) -> int:
+def run(cells: list[Cell], folder: Path, dev: bool, keep: Path | None = None) -> int:
     """Run the missing cells and return the exit code. A cell that fails is reported, and the others still run."""
     missing = [cell for cell in cells if not (folder / cell.name).exists()]
     print(f"{len(cells)} cells, {len(missing)} to run", file=sys.stderr)
@@ -68,7 +69,7 @@ def run(cells: list[Cell], folder: Path, dev: bool) -> int:
     for number, cell in enumerate(missing, start=1):
         started = time.monotonic()
         try:
-            result = run_cell(cell, data_folder(), folder, dev)
+            result = run_cell(cell, data_folder(), folder, dev, keep)
         except MethodError as error:
             failed += 1
             print(f"[{number}/{len(missing)}] {cell.name} FAILED: {error}", file=sys.stderr)
@@ -119,7 +120,7 @@ def main(arguments: list[str]) -> int:
             file=sys.stderr,
         )
         return 2
-    return run(cells, DEV_CELLS if asked.dev else CELLS, asked.dev)
+    return run(cells, DEV_CELLS if asked.dev else CELLS, asked.dev, asked.keep)
 
 
 if __name__ == "__main__":
