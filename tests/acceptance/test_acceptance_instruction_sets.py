@@ -19,7 +19,8 @@ import onnxruntime
 import pytest
 
 from tlnlp.model.classifier import Classifier
-from tlnlp.model.golden_texts import TEXTS, TOLERANCE
+from tlnlp.model.golden_texts import INT8_TOLERANCE, TEXTS, TOLERANCE
+from tlnlp.model.profile import CTRANSLATE2_INT8, Profile
 
 pytestmark = pytest.mark.acceptance
 ROOT = Path(__file__).parents[2]
@@ -68,3 +69,32 @@ def test_golden_texts_hold(tiny_bundle: Path, tmp_path: Path, name: str) -> None
     difference = float(np.abs(np.asarray(found["encoder"]) - encoder).max())
     print(f"{name}: probabilities move by {difference:.1e} at most, the tolerance is {TOLERANCE:g}")
     assert 0 < difference < TOLERANCE / 10  # Equal bits would show that both computed with the same instructions.
+
+
+INT8_CODE = """
+import json, sys
+from pathlib import Path
+from tlnlp.model.classifier import Classifier
+from tlnlp.model.golden_texts import TEXTS
+from tlnlp.model.profile import CTRANSLATE2_INT8, Profile
+encoder, _ = Classifier.load(Path(sys.argv[1]), 1, Profile(CTRANSLATE2_INT8)).views(TEXTS)
+print(json.dumps(encoder.tolist()))
+"""
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the instructions are x86-64's")
+@pytest.mark.parametrize("name", ["GENERIC", "AVX", "AVX2", "AVX512"])
+def test_golden_texts_hold_with_int8_weights(tiny_bundle: Path, name: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INT8_CODE, str(tiny_bundle)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        env={"PYTHONPATH": str(ROOT), "CT2_FORCE_CPU_ISA": name},
+    )
+    assert done.returncode == 0, done.stderr
+    encoder, _ = Classifier.load(tiny_bundle, 1, Profile(CTRANSLATE2_INT8)).views(TEXTS)
+    difference = float(np.abs(np.asarray(json.loads(done.stdout)) - encoder).max())
+    print(f"{name}: int8 probabilities move by {difference:.1e} at most, the tolerance is {INT8_TOLERANCE:g}")
+    assert difference < INT8_TOLERANCE / 2

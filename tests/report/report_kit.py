@@ -55,6 +55,24 @@ def made(classes: Sequence[str] = ODD, n: int = 30) -> dict[str, Any]:
             for row, probability in ((17, 0.981), (4, 0.93))
         ],
         "false_alarm_share": 0.05,
+        "scoring": {
+            "profile": "ctranslate2-int8+safe",
+            "engines": [
+                _engine("onnx-fp32", 25.0, 0),
+                _engine("ctranslate2-int8", 75.0, 2),
+            ],
+            "cascade": {
+                "safe": {
+                    "limit": 0.005,
+                    "documents": 1000,
+                    "tested": 2000,
+                    "settled_share": 0.71,
+                    "changed": 4,
+                    "bound": 0.0046,
+                    "expected_accuracy_cost": 0.0004,
+                }
+            },
+        },
         "rounds": [
             {"round": 1, "what": "encoder & head", "expected": 0.83, "seconds": 120.0},
             {"round": 2, "what": "both <views>", "expected": 0.86, "seconds": 30.0},
@@ -86,3 +104,16 @@ def registered(folder: Path, training: dict[str, Any]) -> tuple[Registry, ModelV
     version = registry.publish(MODEL, bundle)
     registry.set_champion(MODEL, version.version, expected=None, by="ada", reason="first")
     return registry, version
+
+
+def _engine(name: str, rate: float, changed: int) -> dict[str, Any]:
+    return {
+        "engine": name,
+        "texts": 400,
+        "documents_per_s": rate,
+        "changed": changed,
+        "changed_share_bound": 0.0157,
+        "mean_difference": 0.0012,
+        "largest_difference": 0.034,
+        "refused": None,
+    }

@@ -13,6 +13,7 @@ from jinja2 import Environment, StrictUndefined
 from tlnlp.errors import StorageError
 from tlnlp.report import charts, sentences
 from tlnlp.report.label_texts import LabelText
+from tlnlp.report.scoring import scoring
 
 Report = Mapping[str, Any]
 
@@ -69,6 +70,7 @@ def render(report: Report, head: Report, drawn: Mapping[str, bytes], texts: Sequ
         baselines=[sentence for name, one in beside.items() if (sentence := sentences.baseline(name, one))],
         confusions=sentences.confusions(report),
         classes=_classes(report),
+        scoring=scoring(report),
         rounds=report.get("rounds") or [],
         pool=report.get("pool") or {},
         fault_files=_fault_files(report, texts),

@@ -81,8 +81,9 @@ def assemble_bundle(run: Run, labelled: LabelledSet, learned: LearnedModel, made
     optimise = next((name for name in _slower(settings.optimise) if name in cascades), NONE)
     spec = replace(spec, engine=engine, cascades=cascades, optimise=optimise)
     found = {"engines": [trial.to_json() for trial in trials], "profile": str(spec.profile), "cascade": tests}
-    report |= found
     ledger.results |= found
+    if report:  # An empty one says that there is no report.
+        report["scoring"] = found
     say(f"scoring: {spec.profile}")
     training = {
         "run_id": ledger.run_id,
