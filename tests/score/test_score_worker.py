@@ -221,9 +221,9 @@ class TestOneHost:
 
         monkeypatch.setattr(Classifier, "predict_staged", recorded)
         context = spark.sparkContext
-        peak, rows = context.accumulator(0, udf.PeakParam()), context.accumulator(0)
+        meters = udf.Meters.of(context)
         check = CascadeCheck("", *(context.accumulator(0) for _ in range(4)))
-        scorer = udf.batch_scorer(broadcast, bundle.verify(tiny_bundle), Profile(), 1, peak, rows, check)
+        scorer = udf.batch_scorer(broadcast, bundle.verify(tiny_bundle), Profile(), 1, meters, check)
         batches = [["a", "a"], ["a", "a"], ["a", "b"], [], ["b", "c", "c"], ["c"], ["d"]]
         series = [
             (pd.Series(batch, dtype=object), pd.Series(map(text_sha256, batch), dtype=object)) for batch in batches
@@ -237,7 +237,7 @@ class TestOneHost:
                 by_text.setdefault(text, set()).add(tuple(values))
         assert {text: len(values) for text, values in by_text.items()} == dict.fromkeys("abcd", 1)
         assert len(set.union(*by_text.values())) == 4
-        assert rows.value == sum(map(len, batches))
+        assert meters.rows.value == sum(map(len, batches))
 
 
 def records_read(spark: SparkSession, group: str) -> int:

@@ -57,8 +57,6 @@ class CascadeCheck:
             settled: which texts it has settled.
         """
         self.read.add(len(texts))
-        if not settled.any():
-            return
         self.settled.add(int(settled.sum()))
         sample = np.flatnonzero(settled & (digests < self.before))
         if sample.size:

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pyspark.accumulators import Accumulator
 from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -28,7 +27,7 @@ from tlnlp.score.cascade_check import CascadeCheck, sample_border, summary
 from tlnlp.score.scoring_profile import scoring_profile
 from tlnlp.score.session import spark_errors, spark_input
 from tlnlp.score.staging import PreparedRows, Staging
-from tlnlp.score.udf import PeakParam, batch_scorer, spark_udf
+from tlnlp.score.udf import BY_NGRAM, UNREAD, Meters, batch_scorer, spark_udf
 from tlnlp.warehouse.run_folder import Piece, chunk_name
 from tlnlp.warehouse.schema import QUARANTINE, SCORES, Column, spark_ddl
 
@@ -53,8 +52,7 @@ class ChunkScorer:
         self.seconds = 0.0
         context = spark.sparkContext
         threads = int(context.getConf().get("spark.task.cpus", "1") or 1)
-        self._peak: Accumulator[int] = context.accumulator(0, PeakParam())
-        self._rows: Accumulator[int] = context.accumulator(0)
+        self._meters = Meters.of(context)
         self.profile = scoring_profile(settings, self.spec, folder, model)
         self.scored_by = self.profile.scored_by(digest)
         self._digest, self._threads = digest, threads
@@ -65,7 +63,7 @@ class ChunkScorer:
         """Return what counts the cascade's work, and the UDF; texts with a digest below ``border`` are looked at."""
         context = self.spark.sparkContext
         check = CascadeCheck(border, *(context.accumulator(0) for _ in range(4)))
-        scorer = batch_scorer(self._files, self._digest, self.profile, self._threads, self._peak, self._rows, check)
+        scorer = batch_scorer(self._files, self._digest, self.profile, self._threads, self._meters, check)
         return check, spark_udf(scorer, len(self.spec.classes))
 
     def cascade_summary(self) -> dict[str, Any] | None:
@@ -76,12 +74,17 @@ class ChunkScorer:
     @property
     def peak_worker_bytes(self) -> int:
         """Return the largest resident set of a Python worker so far, in bytes; 0 before the first batch."""
-        return int(self._peak.value)
+        return int(self._meters.peak.value)
 
     @property
     def rows_done(self) -> int:
         """Return how many rows the finished tasks have scored. Rows of a repeated task count twice."""
-        return int(self._rows.value)
+        return int(self._meters.rows.value)
+
+    @property
+    def has_unread(self) -> bool:
+        """Return whether memory was too little for a text, which then is in no piece."""
+        return bool(self._meters.unread.value)
 
     def score_sample(self, frame: DataFrame, rows: int, kept_columns: Sequence[Column]) -> None:
         """Score ``frame``, which has about ``rows`` rows, in the way of a chunk, and discard the result."""
@@ -135,13 +138,14 @@ class ChunkScorer:
         frame = frame.withColumn("_p", F.array(*[f"_result.p{k}" for k in range(len(self.spec.classes))]))
         labels = F.array(*[F.lit(label) for label in self.spec.classes])
         best = F.array_max("_p")
-        scored = frame.select(
+        # What memory was too little for is quarantined (see ``unread_rows``).
+        scored = frame.where(F.col("_result.stage") != UNREAD).select(
             "document_id",
             F.element_at(labels, F.array_position(F.col("_p"), best).cast("int")).alias("label"),
             best.alias("score"),
             F.map_from_arrays(labels, F.col("_p")).alias("probabilities"),
             "text_sha256",
-            F.when(F.col("_result.settled"), NGRAM).otherwise(ENCODER).alias("stage"),
+            F.when(F.col("_result.stage") == BY_NGRAM, NGRAM).otherwise(ENCODER).alias("stage"),
             F.lit(self.scored_by).alias("scored_by"),
             *_run_columns(self.model, self.settings, self.run_id),
             F.current_timestamp().alias("scored_at"),
@@ -184,12 +188,26 @@ def reused_rows(
     return repartition_to_files(rows, prepared.count(contract.REUSED), settings.file_rows)
 
 
-def quarantine_rows(spark: SparkSession, prepared: PreparedRows, settings: ScoreSettings, run_id: str) -> DataFrame:
-    """Return the quarantined rows, each with its reason and without its text."""
+def unread_rows(spark: SparkSession, prepared: PreparedRows, scored: Sequence[Piece]) -> DataFrame:
+    """Return the rows that were to be scored and are in no piece, since memory was too little for their texts."""
+    rows = spark.read.parquet(*prepared.folders(contract.SCORE, prepared.buckets(contract.SCORE)))
+    if files := [spark_input(file) for piece in scored for file in piece.files]:
+        rows = rows.join(spark.read.parquet(*files).select("document_id"), "document_id", "left_anti")
+    return rows.withColumn("reason", F.lit(OUT_OF_MEMORY))
+
+
+def quarantine_rows(
+    spark: SparkSession, prepared: PreparedRows, settings: ScoreSettings, run_id: str, unread: DataFrame | None = None
+) -> DataFrame:
+    """Return the quarantined rows, each with its reason and without its text; ``unread``: see ``unread_rows``."""
     buckets = prepared.buckets(contract.QUARANTINED)
-    if not buckets:
+    frame = spark.read.parquet(*prepared.folders(contract.QUARANTINED, buckets)) if buckets else unread
+    if frame is None:
         return spark.createDataFrame([], spark_ddl(QUARANTINE))
-    frame = spark.read.parquet(*prepared.folders(contract.QUARANTINED, buckets))
+    columns = ("document_id", "reason", "detail", "source")
+    frame = frame.select(*columns)
+    if buckets and unread is not None:
+        frame = frame.unionByName(unread.select(*columns))
     details = [F.when(F.col("reason") == reason, F.lit(text)) for reason, text in DETAILS.items()]
     return frame.select(
         "document_id",
@@ -201,6 +219,7 @@ def quarantine_rows(spark: SparkSession, prepared: PreparedRows, settings: Score
     )
 
 
+OUT_OF_MEMORY = "out_of_memory"
 # The explanation of each quarantine reason, as the table ``quarantine`` has it.
 DETAILS = {
     "malformed_record": "the record cannot be parsed",
@@ -211,6 +230,7 @@ DETAILS = {
     "not_text": "the content is binary, not UTF-8, or not a string",
     "over_max_bytes": "the text is longer than max_bytes",
     "conflicting_id": "several documents have this id and different texts",
+    OUT_OF_MEMORY: "the workers have too little memory to read the text",
 }
 
 

@@ -9,7 +9,7 @@ One run of this stage is called a night.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -24,7 +24,7 @@ from tlnlp.runs.ledger import Ledger, new_run_id
 from tlnlp.runs.progress import say
 from tlnlp.score import contract
 from tlnlp.score.announce import announce_night
-from tlnlp.score.chunks import ChunkScorer, quarantine_rows, reused_rows
+from tlnlp.score.chunks import ChunkScorer, quarantine_rows, reused_rows, unread_rows
 from tlnlp.score.day_lease import DayLease, remove_days_of
 from tlnlp.score.line_source import no_documents
 from tlnlp.score.night_context import NightContext, open_night, resolve_model, source_name
@@ -130,14 +130,16 @@ class _Night:
         with self.ledger.stage("score"):
             scored = scorer.score_chunks(staging, prepared, kept_columns, self.budget.chunk_rows, self._before_chunk)
         self._report_cascade(scorer)
+        unread = self._unread(prepared, scored, scorer)
         pieces = list(scored)
         with self.ledger.stage("copy"):
             if prepared.count(contract.REUSED):
                 rows = reused_rows(night.spark, prepared, night.model, settings, self.run_id, kept_columns)
                 pieces.append(staging.write(REUSED_PIECE, rows, "copying previous scores"))
-            rejected = quarantine_rows(night.spark, prepared, settings, self.run_id)
+            left = unread_rows(night.spark, prepared, scored) if unread else None
+            rejected = quarantine_rows(night.spark, prepared, settings, self.run_id, left)
             quarantine = staging.write(QUARANTINE_PIECE, rejected, "writing the quarantine")
-        counts = Counts.of(prepared, scorer.distinct_texts(scored))
+        counts = Counts.of(prepared, scorer.distinct_texts(scored), unread)
         self.ledger.counts |= counts.to_json()
         return _StagedNight(tuple(file for piece in pieces for file in piece.files), quarantine, counts, kept_columns)
 
@@ -145,6 +147,20 @@ class _Night:
         """Stop the run if it has lost its day, or if it would cost too much with the next chunk."""
         self.day.check()
         self.budget.before_chunk(done, rows)
+
+    def _unread(self, prepared: PreparedRows, scored: Sequence[Piece], scorer: ChunkScorer) -> int:
+        """Return how many rows memory was too little for. Raise NothingToPublishError if that is too large a share."""
+        unread = prepared.count(contract.SCORE) - sum(piece.rows for piece in scored)
+        if not scorer.has_unread:  # Then rows are missing for another reason, which the audit reports.
+            return 0
+        rejected = prepared.count(contract.QUARANTINED) + unread
+        if rejected > self.settings.max_quarantine_share * prepared.total:
+            raise NothingToPublishError(
+                f"{self.settings.documents}: quarantine would take {rejected} of {prepared.total} documents, {unread} "
+                "of them since the workers have too little memory to read their texts; nothing was published; give the "
+                "workers more memory, or fine-tune with a smaller max_length"
+            )
+        return unread
 
     def _check_input(self, prepared: PreparedRows, spark: SparkSession) -> None:
         """Raise NothingToPublishError if the input is empty or too much of it would go to quarantine."""

@@ -28,15 +28,15 @@ class Counts:
     texts_scored: int
 
     @staticmethod
-    def of(prepared: PreparedRows, texts_scored: int) -> Counts:
-        """Return the counts of the prepared rows."""
+    def of(prepared: PreparedRows, texts_scored: int, unread: int = 0) -> Counts:
+        """Return the counts of the prepared rows; ``unread``: of those to be scored, how many went to quarantine."""
         unchanged = prepared.count(contract.UNCHANGED)
         return Counts(
             rows_in=prepared.total,
-            rows_scored=prepared.count(contract.SCORE),
+            rows_scored=prepared.count(contract.SCORE) - unread,
             rows_reused=prepared.count(contract.REUSED) + unchanged,
             rows_duplicate=prepared.count(contract.DUPLICATE),
-            rows_quarantined=prepared.count(contract.QUARANTINED),
+            rows_quarantined=prepared.count(contract.QUARANTINED) + unread,
             rows_unchanged=unchanged,
             texts_scored=texts_scored,
         )

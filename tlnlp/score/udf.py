@@ -9,24 +9,31 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from pyspark.accumulators import AccumulatorParam
 
 from tlnlp.errors import BundleError
 from tlnlp.model.classifier import Classifier
+from tlnlp.model.combine import Floats
 from tlnlp.model.profile import Profile
 from tlnlp.runs.memory import peak_bytes
 from tlnlp.score.bundle_cache import cached_bundle, release_all_but
 from tlnlp.score.cascade_check import CascadeCheck
 
 if TYPE_CHECKING:
-    from pyspark import Accumulator, Broadcast
+    from pyspark import Accumulator, Broadcast, SparkContext
 
 _loaded: dict[tuple[str, Profile, int], Classifier] = {}
+
+# What has decided a text: the encoder with the n-gram view, the n-gram view alone, or nothing for want of memory.
+BY_ENCODER, BY_NGRAM, UNREAD = range(3)
+Stages = NDArray[np.int8]
 
 BatchScorer = Callable[[Iterator[tuple[pd.Series, pd.Series]]], Iterator[pd.DataFrame]]
 
@@ -43,13 +50,32 @@ class PeakParam(AccumulatorParam[int]):
         return max(value1, value2)
 
 
+@dataclass(frozen=True)
+class Meters:
+    """Spark accumulators that the workers add to. A task that is repeated adds again.
+
+    Fields:
+        peak: the largest resident set of a worker, in bytes (see ``PeakParam``).
+        rows: number of rows of finished batches.
+        unread: number of these whose text memory was too little for.
+    """
+
+    peak: Accumulator[int]
+    rows: Accumulator[int]
+    unread: Accumulator[int]
+
+    @staticmethod
+    def of(context: SparkContext) -> Meters:
+        """Return new accumulators."""
+        return Meters(context.accumulator(0, PeakParam()), context.accumulator(0), context.accumulator(0))
+
+
 def batch_scorer(
     bundle: Broadcast[dict[str, bytes]],
     digest: str,
     profile: Profile,
     threads: int,
-    peak: Accumulator[int],
-    rows_done: Accumulator[int],
+    meters: Meters,
     check: CascadeCheck,
 ) -> BatchScorer:
     """Return a function that scores an iterator of batches.
@@ -62,35 +88,50 @@ def batch_scorer(
         digest: the bundle's digest, which names its folder on the host.
         profile: engine and cascade.
         threads: threads of the model in each task.
-        peak: receives the worker's largest resident set, in bytes.
-        rows_done: receives the number of scored rows.
+        meters: receives what the workers do.
         check: receives what the cascade settles.
 
     Returns:
         For each batch, a frame of probabilities ``(rows, classes)`` with the columns ``p0``, ``p1``, ..., and
-        ``settled``: whether the n-gram view alone has settled the text.
+        ``stage``: what has decided the text: ``BY_ENCODER`` or ``BY_NGRAM``; ``UNREAD`` if memory was too little.
     """
 
     def score(batches: Iterator[tuple[pd.Series, pd.Series]]) -> Iterator[pd.DataFrame]:
         classifier = load_bundle(bundle, digest, profile, threads)
-        last_key, last_row, last_settled = "", np.zeros(len(classifier.classes)), False
+        last_key, last_row, last_stage = "", np.zeros(len(classifier.classes)), np.int8(UNREAD)
         for texts, keys in batches:
             is_new = keys.ne(keys.shift()).to_numpy()
             if len(keys) and keys.iloc[0] == last_key:
                 is_new[0] = False
             new = texts[is_new].tolist()
-            scored, settled = classifier.predict_staged(new)
-            check.look(classifier, new, keys[is_new].to_numpy(), scored, settled)
+            scored, stage = _predict(classifier, new)
+            check.look(classifier, new, keys[is_new].to_numpy(), scored, stage == BY_NGRAM)
             place = np.cumsum(is_new)
             rows = np.vstack([last_row[None, :], scored])[place]
-            stages = np.append(last_settled, settled)[place]
+            stages = np.append(last_stage, stage)[place]
             if len(keys):
-                last_key, last_row, last_settled = keys.iloc[-1], rows[-1], bool(stages[-1])
-            peak.add(peak_bytes())
-            rows_done.add(len(keys))
-            yield pd.DataFrame({f"p{k}": rows[:, k] for k in range(rows.shape[1])} | {"settled": stages})
+                last_key, last_row, last_stage = keys.iloc[-1], rows[-1], stages[-1]
+            meters.peak.add(peak_bytes())
+            meters.rows.add(len(keys))
+            meters.unread.add(int((stages == UNREAD).sum()))
+            yield pd.DataFrame({f"p{k}": rows[:, k] for k in range(rows.shape[1])} | {"stage": stages})
 
     return score
+
+
+def _predict(classifier: Classifier, texts: list[str]) -> tuple[Floats, Stages]:
+    """Return the probabilities of texts, and what has decided each of them.
+
+    A batch that memory is too little for is read text by text.
+    """
+    try:
+        probabilities, settled = classifier.predict_staged(texts)
+        return probabilities, np.where(settled, BY_NGRAM, BY_ENCODER).astype(np.int8)
+    except MemoryError:
+        if len(texts) == 1:
+            return np.zeros((1, len(classifier.classes))), np.array([UNREAD], dtype=np.int8)
+    parts = [_predict(classifier, [text]) for text in texts]
+    return np.vstack([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
 
 
 def load_bundle(bundle: Broadcast[dict[str, bytes]], digest: str, profile: Profile, threads: int) -> Classifier:
@@ -123,7 +164,7 @@ def _load(folder: Path, digest: str, profile: Profile, threads: int) -> Classifi
 
 
 def spark_udf(scorer: BatchScorer, classes: int) -> Any:
-    """Return the scorer as an iterator pandas UDF: a struct with a double per class, and whether it was settled.
+    """Return the scorer as an iterator pandas UDF: a struct with a double per class, and what decided.
 
     The UDF is marked non-deterministic. Otherwise Spark may evaluate it twice where its output is used twice
     (SPARK-47672).
@@ -134,5 +175,5 @@ def spark_udf(scorer: BatchScorer, classes: int) -> Any:
     def score(batches: Iterator[tuple[pd.Series, pd.Series]]) -> Iterator[pd.DataFrame]:
         return scorer(batches)
 
-    returned = ", ".join([*(f"p{k} double" for k in range(classes)), "settled boolean"])
+    returned = ", ".join([*(f"p{k} double" for k in range(classes)), "stage tinyint"])
     return pandas_udf(score, returned).asNondeterministic()  # type: ignore[call-overload]

@@ -71,6 +71,9 @@ class CTranslate2Int8Engine:
         """Return probabilities (texts, classes) of token ids, in the order given.
 
         On one processor, those of a text are the same bits whatever the other texts are.
+
+        Raises:
+            MemoryError: there is too little memory for a text.
         """
         logits = np.zeros((len(encoded), len(self._bias)), dtype=np.float64)
         for positions in of_one_length(encoded, TOKENS_AT_ONCE):
@@ -83,7 +86,12 @@ class CTranslate2Int8Engine:
         """Return the states (texts, tokens, hidden) of equally long texts."""
         input_ids = np.array(encoded, dtype=np.int32)
         lengths = np.full(len(input_ids), input_ids.shape[1], dtype=np.int32)
-        output = self._encoder.forward_batch(self._view(input_ids), self._view(lengths))
+        try:
+            output = self._encoder.forward_batch(self._view(input_ids), self._view(lengths))
+        except RuntimeError as error:
+            if "alloc" in str(error):
+                raise MemoryError("CTranslate2 has too little memory for a text") from error
+            raise
         return np.array(output.last_hidden_state)
 
     def _pooled(self, states: NDArray[Any]) -> Floats:

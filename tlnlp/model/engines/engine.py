@@ -22,7 +22,11 @@ class Engine(Protocol):
     """Compute class probabilities from token ids. Those of a text do not depend on the texts that are read with it."""
 
     def predict(self, encoded: Sequence[Ids]) -> Floats:
-        """Return probabilities (texts, classes) of token ids, in the order given."""
+        """Return probabilities (texts, classes) of token ids, in the order given.
+
+        Raises:
+            MemoryError: there is too little memory for a text.
+        """
         ...
 
 

@@ -70,6 +70,9 @@ class OnnxFp32Engine:
 
         On one processor, those of a text are the same bits whatever the other texts are. (A graph that was exported
         before ``TextClassifier.by_rows`` gives them to the last bits of a float32 only.)
+
+        Raises:
+            MemoryError: there is too little memory for a text.
         """
         logits = np.zeros((len(encoded), self._classes), dtype=np.float64)
         for positions in of_one_length(encoded, TOKENS_AT_ONCE):
@@ -77,5 +80,13 @@ class OnnxFp32Engine:
             feed = {"input_ids": input_ids, "attention_mask": np.ones_like(input_ids)}
             if self._takes_types:
                 feed["token_type_ids"] = np.zeros_like(input_ids)
-            logits[positions] = self._session.run(None, feed)[0]
+            logits[positions] = self._run(feed)
         return softmax(logits)
+
+    def _run(self, feed: dict[str, Any]) -> Any:
+        try:
+            return self._session.run(None, feed)[0]
+        except Exception as error:  # The library's exceptions have no common public base class.
+            if "alloc" in str(error):
+                raise MemoryError("ONNX Runtime has too little memory for a text") from error
+            raise
