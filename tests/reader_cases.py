@@ -43,6 +43,7 @@ FORMATS = [
     one("truncated gzip", "a.csv.gz", gzip.compress(PLAIN_CSV * 50)[:-20], DAMAGED, spark=REFUSED),
     one("truncated parquet", "a.parquet", PLAIN_PARQUET[:-20], DAMAGED, spark=REFUSED),
     one("empty csv", "a.csv", b"", DAMAGED, spark=REFUSED),
+    Case("a blank csv beside", {"a.csv": csv_of("bread"), "b.csv": b"\n"}, ["bread"]),
     one("empty json", "a.jsonl", b"", DAMAGED, spark=REFUSED),
     one("csv of a header alone", "a.csv", b"id,text,label\n"),
     one("capital endings", "A.CSV", PLAIN_CSV, *PLAIN),

@@ -68,7 +68,9 @@ def test_golden_texts_hold(tiny_bundle: Path, tmp_path: Path, name: str) -> None
     encoder, _ = Classifier.load(tiny_bundle, threads=1).views(TEXTS)
     difference = float(np.abs(np.asarray(found["encoder"]) - encoder).max())
     print(f"{name}: probabilities move by {difference:.1e} at most, the tolerance is {TOLERANCE:g}")
-    assert 0 < difference < TOLERANCE / 10  # Equal bits would show that both computed with the same instructions.
+    assert difference < TOLERANCE / 10
+    # Equal bits would show that both computed with the same instructions, as some processors do with AVX2 at hand.
+    assert difference > 0 or name == "AVX2"
 
 
 INT8_CODE = """

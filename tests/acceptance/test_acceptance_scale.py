@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 import spark_cluster
 
+from tlnlp.model.encoder_catalogue import resolve
 from tlnlp.registry import Registry
 from tlnlp.runs.memory import peak_bytes
 
@@ -40,7 +41,8 @@ def registry(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     folder = tmp_path_factory.mktemp("registry")
     registry = Registry(str(folder))
     # The second has the size and the weights of a real encoder, with an untrained head.
-    heavy = kit.make_bundle(Path("all-minilm-l6-v2"), tmp_path_factory.mktemp("heavy") / "bundle", max_length=128)
+    encoder = Path(resolve("all-minilm-l6-v2"))
+    heavy = kit.make_bundle(encoder, tmp_path_factory.mktemp("heavy") / "bundle", max_length=128)
     for name, bundle in (("tiny", tiny_bundle), ("heavy", heavy)):
         registry.publish(name, bundle)
         registry.set_champion(name, 1, expected=None, by="ada", reason="first")

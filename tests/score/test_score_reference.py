@@ -54,10 +54,10 @@ def generated(seed: int, nights: int) -> Iterator[Night]:
         documents = []
         for _ in range(draw.randint(5, 30)):
             name = draw.choice(list(texts))
-            documents.append(Document(name, texts[name].encode(), f"night {number}"))
+            documents.append(Document(name, texts[name].encode(), f"shop {number // 3}"))
             if draw.random() < 0.25:
                 identifier = draw.choice([name, f"faulty {name}", None, "", " \t"])
-                documents.append(Document(identifier, draw.choice([*FAULTY, b"sound"]), f"night {number}"))
+                documents.append(Document(identifier, draw.choice([*FAULTY, b"sound"]), f"shop {number // 3}"))
         if draw.random() < 0.15:
             documents = [Document("d1", draw.choice(FAULTY), "")] * draw.randint(0, 2)
         mode = "incremental" if draw.random() < 0.5 else "full"

@@ -134,3 +134,22 @@ def test_a_score_of_another_engine_is_not_copied(registry: Path, warehouse: Path
     assert positives(warehouse) == int8
     assert outcome(night(first, warehouse, registry)) == (12, 12, 0, 12)
     assert positives(warehouse) == scores
+
+
+def test_the_incremental_mode_holds_documents_whose_kept_values_have_changed(
+    registry: Path, warehouse: Path, tmp_path: Path
+) -> None:
+    shared = {"source": "the-shop", "mode": "incremental", "keep_columns": "shop"}
+    given = [row | {"shop": "north" if number else None} for number, row in enumerate(documents(6))]
+    night(write_parquet(tmp_path / "1.parquet", given), warehouse, registry, **shared)
+    scores = positives(warehouse)
+    moved = [row | ({"shop": "south"} if row["id"] == "d3" else {}) for row in given]
+    step = night(write_parquet(tmp_path / "2.parquet", moved), warehouse, registry, score_date=NEXT_DAY, **shared)
+    assert outcome(step) == (6, 0, 6, 1)
+    day = f"select document_id, shop from scores where score_date = '{NEXT_DAY}'"
+    assert rows(warehouse, day) == [{"document_id": "d3", "shop": "south"}]
+    assert positives(warehouse, NEXT_DAY) == {"d3": scores["d3"]}
+    # A column that is new to the table is a change of each document that has a value there.
+    wider = [row | {"stars": 5 if row["id"] in ("d0", "d1") else None} for row in moved]
+    shared |= {"keep_columns": "shop,stars", "score_date": "2026-11-25"}
+    assert outcome(night(write_parquet(tmp_path / "3.parquet", wider), warehouse, registry, **shared)) == (6, 0, 6, 2)

@@ -147,12 +147,16 @@ def test_a_mistake_is_reported_with_what_exists(warehouse: Path, tmp_path: Path)
     publish(warehouse, "r1", 3)
     with pytest.raises(UsageError, match=r"(?s)score_s.*the tables here are scores, history"):
         sql(warehouse, "select * from score_s")
+    with pytest.raises(UsageError) as caught:
+        sql(warehouse, "select * from nope")
+    assert "Did you mean" not in str(caught.value)
     with pytest.raises(UsageError, match="labell"):
         sql(warehouse, "select labell from scores")
     with pytest.raises(UsageError, match="syntax error"):
         sql(warehouse, "selec 1")
-    with pytest.raises(UsageError, match=r"(?i)convert"):
+    with pytest.raises(UsageError, match=r"(?i)convert") as caught:
         sql(warehouse, "select cast(label as int) from scores")
+    assert "string '...' to INT32" in str(caught.value)
     with pytest.raises(NotFoundError, match="no such folder"):
         sql(tmp_path / "absent", "select 1")
     assert not (tmp_path / "absent").exists()

@@ -89,7 +89,7 @@ class ScoreSettings(Settings):
     text_column: str = "text"
     """Name of the column of texts."""
     keep_columns: Names = ()
-    """Names of further columns that are copied into the table unchanged."""
+    """Names of further columns that are copied into the table."""
     registry: Uri = f"{DEFAULT_WORKSPACE}/registry"
     """Folder or URI of the model registry."""
     model: str = "classifier"
@@ -97,8 +97,8 @@ class ScoreSettings(Settings):
     optimise: Literal["auto", "none", "safe", "fast"] = "auto"
     """How fast a night may score. safe, fast: the n-gram view settles the texts that it is sure of, where a test on
     documents has shown that this changes few labels (see ``cascade`` of fine-tuning). none: the encoder reads every
-    text, in float32. auto: as chosen when the version was made. A text that was scored in another way is scored again.
-    """
+    text, in float32 unless ``engine`` says otherwise. auto: as chosen when the version was made. A text that was scored
+    in another way is scored again, except unchanged documents in the incremental mode."""
     engine: Literal["auto", "onnx-fp32", "ctranslate2-int8"] = "auto"
     """The engine that runs the encoder. auto: onnx-fp32 with ``optimise=none``, else the one that was chosen when the
     version was made."""
@@ -111,7 +111,8 @@ class ScoreSettings(Settings):
     score_date: Day
     """The day that the run publishes, as YYYY-MM-DD. A published day of the same date is replaced. Required."""
     mode: Literal["full", "incremental"] = "full"
-    """full: the day holds the whole input. incremental: the day holds only new and changed documents."""
+    """full: the day holds the whole input. incremental: the day holds only documents that are new, or whose text
+    or kept values have changed."""
     max_bytes: int = Field(1_000_000, ge=1)
     """Most bytes of a text, as UTF-8. A document with a longer text is quarantined."""
     max_quarantine_share: float = Field(0.1, ge=0, le=1)

@@ -174,6 +174,10 @@ def column_names(first: list[str], dialect: CsvDialect) -> list[str]:
     return first if dialect.header else [f"_c{number}" for number in range(len(first))]
 
 
+# The line by which Excel is told the delimiter.
+_EXCEL = re.compile("\ufeff?sep=(.)[;,\t|]*", re.IGNORECASE)
+
+
 def check_delimiter(uri: str, first: str, wanted: Sequence[str], dialect: CsvDialect) -> None:
     """Check that another delimiter would not give the wanted columns; call it where the stated one does not.
 
@@ -181,8 +185,14 @@ def check_delimiter(uri: str, first: str, wanted: Sequence[str], dialect: CsvDia
         first: the text of the first record.
 
     Raises:
-        InputDataError: it would; the message names the delimiter and the key to set.
+        InputDataError: it would; the message names the delimiter and the key to set. Or the first line is the one by
+            which Excel is told a delimiter.
     """
+    if found := _EXCEL.fullmatch(first.strip()):
+        raise InputDataError(
+            f"{uri}: its first line is {first.strip()!r}, a note for Excel that is no part of the table; remove the "
+            f"line, and pass --set '{dialect.key}.delimiter={found[1]}'"
+        )
     for delimiter in _DELIMITERS - {dialect.delimiter, dialect.quote, dialect.escape}:
         lines = [first.encode("utf-8", "surrogatepass")]
         record = next(CsvRecords(lines, replace(dialect, delimiter=delimiter)), None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
@@ -178,7 +179,10 @@ def csv_rows(
         InputDataError: the file lacks a wanted column, has several of that name, or other columns than ``names``; or it
             is not text that can be read by lines.
     """
-    records = CsvRecords(checked_lines(uri, lines, "csv") if has_start else lines, dialect, encoding, has_start)
+    first = next(iterator := iter(checked_lines(uri, lines, "csv") if has_start else lines), None)
+    if first is None and has_start:
+        yield Row(0, fault=(UNREADABLE_FILE, "not readable as csv: the file is empty; write it again"))
+    records = CsvRecords(chain([] if first is None else [first], iterator), dialect, encoding, has_start)
     found = [] if has_start else list(names)
     places = [] if has_start else check_columns(uri, found, wanted, advice)
     records.width = len(found) or None
@@ -203,8 +207,6 @@ def csv_rows(
                 continue
         number += 1
         yield _csv_row(number, record, places, encoding)
-    if not found:
-        yield Row(0, fault=(UNREADABLE_FILE, "not readable as csv: the file is empty; write it again"))
 
 
 def _csv_row(number: int, record: CsvRecord, places: Sequence[int], encoding: str) -> Row:

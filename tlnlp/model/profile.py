@@ -28,3 +28,8 @@ class Profile:
 
     def __str__(self) -> str:
         return self.engine if self.cascade == NONE else f"{self.engine}+{self.cascade}"
+
+
+def slower(cascade: str) -> tuple[str, ...]:
+    """Return the names of the cascades that may stand for one, the fastest first."""
+    return {FAST: (FAST, SAFE), SAFE: (SAFE,), NONE: ()}[cascade]

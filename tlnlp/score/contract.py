@@ -41,8 +41,8 @@ class PreviousScores:
     """What earlier runs have scored.
 
     ``scored``: one row per text that this bundle and engine have scored, with columns ``text_sha256`` and ``COPIED``.
-    ``latest``: one row per document of earlier days, with columns ``document_id`` and ``latest_sha256``. Either is
-    None if it is not available or not needed.
+    ``latest``: one row per document of earlier days, with columns ``document_id``, ``latest_sha256`` and the kept
+    columns (see ``latest_name``). Either is None if it is not available or not needed.
     """
 
     scored: DataFrame | None = None
@@ -88,6 +88,11 @@ def prepare_rows(documents: DataFrame, limits: Limits, previous: PreviousScores)
 def kept_name(number: int) -> str:
     """Return the name of the kept column ``number`` (from 0) in the prepared rows."""
     return f"{KEPT}{number}"
+
+
+def latest_name(number: int) -> str:
+    """Return the name of the kept column ``number`` in the latest rows of documents (see ``PreviousScores``)."""
+    return f"_latest{kept_name(number)}"
 
 
 def kept_columns(columns: Sequence[TableColumn]) -> list[Column]:
@@ -150,8 +155,11 @@ def _match_previous(rows: DataFrame, previous: PreviousScores) -> DataFrame:
     if previous.latest is not None:
         rows = rows.join(previous.latest, "document_id", "left")
         same = to_score & (F.col("latest_sha256") == F.col("text_sha256"))
+        kept = [name for name in rows.columns if name.startswith(KEPT)]
+        for number in range(len(kept)):
+            same &= F.col(kept_name(number)).eqNullSafe(F.col(latest_name(number)))
         rows = rows.withColumn("outcome", F.when(same, F.lit(UNCHANGED)).otherwise(F.col("outcome")))
-        rows = rows.drop("latest_sha256")
+        rows = rows.drop("latest_sha256", *(latest_name(number) for number in range(len(kept))))
     if previous.scored is not None:
         rows = rows.join(previous.scored, "text_sha256", "left")
         known = to_score & F.col("label").isNotNull()

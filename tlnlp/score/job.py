@@ -284,6 +284,7 @@ class _Night:
             seconds,
             scorer.peak_worker_bytes,
             self.ledger.cost,
+            int(self.ledger.counts.get("kept_values_nulled", 0)),
         )
 
 

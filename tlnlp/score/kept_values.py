@@ -129,12 +129,13 @@ def _number_texts() -> Any:
     return pandas_udf(texts, StringType())  # type: ignore[call-overload]
 
 
-def check_values(rows: DataFrame, checks: Mapping[str, str]) -> dict[str, int]:
+def check_values(rows: DataFrame, checks: Mapping[str, str], types: Mapping[str, str]) -> dict[str, int]:
     """Return how many values of each kept column became null, for the columns where any did; say so.
 
     Args:
         rows: the prepared rows.
         checks: the name in the table, by the name of the column of ``rows`` that says what is wrong (see ``fitted``).
+        types: the type in the table, by the name in it.
 
     Raises:
         InputDataError: a column holds times that no engine reads, or folder and file disagree.
@@ -160,8 +161,9 @@ def check_values(rows: DataFrame, checks: Mapping[str, str]) -> dict[str, int]:
             nulled[column] = unfit
     for column, count in nulled.items():
         say(
-            f"keep_columns: {counted(count, 'value')} of {column} did not fit the type that the table has for it and "
-            "became null; to keep them, write the documents to a new table, or under another name of the column"
+            f"keep_columns: {counted(count, 'value')} of {column} did not fit {types[column]}, the type that the table "
+            "has for it, and became null; to keep them, write the documents to a new table, or under another name of "
+            "the column"
         )
     return nulled
 

@@ -91,7 +91,9 @@ class NightContext:
             self.catalog, settings.table, source=source_name(settings), model=self.model.name, kept=kept_columns
         )
         staged_files = self.unfinished.finished_files()
-        previous = previous_scores(self.spark, self.catalog, settings, self.model, scorer.scored_by, staged_files)
+        previous = previous_scores(
+            self.spark, self.catalog, settings, self.model, scorer.scored_by, staged_files, kept_columns
+        )
         limits = contract.Limits(settings.max_bytes, scorer.spec.max_chars)
         rows = self.staging.prepare(contract.prepare_rows(documents.frame, limits, previous))
         if documents.rows not in (None, rows.total):
@@ -99,9 +101,12 @@ class NightContext:
                 f"{settings.documents}: the footers of the files promise {documents.rows:,} rows, but {rows.total:,} "
                 "were read; nothing was scored; run the night again when no one writes there"
             )
+        types = {column.name: column.type for column in kept_columns}
         with spark_errors("checking the kept columns"):
             nulled = (
-                check_values(self.spark.read.parquet(spark_input(rows.uri)), documents.checks) if rows.total else {}
+                check_values(self.spark.read.parquet(spark_input(rows.uri)), documents.checks, types)
+                if rows.total
+                else {}
             )
         return PreparedNight(rows, kept_columns, documents.given, nulled)
 

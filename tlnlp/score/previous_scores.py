@@ -18,9 +18,10 @@ from pyspark.sql import functions as F
 from tlnlp.config import ScoreSettings
 from tlnlp.model.profile import ONNX_FP32
 from tlnlp.registry import ModelVersion
-from tlnlp.score.contract import COPIED, PreviousScores
+from tlnlp.score.contract import COPIED, PreviousScores, latest_name
 from tlnlp.score.session import spark_input
-from tlnlp.warehouse.schema import SCORES, spark_ddl
+from tlnlp.score.source_files import quoted
+from tlnlp.warehouse.schema import SCORES, Column, spark_ddl
 from tlnlp.warehouse.tables import load_table
 
 
@@ -31,15 +32,17 @@ def previous_scores(
     model: ModelVersion,
     scored_by: str,
     staged_files: Sequence[str],
+    kept: Sequence[Column] = (),
 ) -> PreviousScores:
     """Return lazy frames of the scores in the table's current files and in ``staged_files``.
 
     Only scores by the same bundle and engine are copied. Rows of an earlier tlnlp do not name them; they are of the
-    reference engine. A text with several scores gets the newest. The latest text of each document is loaded only in the
-    incremental mode.
+    reference engine. A text with several scores gets the newest. The latest text and kept values of each document are
+    loaded only in the incremental mode.
 
     Args:
-        scored_by: bundle and engine of this run (see ``bundle.scored_by``).
+        scored_by: bundle and engine of this run (see ``Profile.scored_by``).
+        kept: the kept columns, with the types of the table.
     """
     table = load_table(catalog, settings.table)
     table_files = [] if table is None else _table_files(table, parse(f"model_version == {model.version}"))
@@ -53,17 +56,20 @@ def previous_scores(
         scored = scored.select("text_sha256", "copied.*")
     latest = None
     if table is not None and settings.mode == "incremental":
-        latest = _latest(spark, table, settings.score_date)
+        latest = _latest(spark, table, settings.score_date, kept)
     return PreviousScores(scored, latest)
 
 
-def _latest(spark: SparkSession, table: Table, day: date) -> DataFrame | None:
-    """Return the sha256 of each document's latest text before ``day``."""
-    frame = _frame(spark, _table_files(table, parse(f"score_date < '{day.isoformat()}'")))
+def _latest(spark: SparkSession, table: Table, day: date, kept: Sequence[Column]) -> DataFrame | None:
+    """Return each document's latest text before ``day``, as sha256, with its kept values."""
+    frame = _frame(spark, _table_files(table, parse(f"score_date < '{day.isoformat()}'")), kept)
     if frame is None:
         return None
     frame = frame.where(F.col("score_date") < F.lit(day))
-    return frame.groupBy("document_id").agg(F.max_by("text_sha256", "score_date").alias("latest_sha256"))
+    names = [quoted(column.name).alias(latest_name(number)) for number, column in enumerate(kept)]
+    values = F.struct(F.col("text_sha256").alias("latest_sha256"), *names)
+    latest = frame.groupBy("document_id").agg(F.max_by(values, "score_date").alias("latest"))
+    return latest.select("document_id", "latest.*")
 
 
 def _table_files(table: Table, wanted: BooleanExpression) -> list[str]:
@@ -71,7 +77,8 @@ def _table_files(table: Table, wanted: BooleanExpression) -> list[str]:
     return sorted({task.file.file_path for task in table.scan(row_filter=wanted).plan_files()})
 
 
-def _frame(spark: SparkSession, files: Sequence[str]) -> DataFrame | None:
+def _frame(spark: SparkSession, files: Sequence[str], kept: Sequence[Column] = ()) -> DataFrame | None:
+    """Return the rows of files; a kept column that a file lacks is null."""
     if not files:
         return None
-    return spark.read.schema(spark_ddl(SCORES)).parquet(*[spark_input(file) for file in files])
+    return spark.read.schema(spark_ddl([*SCORES, *kept])).parquet(*[spark_input(file) for file in files])

@@ -57,6 +57,7 @@ class ScoreResult:
 
     ``documents_per_s``: scored rows per second of wall-clock time while scoring. ``seconds``: wall-clock time of the
     night. ``peak_worker_bytes``: largest resident set of a Python worker. ``cost``: the ledger's, None without a price.
+    ``kept_values_nulled``: how many kept values did not fit the type of their column and became null.
     """
 
     run_id: str
@@ -69,6 +70,7 @@ class ScoreResult:
     seconds: float
     peak_worker_bytes: int
     cost: dict[str, object] | None = None
+    kept_values_nulled: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the values that ``tlnlp score --json`` prints."""
@@ -81,6 +83,7 @@ class ScoreResult:
             "snapshot_id": self.snapshot_id,
             **self.counts.to_json(),
             "rows_published": self.counts.rows_published,
+            "kept_values_nulled": self.kept_values_nulled,
             "documents_per_s": round(self.documents_per_s, 1),
             "seconds": round(self.seconds, 1),
             "peak_worker_bytes": self.peak_worker_bytes,

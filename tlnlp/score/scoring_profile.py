@@ -8,7 +8,7 @@ from tlnlp.config import ScoreSettings
 from tlnlp.errors import UsageError
 from tlnlp.model import bundle
 from tlnlp.model.bundle_spec import BundleSpec
-from tlnlp.model.profile import FAST, NONE, ONNX_FP32, SAFE, Profile
+from tlnlp.model.profile import NONE, ONNX_FP32, Profile, slower
 from tlnlp.registry import ModelVersion
 from tlnlp.runs.progress import say
 
@@ -23,14 +23,11 @@ def scoring_profile(settings: ScoreSettings, spec: BundleSpec, folder: Path, mod
     Raises:
         UsageError: the version cannot be scored with the engine that is asked for.
     """
-    cascade = spec.optimise if settings.optimise == AUTO else settings.optimise
-    if cascade == FAST and FAST not in spec.cascades:
-        say(f"{model} has no fast cascade, since none passed its test: the safe one scores")
-        cascade = SAFE
-    if cascade == SAFE and SAFE not in spec.cascades:
-        if settings.optimise != AUTO:
-            say(f"{model} has no cascade, since none passed its test: the encoder reads every text")
-        cascade = NONE
+    wanted = spec.optimise if settings.optimise == AUTO else settings.optimise
+    cascade = next((name for name in slower(wanted) if name in spec.cascades), NONE)
+    if cascade != wanted:
+        reads = "the encoder reads every text" if cascade == NONE else f"the {cascade} one scores"
+        say(f"{model} has no {wanted} cascade (it learned from too few documents to test one, or none passed): {reads}")
     plain = ONNX_FP32 if settings.optimise == NONE else spec.engine
     engine = plain if settings.engine == AUTO else settings.engine
     if not bundle.has_files(folder, engine):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from urllib.parse import unquote
@@ -81,8 +82,8 @@ def find_files(settings: ScoreSettings, wanted: Sequence[str]) -> SourceFiles:
     files = listing.files
     if len({file.format for file in files}) > 1:
         raise InputDataError(
-            f"{settings.documents}: the folder holds several formats; check the path, or give the format with "
-            "--set format="
+            f"{settings.documents}: the folder holds several formats ({_formats(files)}), and a night reads one; check "
+            "the path; --set format= reads the files of one format and leaves the others out"
         )
     for file in files:
         ending = file.key[file.key.rfind(".") :]
@@ -124,6 +125,12 @@ def check_files(frames: Sequence[DataFrame], files: Sequence[SourceFile], docume
         f"{documents}: the listing has {counted(len(files), 'file')}, but Spark would read {len(found)} (they differ "
         f"in {differ}); nothing was scored; run the night again when no one writes there"
     )
+
+
+def _formats(files: Sequence[SourceFile]) -> str:
+    """Return how many files of each format there are."""
+    found = Counter(file.format for file in files)
+    return ", ".join(f"{counted(count, 'file')} of {name}" for name, count in sorted(found.items()))
 
 
 def quoted(name: str) -> Column:

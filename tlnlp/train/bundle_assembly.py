@@ -23,7 +23,7 @@ from tlnlp.model.combine import Floats, combine
 from tlnlp.model.engines.engine import Engine
 from tlnlp.model.learned_texts import learned_digests
 from tlnlp.model.ngram import NgramView
-from tlnlp.model.profile import FAST, NONE, ONNX_FP32, SAFE
+from tlnlp.model.profile import FAST, NONE, ONNX_FP32, SAFE, slower
 from tlnlp.model.torch_encoder import INPUT_NAMES
 from tlnlp.runs.progress import meter, say
 from tlnlp.train.context import Run
@@ -78,7 +78,7 @@ def assemble_bundle(run: Run, labelled: LabelledSet, learned: LearnedModel, made
     # Documents in random order, which nothing has learned from; else the labelled texts.
     engine, trials = _choose(settings, views, made.aside or labelled.texts, bool(made.aside))
     cascades, tests = _cascades(settings, views, engine, trials, made.aside)
-    optimise = next((name for name in _slower(settings.optimise) if name in cascades), NONE)
+    optimise = next((name for name in slower(settings.optimise) if name in cascades), NONE)
     spec = replace(spec, engine=engine, cascades=cascades, optimise=optimise)
     found = {"engines": [trial.to_json() for trial in trials], "profile": str(spec.profile), "cascade": tests}
     ledger.results |= found
@@ -99,11 +99,6 @@ def assemble_bundle(run: Run, labelled: LabelledSet, learned: LearnedModel, made
     }
     training |= learned_digests(labelled.texts, learned.documents, settings.max_chars)
     finish_bundle(folder, spec, learned.ngram, training)
-
-
-def _slower(optimise: str) -> tuple[str, ...]:
-    """Return the names of the cascades that may stand for one, the fastest first."""
-    return {FAST: (FAST, SAFE), SAFE: (SAFE,), NONE: ()}[optimise]
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,9 @@ def explained(tables: Sequence[str], limits: Limits) -> Iterator[None]:
     try:
         yield
     except duckdb.CatalogException as error:
-        raise UsageError(f"query: {error}; the tables here are {', '.join(tables)}") from error
+        # The library's own guess is among its internal tables.
+        message = re.sub(r"\s*Did you mean .*", "", str(error))
+        raise UsageError(f"query: {message}; the tables here are {', '.join(tables)}") from error
     except (duckdb.Error, OSError, pa.ArrowException) as error:
         message = str(error)
         if isinstance(error, duckdb.OutOfMemoryException) or "Out of Memory Error" in message:
@@ -106,7 +108,8 @@ def explained(tables: Sequence[str], limits: Limits) -> Iterator[None]:
         if is_full(error):
             raise StorageError(f"query: the temporary folder cannot be written {described(error)}") from error
         if isinstance(error, duckdb.ConversionException):  # It quotes the value, which a row may hold.
-            message = re.sub(r"'.*'", "'...'", message, count=1, flags=re.DOTALL)
+            what, line, statement = message.partition("\n\nLINE ")
+            message = re.sub(r"'.*'", "'...'", what, count=1, flags=re.DOTALL) + line + statement
         raise UsageError(f"query: {message}") from error
 
 
