@@ -20,11 +20,11 @@ from tlnlp.model.bundle_spec import BundleSpec
 from tlnlp.model.bundle_writer import engines_of, export_encoder, finish_bundle
 from tlnlp.model.cascade import Cascade
 from tlnlp.model.combine import Floats, combine
-from tlnlp.model.engines.engine import Engine
+from tlnlp.model.engines.engine import Engine, read_network
 from tlnlp.model.learned_texts import learned_digests
 from tlnlp.model.ngram import NgramView
-from tlnlp.model.profile import FAST, NONE, ONNX_FP32, SAFE, slower
-from tlnlp.model.torch_encoder import INPUT_NAMES
+from tlnlp.model.profile import CTRANSLATE2_INT8, FAST, NONE, ONNX_FP32, SAFE, slower
+from tlnlp.model.torch_encoder import INPUT_NAMES, encoder_folder
 from tlnlp.runs.progress import meter, say
 from tlnlp.train.context import Run
 from tlnlp.train.dataset import Examples, Reader
@@ -53,6 +53,20 @@ class Made:
     aside: tuple[str, ...] = ()
 
 
+def check_engine(settings: FinetuneSettings) -> None:
+    """Check, before any work, that the engine of the settings can run their encoder.
+
+    Raises:
+        InputDataError: the encoder cannot be opened.
+        UsageError: the engine cannot run it.
+    """
+    if settings.engine == CTRANSLATE2_INT8 and read_network(Path(encoder_folder(settings.encoder))) is None:
+        raise UsageError(
+            f"engine: {settings.engine} cannot run {settings.encoder}, whose network is of another kind; use auto or "
+            f"{ONNX_FP32}"
+        )
+
+
 def set_aside(pool: Pool | None, settings: CascadeSettings) -> tuple[Pool | None, tuple[str, ...]]:
     """Return the pool without the documents that test the cascade, and these; none if they would be too few to."""
     if pool is None:
@@ -68,7 +82,6 @@ def assemble_bundle(run: Run, labelled: LabelledSet, learned: LearnedModel, made
 
     Raises:
         BundleError: the exported graph differs from torch, or the files would be refused when the bundle is loaded.
-        UsageError: the settings name an engine that cannot run the encoder.
     """
     settings, examples, ledger, report = run.settings, run.examples, run.ledger, made.report
     spec = _spec(settings, labelled, examples, learned)
@@ -139,11 +152,6 @@ def _choose(
 ) -> tuple[str, list[EngineTrial]]:
     """Return the name of the engine that scores, and what was measured of each engine."""
     engines, gate = views.engines, settings.engine_gate
-    if settings.engine not in ("auto", *engines):
-        raise UsageError(
-            f"engine: {settings.engine} cannot run {settings.encoder}, whose network is of another kind; use "
-            f"{' or '.join(engines)}"
-        )
     prepared = views.reader.prepare(texts[: gate.texts])
     own = views.ngram.predict(prepared)
     best, trials = choose_engine(

@@ -29,7 +29,7 @@ from tlnlp.runs.cost import Budget
 from tlnlp.runs.ledger import Ledger, new_run_id
 from tlnlp.runs.progress import say
 from tlnlp.storage import Storage
-from tlnlp.train.bundle_assembly import Made, assemble_bundle, set_aside
+from tlnlp.train.bundle_assembly import Made, assemble_bundle, check_engine, set_aside
 from tlnlp.train.context import Run
 from tlnlp.train.dataset import Examples, Reader
 from tlnlp.train.distributed.cluster import address_of
@@ -180,6 +180,7 @@ def _run_of(
 ) -> Run:
     """Return the run with this encoder, and save the encoder's tokenizer in the folder where its bundle is made."""
     own = settings.model_copy(update={"encoder": encoder})
+    check_engine(own)
     folder = _folder(scratch, encoder)
     folder.mkdir()
     examples = Examples.make(labelled, Reader.make(own, folder), own.class_descriptions)
