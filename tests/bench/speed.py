@@ -1,11 +1,11 @@
 """Measure how many documents a second tlnlp and its peers score, side by side on this machine.
 
-    python tests/bench/speed.py run [--data imdb] [--budget 300] [--documents 4000] [--version FOLDER]
+    python tests/bench/speed.py run [--data imdb] [--budget 300] [--documents 4000] [--rounds 2] [--version FOLDER]
     python tests/bench/speed.py table
 
 ``run`` fine-tunes a version for each data set (200 labels of IMDb, 8 a class of AG News, and documents), or takes the
 one of a folder, and scores test texts: with each peer (see ``speed_peers``), with ``tlnlp score`` in each profile, and
-with the bare engines on one core. What is compared is measured in turns, ``ROUNDS`` times; the table has medians.
+with the bare engines on one core. What is compared is measured in turns, ``--rounds`` times; the table has medians.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from cells import data_folder, machine, write_json
+from cells import commit, data_folder, machine, write_json
 from draws import DATA_SETS, Draw, draw
 from speed_peers import PEERS, SETFIT, matmul_peaks, rate, sequence_classifier
 from speed_table import write_tables
@@ -34,7 +34,6 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "speed.json"
 LABELS = {"imdb": 200, "agnews": 8}
 SEED = 701
-ROUNDS = 2
 # Texts of a peer in a round, enough for 20 s on two cores; and so few that their time is that of a start.
 PEER_TEXTS = {"imdb": 160, "agnews": 800}
 START_TEXTS = 4
@@ -49,18 +48,20 @@ def main() -> None:
     parser.add_argument("--data", choices=sorted(LABELS), nargs="*", default=sorted(LABELS, reverse=True))
     parser.add_argument("--budget", type=float, default=300.0, help="seconds of fine-tuning")
     parser.add_argument("--documents", type=int, default=4000, help="documents that tlnlp scores; 0: all")
+    parser.add_argument("--rounds", type=int, default=2, help="how often each is measured")
     parser.add_argument("--version", type=Path, help="folder of a version, in place of fine-tuning one")
     given = parser.parse_args()
     if given.command == "run":
         results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
         for data in given.data:
-            results[data] = measure(data, given.budget, given.documents, given.version)
+            results[data] = measure(data, given.budget, given.documents, given.rounds, given.version)
+            results[data]["commit"] = commit()
             results["machine"], results["peaks"] = machine(), matmul_peaks()
             write_json(RESULTS, results)
     write_tables(json.loads(RESULTS.read_text()))
 
 
-def measure(data: str, budget_s: float, documents: int, version: Path | None) -> dict[str, Any]:
+def measure(data: str, budget_s: float, documents: int, rounds: int, version: Path | None) -> dict[str, Any]:
     """Return all figures of a data set."""
     drawn = draw(DATA_SETS[data], LABELS[data], SEED, data_folder(), dev=False)
     with tempfile.TemporaryDirectory(prefix="speed-") as scratch:
@@ -70,9 +71,9 @@ def measure(data: str, budget_s: float, documents: int, version: Path | None) ->
         order = np.random.default_rng(SEED).permutation(len(drawn.test.texts)).tolist()
         chosen = order[: documents or None]
         texts, labels = ([rows[i] for i in chosen] for rows in (drawn.test.texts, drawn.test.labels))
-        peers = _peers(bundle, texts[: PEER_TEXTS[data]], folder)
-        found = {"documents": len(texts), "engines": _bare(bundle, texts[: BARE_TEXTS[data]])}
-        return found | {"peers": peers, "profiles": _nights(registry, texts, labels, folder)}
+        peers = _peers(bundle, texts[: PEER_TEXTS[data]], folder, rounds)
+        found = {"documents": len(texts), "engines": _bare(bundle, texts[: BARE_TEXTS[data]], rounds)}
+        return found | {"peers": peers, "profiles": _nights(registry, texts, labels, folder, rounds)}
 
 
 def _fine_tune(data: str, drawn: Draw, budget_s: float, folder: Path) -> Path:
@@ -107,12 +108,12 @@ def _tlnlp(command: Sequence[str], settings: dict[str, object], folder: Path) ->
     return result | {"process_s": time.monotonic() - started}
 
 
-def _nights(registry: Path, texts: Sequence[str], labels: Sequence[str], folder: Path) -> dict[str, Any]:
+def _nights(registry: Path, texts: Sequence[str], labels: Sequence[str], folder: Path, rounds: int) -> dict[str, Any]:
     """Return the figures of whole nights in each profile, in turns."""
     ids = [str(number) for number in range(len(texts))]
     pq.write_table(pa.table({"id": ids, "text": list(texts)}), folder / "documents.parquet")
     found: dict[str, list[dict[str, Any]]] = {profile: [] for profile in PROFILES}
-    for number in range(ROUNDS):
+    for number in range(rounds):
         for profile in PROFILES:
             warehouse = folder / f"warehouse-{profile}-{number}"
             settings: dict[str, object] = {"documents": "documents.parquet", "registry": registry, "model": "speed@1"}
@@ -141,7 +142,7 @@ def _night_figures(nights: Sequence[dict[str, Any]], warehouse: Path, labels: Se
     }
 
 
-def _bare(bundle: Path, texts: Sequence[str]) -> dict[str, Any]:
+def _bare(bundle: Path, texts: Sequence[str], rounds: int) -> dict[str, Any]:
     """Return documents a second of one core without Spark, tokenised before: engines and the n-gram view, in turns."""
     from tlnlp.data.text import prepare
     from tlnlp.model.classifier import Classifier
@@ -155,7 +156,7 @@ def _bare(bundle: Path, texts: Sequence[str]) -> dict[str, Any]:
     work["n-grams"] = lambda: classifier.ngram.predict(prepared)
     work["tokenizer"] = lambda: classifier.encoder.encode(prepared)
     seconds: dict[str, list[float]] = {name: [] for name in work}
-    for _ in range(ROUNDS + 1):
+    for _ in range(rounds + 1):
         for name, call in work.items():
             started = time.process_time()
             call()
@@ -164,7 +165,7 @@ def _bare(bundle: Path, texts: Sequence[str]) -> dict[str, Any]:
     return {"tokens": float(np.mean([len(ids) for ids in encoded]))} | rates
 
 
-def _peers(bundle: Path, texts: Sequence[str], folder: Path) -> dict[str, Any]:
+def _peers(bundle: Path, texts: Sequence[str], folder: Path, rounds: int) -> dict[str, Any]:
     """Return documents a second of each peer, in turns; the 6-layer encoder with the best of the pipelines, too."""
     from pyspark.sql import SparkSession
 
@@ -180,7 +181,7 @@ def _peers(bundle: Path, texts: Sequence[str], folder: Path) -> dict[str, Any]:
         starts = {pair: PEERS[pair[0]].seconds(spark, networks[pair[1]], texts[:START_TEXTS]) for pair in pairs}
         starts |= {pair: PEERS[pair[0]].seconds(spark, networks[pair[1]], texts[:START_TEXTS]) for pair in pairs}
         rates: dict[tuple[str, str], list[float]] = {pair: [] for pair in pairs}
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             for pair in pairs:
                 peer = PEERS[pair[0]]
                 rates[pair].append(rate(peer, spark, networks[pair[1]], texts, starts[pair]))
