@@ -82,7 +82,7 @@ class EngineGateSettings(Settings):
 
     changed_share: float = Field(0.01, ge=0, le=1)
     """Largest share of texts whose label is another one than the reference's."""
-    mean_difference: float = Field(0.01, ge=0, le=1)
+    mean_difference: float = Field(0.02, ge=0, le=1)
     """Largest change of a probability, on average over the texts."""
     texts: int = Field(1000, ge=1)
     """Most texts that both engines read."""

@@ -38,8 +38,10 @@ MOST_CHARS = 1_000
 # tests/acceptance/test_acceptance_instruction_sets.py). The exported graph may differ from torch by 1e-4. With one
 # matrix of turned sign, even an untrained encoder moved by 2e-3.
 TOLERANCE = 3e-4
-# The same for int8 weights: a last bit of an activation becomes a step of the next matrix's input.
-INT8_TOLERANCE = 2e-2
+# The same for int8 weights: a last bit of an activation becomes a step of the next matrix's input. Of a twelve-layer
+# encoder fine-tuned on AG News, a probability moved by 0.013 with AVX-512, 0.017 with AVX and 0.039 with none of them,
+# against AVX2 (CT2_FORCE_CPU_ISA). Who alters int8 weights is found out by ``bundle_checks``, to the last bit.
+INT8_TOLERANCE = 6e-2
 # Largest difference of a combined probability from the rule, applied to the two stored ones: float64 throughout.
 RULE_TOLERANCE = 1e-6
 
