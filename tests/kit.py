@@ -77,6 +77,13 @@ ENCODERS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+def spark_unpacks_zstd() -> bool:
+    """Return whether this Spark reads lines that are compressed by zstd; 4.0 does not, and a night says so."""
+    from pyspark import __version__
+
+    return not __version__.startswith("4.0.")
+
+
 def make_encoder(folder: Path, kind: str = "bert", lowercase: bool = True, deviation: float = 0.02) -> Path:
     """Write an encoder with random weights of this standard deviation, and a word-piece tokenizer.
 
