@@ -83,7 +83,8 @@ CASES: dict[str, Case] = {
         "it has no program /nowhere/python; set PYSPARK_PYTHON",
     ),
     "unknown": (
-        lambda spark, _: in_worker(spark, "unknown"), EngineError, r"Spark failed \((PYTHON_EXCEPTION|PythonException), ValueError\)",
+        lambda spark, _: in_worker(spark, "unknown"), EngineError,
+        r"Spark failed \((PYTHON_EXCEPTION|PythonException), ValueError\)",
     ),
 }  # fmt: skip
 
