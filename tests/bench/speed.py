@@ -175,7 +175,8 @@ def _peers(bundle: Path, texts: Sequence[str], folder: Path, rounds: int) -> dic
     networks[", 6 layers"] = sequence_classifier(Path(resolve("all-minilm-l6-v2")), 2, folder / "six")
     names = [name for name in PEERS if name != "sentence_transformers" or SETFIT.exists()]
     pairs = [(name, "") for name in names] + [(name, ", 6 layers") for name in ("pipeline, a thread", "pipeline")]
-    spark = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false").getOrCreate()
+    builder = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
+    spark = builder.config("spark.pyspark.python", sys.executable).getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
     try:
         starts = {pair: PEERS[pair[0]].seconds(spark, networks[pair[1]], texts[:START_TEXTS]) for pair in pairs}
