@@ -86,7 +86,7 @@ class EngineGateSettings(Settings):
     """Largest change of a probability, on average over the texts."""
     texts: int = Field(1000, ge=1)
     """Most texts that both engines read."""
-    seconds: float = Field(20.0, gt=0)
+    seconds: float = Field(10.0, gt=0)
     """Seconds that this may take, about; with labels alone a fifth of it."""
 
 

@@ -32,8 +32,9 @@ from tlnlp.train.learned_model import LearnedModel
 
 # Share of the documents that test the cascade at most, and fewest documents that can show anything.
 ASIDE_SHARE, LEAST_ASIDE = 0.1, 300
-# Share of the time budget that reading them may take, and how many are read between two signs of progress.
-ASIDE_TIME, READ_AT_ONCE = 0.05, 256
+# Share of the time budget, and seconds, that reading them may take at most; and how many are read between two signs of
+# progress. A test of 0.5 % needs 600 documents, thus 900 in all.
+ASIDE_TIME, ASIDE_S, READ_AT_ONCE = 0.1, 60.0, 256
 # With labels alone, a run takes less than a minute, so the engines are compared for a part of the time.
 LABELS_ALONE = 5
 
@@ -75,6 +76,15 @@ def set_aside(pool: Pool | None, settings: CascadeSettings) -> tuple[Pool | None
     if count < LEAST_ASIDE:
         return pool, ()
     return replace(pool, texts=pool.texts[count:]), pool.texts[:count]
+
+
+def _aside_s(settings: FinetuneSettings) -> float:
+    return min(ASIDE_S, ASIDE_TIME * settings.time_budget_s)
+
+
+def reserved_s(settings: FinetuneSettings, aside: Sequence[str]) -> float:
+    """Return the seconds of the time budget that engines and cascades are tested in, about."""
+    return settings.engine_gate.seconds + _aside_s(settings) / 2 if aside else 0.0
 
 
 def assemble_bundle(run: Run, labelled: LabelledSet, learned: LearnedModel, made: Made, folder: Path) -> None:
@@ -175,7 +185,7 @@ def _cascades(
 ) -> tuple[dict[str, Cascade], dict[str, Any]]:
     """Return the cascades that pass their test on documents that were set aside, and the tests, by profile."""
     rate = {trial.engine: trial.documents_per_s for trial in trials}[engine]
-    texts = aside[: int(rate * settings.time_budget_s * ASIDE_TIME)]
+    texts = aside[: int(rate * _aside_s(settings))]
     if not texts:
         return {}, {}
     prepared = views.reader.prepare(texts)

@@ -10,6 +10,7 @@ import hashlib
 import json
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -29,7 +30,7 @@ from tlnlp.runs.cost import Budget
 from tlnlp.runs.ledger import Ledger, new_run_id
 from tlnlp.runs.progress import say
 from tlnlp.storage import Storage
-from tlnlp.train.bundle_assembly import Made, assemble_bundle, check_engine, set_aside
+from tlnlp.train.bundle_assembly import Made, assemble_bundle, check_engine, reserved_s, set_aside
 from tlnlp.train.context import Run
 from tlnlp.train.dataset import Examples, Reader
 from tlnlp.train.distributed.cluster import address_of
@@ -119,7 +120,7 @@ def finetune(settings: FinetuneSettings, executor: Executor | None = None) -> Fi
         with ledger.stage("labels"):
             labelled = read_labelled(settings, ledger)
         pool, aside = set_aside(read_documents(settings, labelled, ledger), settings.cascade)
-        time_budget = TimeBudget(settings.time_budget_s, started, jobless_tokens=settings.ray.jobless_tokens)
+        time_budget = _time_budget(settings, aside, started)
         with tempfile.TemporaryDirectory(prefix="tlnlp-bundle-") as scratch:
             with nullcontext(executor) if executor is not None else ray_executor(settings.ray) as machines:
                 runs = {
@@ -155,6 +156,12 @@ def finetune(settings: FinetuneSettings, executor: Executor | None = None) -> Fi
     counts = len(labelled.examples), labelled.classes, learned.steps
     encoder, held_out = run.settings.encoder, (len(labelled.held_out), held_out_uri, labelled.warnings)
     return FinetuneResult(version, ledger.run_id, *counts, seconds, figures, encoder, validated, ledger.cost, *held_out)
+
+
+def _time_budget(settings: FinetuneSettings, aside: Sequence[str], started: float) -> TimeBudget:
+    """Return the time of training: that of the settings without what the bundle takes in the end."""
+    seconds = max(settings.time_budget_s / 2, settings.time_budget_s - reserved_s(settings, aside))
+    return TimeBudget(seconds, started, jobless_tokens=settings.ray.jobless_tokens)
 
 
 def _store_held_out(
