@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -50,20 +51,25 @@ def limited(folder: Path, answer: bytes) -> Path:
     return folder
 
 
-@pytest.mark.skipif(platform.machine() != "x86_64" or sys.platform != "linux", reason="the instructions are x86-64's")
-@pytest.mark.parametrize("name", ANSWERS)
-def test_golden_texts_hold(tiny_bundle: Path, tmp_path: Path, name: str) -> None:
-    path = f"{limited(tmp_path, ANSWERS[name])}:{ROOT}"
+def computed(code: str, bundle: Path, **environment: str) -> Any:
+    """Run code on a bundle in a process of its own, and return what it prints as JSON."""
     done = subprocess.run(
-        [sys.executable, "-c", CODE, str(tiny_bundle)],
+        [sys.executable, "-c", code, str(bundle)],
         capture_output=True,
         text=True,
         check=False,
         timeout=300,
-        env={"PYTHONPATH": path, "ORT_DISABLE_TELEMETRY": "1"},
+        env=environment,
     )
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    return json.loads(done.stdout)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64" or sys.platform != "linux", reason="the instructions are x86-64's")
+@pytest.mark.parametrize("name", ANSWERS)
+def test_golden_texts_hold(tiny_bundle: Path, tmp_path: Path, name: str) -> None:
+    path = f"{limited(tmp_path, ANSWERS[name])}:{ROOT}"
+    found = computed(CODE, tiny_bundle, PYTHONPATH=path, ORT_DISABLE_TELEMETRY="1")
     assert found["from"].startswith(str(tmp_path))
     encoder, _ = Classifier.load(tiny_bundle, threads=1).views(TEXTS)
     difference = float(np.abs(np.asarray(found["encoder"]) - encoder).max())
@@ -87,16 +93,8 @@ print(json.dumps(encoder.tolist()))
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the instructions are x86-64's")
 @pytest.mark.parametrize("name", ["GENERIC", "AVX", "AVX2", "AVX512"])
 def test_golden_texts_hold_with_int8_weights(tiny_bundle: Path, name: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", INT8_CODE, str(tiny_bundle)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-        env={"PYTHONPATH": str(ROOT), "CT2_FORCE_CPU_ISA": name},
-    )
-    assert done.returncode == 0, done.stderr
+    found = computed(INT8_CODE, tiny_bundle, PYTHONPATH=str(ROOT), CT2_FORCE_CPU_ISA=name)
     encoder, _ = Classifier.load(tiny_bundle, 1, Profile(CTRANSLATE2_INT8)).views(TEXTS)
-    difference = float(np.abs(np.asarray(json.loads(done.stdout)) - encoder).max())
+    difference = float(np.abs(np.asarray(found) - encoder).max())
     print(f"{name}: int8 probabilities move by {difference:.1e} at most, the tolerance is {INT8_TOLERANCE:g}")
     assert difference < INT8_TOLERANCE / 2

@@ -174,7 +174,7 @@ def column_names(first: list[str], dialect: CsvDialect) -> list[str]:
     return first if dialect.header else [f"_c{number}" for number in range(len(first))]
 
 
-# The line by which Excel is told the delimiter.
+# The line that names the delimiter for Excel.
 _EXCEL = re.compile("\ufeff?sep=(.)[;,\t|]*", re.IGNORECASE)
 
 
@@ -185,8 +185,8 @@ def check_delimiter(uri: str, first: str, wanted: Sequence[str], dialect: CsvDia
         first: the text of the first record.
 
     Raises:
-        InputDataError: it would; the message names the delimiter and the key to set. Or the first line is the one by
-            which Excel is told a delimiter.
+        InputDataError: it would; the message names the delimiter and the key to set. Or the first line names a
+            delimiter for Excel, so it is no header.
     """
     if found := _EXCEL.fullmatch(first.strip()):
         raise InputDataError(

@@ -86,18 +86,18 @@ def fit_cascade(ngram: Floats, both: Floats, limit: float) -> tuple[Cascade, Cas
         passed = candidate
     if passed is None:
         return None
-    tested = _tested(passed, calibrated, full, fitted, limit)
+    tested = _tested(passed, calibrated, full, fitted)
     return (passed, tested) if tested.settled_share >= LEAST_SHARE else None
 
 
-def _tested(cascade: Cascade, calibrated: Floats, full: Floats, fitted: int, limit: float) -> CascadeTest:
+def _tested(cascade: Cascade, calibrated: Floats, full: Floats, fitted: int) -> CascadeTest:
     settled = cascade.settled(calibrated)
     own, theirs, rows = calibrated.argmax(axis=1), full.argmax(axis=1), np.arange(len(full))
     changed = int((settled & (own != theirs)).sum())
     # Where the labels differ, both views are right more often by the difference of their probabilities for the two.
     cost = np.where(settled, full[rows, theirs] - full[rows, own], 0.0)
     return CascadeTest(
-        limit=limit,
+        limit=cascade.limit,
         documents=fitted,
         tested=len(full),
         settled_share=float(settled.mean()),

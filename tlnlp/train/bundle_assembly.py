@@ -134,6 +134,7 @@ class _Views:
     engines: dict[str, Engine]
 
     def both(self, encoder: Floats, ngram: Floats) -> Floats:
+        """Return the combined probabilities (texts, classes) of both views."""
         return combine(encoder, ngram, self.spec.encoder_weight, self.spec.ngram_weight)
 
 

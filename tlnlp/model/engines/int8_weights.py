@@ -127,8 +127,8 @@ def shapes_of(network: Network) -> tuple[dict[str, tuple[int, ...]], dict[str, s
 def to_ctranslate2(tensors: Tensors, network: Network) -> bytes:
     """Return a quantised network in CTranslate2's format of models (``model.bin``).
 
-    Source: the library's ``ModelSpec.save``, which this must equal byte for byte. Its module imports torch wherever
-    torch is installed, and a worker has no need of it.
+    Source: the library's ``ModelSpec.save``. Its module imports torch wherever torch is installed, and a worker has no
+    need of it. A test compares the states of texts with those after the library's own conversion.
     """
     numbers: dict[str, Any] = {
         "encoder/activation": np.int8(ACTIVATIONS[network.activation]),
