@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from tlnlp.evaluate.engine_gate import TEXTS_AT_ONCE, Limits, choose_engine, upper_limit
+from tlnlp.config import EngineGateSettings
+from tlnlp.evaluate.engine_gate import TEXTS_AT_ONCE, choose_engine, upper_limit
 from tlnlp.model.combine import Floats
 from tlnlp.model.tokenize import Ids
 
-LIMITS = Limits(changed_share=0.05, mean_difference=0.02)
+LIMITS = EngineGateSettings(changed_share=0.05, mean_difference=0.02)
 TEXTS = [[number] for number in range(40)]
 
 

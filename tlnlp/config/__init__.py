@@ -2,7 +2,14 @@
 
 from tlnlp.config.base import ByteSize, Settings, load_settings, read_yaml
 from tlnlp.config.evaluate import EvaluateSettings, PromoteSettings
-from tlnlp.config.finetune import CascadeSettings, FinetuneSettings, RaySettings, TeachingSettings, TrainingSettings
+from tlnlp.config.finetune import (
+    CascadeSettings,
+    EngineGateSettings,
+    FinetuneSettings,
+    RaySettings,
+    TeachingSettings,
+    TrainingSettings,
+)
 from tlnlp.config.score import (
     AnnounceSettings,
     BigQuerySettings,
@@ -23,6 +30,7 @@ __all__ = [
     "CostSettings",
     "CsvSettings",
     "DdlSettings",
+    "EngineGateSettings",
     "EvaluateSettings",
     "FinetuneSettings",
     "GlueSettings",

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import beta
 
+from tlnlp.config import EngineGateSettings
 from tlnlp.evaluate.intervals import CONFIDENCE
 from tlnlp.model.combine import Floats
 from tlnlp.model.engines.engine import Engine
@@ -19,19 +20,6 @@ from tlnlp.model.tokenize import Ids
 TEXTS_AT_ONCE = 16
 # A faster engine must be faster by this factor: less could be chance, and the reference is exact.
 LEAST_GAIN = 1.2
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Hold what an engine may change.
-
-    Fields:
-        changed_share: largest share of texts whose label is another one than the reference's.
-        mean_difference: largest mean of the largest difference of a text's probabilities.
-    """
-
-    changed_share: float
-    mean_difference: float
 
 
 @dataclass(frozen=True)
@@ -74,7 +62,7 @@ def choose_engine(
     engines: Mapping[str, Engine],
     encoded: Sequence[Ids],
     decide: Callable[[Floats, slice], Floats],
-    limits: Limits,
+    limits: EngineGateSettings,
     most_s: float,
 ) -> tuple[str, list[EngineTrial]]:
     """Return the name of the fastest engine within the limits, and what was measured of each.
@@ -83,6 +71,7 @@ def choose_engine(
         engines: the engines by name, the reference first.
         encoded: token ids of texts, in random order; as many are read as ``most_s`` allows.
         decide: returns the final probabilities of some of the texts (a slice) from those of the encoder.
+        limits: what an engine may change.
         most_s: seconds to read for, about.
     """
     names = list(engines)
@@ -108,7 +97,7 @@ def choose_engine(
     return best.engine, trials
 
 
-def _trial(name: str, rate: float, found: Floats, reference: Floats, limits: Limits) -> EngineTrial:
+def _trial(name: str, rate: float, found: Floats, reference: Floats, limits: EngineGateSettings) -> EngineTrial:
     differences = np.abs(found - reference).max(axis=1)
     changed, read = int((found.argmax(axis=1) != reference.argmax(axis=1)).sum()), len(found)
     mean, refused = float(differences.mean()), None

@@ -14,7 +14,7 @@ from tlnlp.data.labels import LabelledSet
 from tlnlp.data.pool import Pool
 from tlnlp.errors import UsageError
 from tlnlp.evaluate.cascade_gate import fit_cascade
-from tlnlp.evaluate.engine_gate import EngineTrial, Limits, choose_engine
+from tlnlp.evaluate.engine_gate import EngineTrial, choose_engine
 from tlnlp.evaluate.metrics import Evaluation
 from tlnlp.model.bundle_spec import BundleSpec
 from tlnlp.model.bundle_writer import engines_of, export_encoder, finish_bundle
@@ -169,7 +169,7 @@ def _choose(
         engines,
         views.reader.cut.encode(prepared),
         lambda encoder, part: views.both(encoder, own[part]),
-        Limits(gate.changed_share, gate.mean_difference),
+        gate,
         gate.seconds / (1 if are_documents else LABELS_ALONE),
     )
     for trial in trials:
