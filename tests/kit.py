@@ -84,7 +84,9 @@ def spark_unpacks_zstd() -> bool:
     return not __version__.startswith("4.0.")
 
 
-def make_encoder(folder: Path, kind: str = "bert", lowercase: bool = True, deviation: float = 0.02) -> Path:
+def make_encoder(
+    folder: Path, kind: str = "bert", lowercase: bool = True, deviation: float = 0.02, layers: int = 2
+) -> Path:
     """Write an encoder with random weights of this standard deviation, and a word-piece tokenizer.
 
     With a deviation other than the default, the gains of layer norms are random, too, so that states differ in length.
@@ -98,6 +100,7 @@ def make_encoder(folder: Path, kind: str = "bert", lowercase: bool = True, devia
     special = {"pad_token_id": ids["pad"], "bos_token_id": ids["cls"], "eos_token_id": ids["sep"]}
     name, shape = ENCODERS[kind]
     set_seed(7)
+    shape = shape | {"n_layers" if kind == "distilbert" else "num_hidden_layers": layers}
     shape = {"vocab_size": tokenizer.get_vocab_size(), "initializer_range": deviation} | special | shape
     config = getattr(transformers, name)(**shape)
     folder.mkdir(parents=True, exist_ok=True)
@@ -169,7 +172,7 @@ def make_bundle(
 ) -> Path:
     """Write a sealed bundle: an encoder with its conventions and an untrained head, and a fitted n-gram view.
 
-    ``changes`` replace values of its description.
+    ``changes`` replace values of its description. A student that they describe has the first layers of the encoder.
     """
     from tlnlp.data.text import prepare, text_sha256
     from tlnlp.model import bundle
@@ -177,8 +180,10 @@ def make_bundle(
     from tlnlp.model.bundle_writer import export_encoder, finish_bundle
     from tlnlp.model.encoder_conventions import read_conventions
     from tlnlp.model.ngram import fit_ngram
+    from tlnlp.model.student import save_student
     from tlnlp.model.tokenize import Encoder
     from tlnlp.model.torch_encoder import load_encoder, save_tokenizer
+    from tlnlp.train.fit.trainer import keep_layers
 
     folder.mkdir(parents=True, exist_ok=True)
     pad_token_id, conventions = save_tokenizer(str(encoder), folder), read_conventions(encoder)
@@ -208,5 +213,8 @@ def make_bundle(
         folder / bundle.TOKENIZER, max_length, 0.5, conventions.prompt, conventions.lower_case
     ).encode(prepared)
     parity = export_encoder(folder, spec, dict(model.state_dict()), encoded)
+    if changes.get("student") is not None:
+        keep_layers(model.encoder, range(changes["student"].layers))
+        save_student(folder, dict(model.state_dict()), changes["student"].layers)
     finish_bundle(folder, replace(spec, **changes), view, training | {"parity": parity})
     return folder

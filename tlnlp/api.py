@@ -27,6 +27,7 @@ from tlnlp.evaluate.metrics import evaluate as evaluate_probabilities
 from tlnlp.model import classifier as loaded
 from tlnlp.model.bundle import MANIFEST
 from tlnlp.model.combine import Floats
+from tlnlp.model.evidence import MOST_SENTENCES, Evidence, explain
 from tlnlp.registry import Registry
 from tlnlp.runs import environment
 
@@ -95,6 +96,24 @@ class Classifier:
             "probabilities": named,
         }
         return pd.DataFrame(columns, index=texts.index if isinstance(texts, pd.Series) else None)
+
+    def explain(self, text: str, label: str | None = None, most_sentences: int = MOST_SENTENCES) -> Evidence:
+        """Measure what each sentence of one text contributes to its label.
+
+            for sentence in classifier.explain(text).ranked:
+                print(sentence.contribution, sentence.text)
+
+        Args:
+            label: the class to explain; None means the predicted one.
+            most_sentences: most sentences that the encoder is read without. Of a text with more, half of them are
+                those that move the n-gram view most, and the others are the longest of the rest.
+
+        Raises:
+            UsageError: ``text`` is not a string or holds half a surrogate pair, or the model has no such class.
+        """
+        if not isinstance(text, str):
+            raise UsageError(f"the text is {type(text).__name__}, not a string: explain one text at a time")
+        return explain(self._model, text, label, most_sentences)
 
     def score(self, texts: Iterable[str], labels: Iterable[object]) -> float:
         """Return the share of texts whose predicted class is their label. Raises as ``evaluate`` does."""

@@ -9,10 +9,11 @@
     ├── PromotionRefusedError       5   the gate did not promote the new version
     ├── StorageError                6   a store cannot be reached, read or written
     │   └── NotFoundError           6   nothing is stored under that name
-    ├── EngineError                 7   Spark or Ray failed
+    ├── EngineError                 7   Spark or Ray failed, or a GPU
     ├── NothingToPublishError       8   nothing was published: empty input, or too many quarantined documents
     ├── PublishConflictError        9   another publisher was first; or the table belongs to another source or model
     ├── BudgetError                10   the run would cost, or already costs, more than its budget
+    ├── DriftError                 11   a night was not published, since its documents or scores have changed too much
     └── DayHeldError               75   another run is scoring the same day of the same table
 
 A scheduler may retry the codes of errors that another try may mend. ``NO_RETRY_EXIT_CODES`` holds the other codes.
@@ -36,8 +37,9 @@ _SECRET_NAME = re.compile(
 # The user and password of an address. In front of a colon with a port, the rest of the address is no password.
 _USER = re.compile(r"://(?:[^/\s'\"@]*@(?:[^/\s'\"@]*@)*|[^/:\s'\"@]*:(?!\d+/)[^\s'\"@]*@)")
 # name=value in a query, a connection string or a command line; 'name': 'value' in a listing; a header.
-_PAIR = re.compile(r"""([\w.$-]+)(=)('[^']*'|"[^"]*"|[^&;,\s'"\\]+)""")
-_ITEM = re.compile(r"""([\w.$-]+)(['"]\s?:\s?)('[^']*'|"[^"]*")""")
+# A name is read from its beginning and never again, so that the time grows with the text and not with its square.
+_PAIR = re.compile(r"""(?<![\w.$-])([\w.$-]++)(=)('[^']*'|"[^"]*"|[^&;,\s'"\\]+)""")
+_ITEM = re.compile(r"""(?<![\w.$-])([\w.$-]++)(['"]\s?:\s?)('[^']*'|"[^"]*")""")
 _HEADER = re.compile(r"(authorization)(:\s?)((?:bearer |basic )?[^\s'\"]+)", re.IGNORECASE)
 _HIDDEN = "***"
 
@@ -101,6 +103,13 @@ class TlnlpError(Exception):
         super().__init__(*(masked(one) if isinstance(one, str) else one for one in arguments))
 
 
+def sentence_of(error: TlnlpError) -> str:
+    """Return the message of an error as a sentence of a page: with a stop, and a capital unless an address is first."""
+    text = str(error).rstrip(".")
+    first = text.split(maxsplit=1)[0] if text else ""
+    return f"{text if '/' in first or '@' in first else text[:1].upper() + text[1:]}."
+
+
 class UsageError(TlnlpError):
     """Report a wrong command line or configuration."""
 
@@ -149,7 +158,7 @@ class NotFoundError(StorageError):
 
 
 class EngineError(TlnlpError):
-    """Report a failure of Spark or Ray."""
+    """Report a failure of Spark or Ray, or of a GPU."""
 
     exit_code = 7
     retryable = True
@@ -173,6 +182,13 @@ class BudgetError(TlnlpError):
     """Report a run that would cost, or already costs, more than its budget."""
 
     exit_code = 10
+    retryable = False
+
+
+class DriftError(TlnlpError):
+    """Report a night that publishes nothing: its documents, or what the model says of them, have changed too much."""
+
+    exit_code = 11
     retryable = False
 
 

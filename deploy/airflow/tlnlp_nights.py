@@ -1,4 +1,4 @@
-"""Two DAGs: score every night, and train again when the labels change.
+"""Three DAGs: score every night, train again when the labels change, and maintain the warehouse every week.
 
 ``deploy/render.py`` fills in the settings; then copy this file from build/deploy/airflow/ into Airflow's DAG folder.
 The commands run where Airflow's tasks run, in the checkout there (TLNLP_HOME). They read the settings, and submit jobs
@@ -20,8 +20,10 @@ HOME = "${TLNLP_HOME}"
 SCORE = "${AIRFLOW_SCORE}"  # It reads the day from SCORE_DATE.
 FINETUNE = "${AIRFLOW_FINETUNE}"
 PROMOTE = "${AIRFLOW_PROMOTE}"
+MAINTAIN = "deploy/maintain.sh"
 REFUSED = 5  # The exit code of the gate when it refuses a version, which is no failure of the DAG.
-NO_RETRY = (2, 3, 4, 5, 8, 9, 10)  # The exit codes that a retry cannot mend (NO_RETRY_EXIT_CODES in tlnlp/errors.py).
+# The exit codes that a retry cannot mend (NO_RETRY_EXIT_CODES in tlnlp/errors.py).
+NO_RETRY = (2, 3, 4, 5, 8, 9, 10, 11)
 
 scores = Asset(name="tlnlp_scores", uri="tlnlp://scores")
 labels = Asset(name="tlnlp_labels", uri="tlnlp://labels")
@@ -66,6 +68,23 @@ with DAG(
         retry_delay=timedelta(minutes=10),
         execution_timeout=timedelta(hours=6),
         outlets=[scores],
+    )
+
+with DAG(
+    "tlnlp_maintain",
+    schedule="15 12 * * 0",  # It may run beside a night; on Sunday at 12:15 UTC it does not have to.
+    start_date=START,
+    catchup=False,
+    max_active_runs=1,
+    dagrun_timeout=timedelta(hours=4),
+    tags=["tlnlp"],
+):
+    JobOperator(
+        task_id="maintain",
+        command=MAINTAIN,
+        retries=2,
+        retry_delay=timedelta(minutes=10),
+        execution_timeout=timedelta(hours=2),
     )
 
 with DAG(

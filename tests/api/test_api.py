@@ -20,10 +20,10 @@ TEXTS = kit.texts(12)
 
 
 def settings(encoder: Path, folder: Path) -> dict[str, Any]:
-    """Settings of a run that takes a second: a tiny encoder that stays as it is."""
+    """Settings of a run that takes a second: an encoder that stays as it is, an engine that no clock chooses."""
     return {
         "registry": str(folder / "registry"), "model": "reviews", "encoder": str(encoder), "max_length": 32,
-        "training": {"moves": "never"},
+        "training": {"moves": "never"}, "engine": "onnx-fp32",
     }  # fmt: skip
 
 
@@ -43,7 +43,7 @@ def classifier(
 def test_the_public_surface() -> None:
     assert sorted(dir(tlnlp)) == ["Classifier", "__version__", "finetune"]
     public = {name for name in vars(tlnlp.Classifier) if not name.startswith("_")}
-    assert public == {"load", "predict", "predict_proba", "predict_frame", "score", "evaluate"}
+    assert public == {"load", "predict", "predict_proba", "predict_frame", "explain", "score", "evaluate"}
     with pytest.raises(AttributeError, match="no attribute 'Classifer'"):
         tlnlp.Classifer  # noqa: B018
     assert (Path(tlnlp.__file__).parent / "py.typed").exists()
@@ -95,6 +95,24 @@ def test_a_frame_of_predictions_has_the_index_of_its_texts(classifier: tlnlp.Cla
     assert (frame["label"] == classifier.predict(TEXTS)).all()
     row: Any = frame.loc[103]
     assert row["probabilities"][row["label"]] == row["score"] == max(row["probabilities"].values())
+
+
+def test_a_text_is_explained_by_its_sentences(classifier: tlnlp.Classifier) -> None:
+    text = "Good bread was warm. The ferry was cold! Never bad."
+    found = classifier.explain(text)
+    (probabilities,) = classifier.predict_proba([text])
+    assert found.label == found.explained == classifier.predict([text])[0]
+    assert list(found.probabilities.values()) == probabilities.tolist()
+    assert [one.text for one in found.sentences] == ["Good bread was warm.", "The ferry was cold!", "Never bad."]
+    rest = classifier.predict_proba(["Good bread was warm. Never bad."])[0]
+    k = classifier.classes_.tolist().index(found.label)
+    assert found.sentences[1].contribution == pytest.approx(probabilities[k] - rest[k], abs=1e-9)
+    other = classifier.classes_[1 - k]
+    assert classifier.explain(text, label=str(other)).explained == other
+    assert classifier.explain(text, most_sentences=1).unmeasured == 2
+    given: Any = [text]
+    with pytest.raises(UsageError, match="the text is list, not a string: explain one text at a time"):
+        classifier.explain(given)
 
 
 def test_evaluation(classifier: tlnlp.Classifier, labelled: pd.DataFrame) -> None:

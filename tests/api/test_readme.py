@@ -15,9 +15,12 @@ from tlnlp.config import (
     DEFAULT_WORKSPACE,
     DdlSettings,
     EvaluateSettings,
+    ExploreSettings,
     FinetuneSettings,
     PromoteSettings,
     QuerySettings,
+    QueueSettings,
+    ReportSettings,
     ScoreSettings,
     Settings,
 )
@@ -26,7 +29,9 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "deploy").glob("*.md"))]
 SETTINGS: dict[str, type[Settings]] = {
     "finetune": FinetuneSettings, "evaluate": EvaluateSettings, "promote": PromoteSettings, "score": ScoreSettings,
-    "plan": ScoreSettings, "query": QuerySettings, "warehouse ddl": DdlSettings, "warehouse announce": ScoreSettings,
+    "plan": ScoreSettings, "explain": ScoreSettings, "query": QuerySettings, "explore": ExploreSettings,
+    "queue": QueueSettings, "report": ReportSettings,
+    "warehouse ddl": DdlSettings, "warehouse announce": ScoreSettings,
 }  # fmt: skip
 # What a file in the repository or in an image begins with.
 TOP = {"conf", "deploy", "docs", "jobs", "requirements", "tests", "tlnlp"}

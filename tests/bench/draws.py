@@ -127,6 +127,16 @@ def draw(data: DataSet, count: int, seed: int, folder: Path, dev: bool) -> Draw:
     return Draw(labels, pool, test, alone, tuple(sorted(set(train.labels))))
 
 
+def training_texts(data: DataSet, folder: Path) -> Rows:
+    """Return each text of the training file once, without texts that have two labels."""
+    return _distinct(_read(folder / f"{data.name}_train.parquet"))
+
+
+def test_texts(data: DataSet, folder: Path) -> Rows:
+    """Return every text of the test file."""
+    return _read(folder / f"{data.name}_test.parquet")
+
+
 def every_label(data: DataSet, drawn: Draw, folder: Path) -> Draw:
     """Return the draw with every label of the training file, except of test texts, and without a pool."""
     tested = set(drawn.test.texts)

@@ -1,17 +1,21 @@
 """Measure how many documents a second tlnlp and its peers score, side by side on this machine.
 
     python tests/bench/speed.py run [--data imdb] [--budget 300] [--documents 4000] [--rounds 2] [--version FOLDER]
+    python tests/bench/speed.py whole --data imdb --version FOLDER
     python tests/bench/speed.py table
 
 ``run`` fine-tunes a version for each data set (200 labels of IMDb, 8 a class of AG News, and documents), or takes the
 one of a folder, and scores test texts: with each peer (see ``speed_peers``), with ``tlnlp score`` in each profile, and
 with the bare engines on one core. What is compared is measured in turns, ``--rounds`` times; the table has medians.
+``whole`` scores all test texts once with the cascades, and compares that with the peers that were measured before.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -26,7 +30,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from cells import commit, data_folder, machine, write_json
-from draws import DATA_SETS, Draw, draw
+from draws import DATA_SETS, Draw, draw, test_texts
 from speed_peers import PEERS, SETFIT, matmul_peaks, rate, sequence_classifier
 from speed_table import write_tables
 
@@ -44,29 +48,47 @@ BARE_TEXTS = {"imdb": 60, "agnews": 400}
 def main() -> None:
     """Run the command of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=["run", "table"])
+    parser.add_argument("command", choices=["run", "whole", "table"])
     parser.add_argument("--data", choices=sorted(LABELS), nargs="*", default=sorted(LABELS, reverse=True))
     parser.add_argument("--budget", type=float, default=300.0, help="seconds of fine-tuning")
     parser.add_argument("--documents", type=int, default=4000, help="documents that tlnlp scores; 0: all")
     parser.add_argument("--rounds", type=int, default=2, help="how often each is measured")
     parser.add_argument("--version", type=Path, help="folder of a version, in place of fine-tuning one")
+    parser.add_argument("--keep", type=Path, help="folder for the version that is fine-tuned")
     given = parser.parse_args()
     if given.command == "run":
         results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
         for data in given.data:
-            results[data] = measure(data, given.budget, given.documents, given.rounds, given.version)
-            results[data]["commit"] = commit()
-            results["machine"], results["peaks"] = machine(), matmul_peaks()
+            results[data] = measure(data, given.budget, given.documents, given.rounds, given.version, given.keep)
+            results[data] |= {"commit": commit(), "machine": machine(), "peaks": matmul_peaks()}
+            write_json(RESULTS, results)
+    if given.command == "whole":
+        results = json.loads(RESULTS.read_text())
+        for data in given.data:
+            results[data]["whole"] = whole(data, given.version)
             write_json(RESULTS, results)
     write_tables(json.loads(RESULTS.read_text()))
 
 
-def measure(data: str, budget_s: float, documents: int, rounds: int, version: Path | None) -> dict[str, Any]:
+def whole(data: str, version: Path) -> dict[str, Any]:
+    """Return the figures of nights that score all test texts with each cascade."""
+    every = test_texts(DATA_SETS[data], data_folder())
+    with tempfile.TemporaryDirectory(prefix="speed-") as scratch:
+        folder = Path(scratch)
+        profiles = _nights(_registry(version, folder), every.texts, every.labels, folder, 1, PROFILES[1:])
+    return {"documents": len(every.texts), "profiles": profiles, "machine": machine(), "commit": commit()}
+
+
+def measure(
+    data: str, budget_s: float, documents: int, rounds: int, version: Path | None, keep: Path | None
+) -> dict[str, Any]:
     """Return all figures of a data set."""
     drawn = draw(DATA_SETS[data], LABELS[data], SEED, data_folder(), dev=False)
     with tempfile.TemporaryDirectory(prefix="speed-") as scratch:
         folder = Path(scratch)
         bundle = version or _fine_tune(data, drawn, budget_s, folder)
+        if keep is not None:
+            shutil.copytree(bundle, keep / data)
         registry = _registry(bundle, folder)
         order = np.random.default_rng(SEED).permutation(len(drawn.test.texts)).tolist()
         chosen = order[: documents or None]
@@ -108,13 +130,20 @@ def _tlnlp(command: Sequence[str], settings: dict[str, object], folder: Path) ->
     return result | {"process_s": time.monotonic() - started}
 
 
-def _nights(registry: Path, texts: Sequence[str], labels: Sequence[str], folder: Path, rounds: int) -> dict[str, Any]:
+def _nights(
+    registry: Path,
+    texts: Sequence[str],
+    labels: Sequence[str],
+    folder: Path,
+    rounds: int,
+    profiles: Sequence[str] = PROFILES,
+) -> dict[str, Any]:
     """Return the figures of whole nights in each profile, in turns."""
     ids = [str(number) for number in range(len(texts))]
     pq.write_table(pa.table({"id": ids, "text": list(texts)}), folder / "documents.parquet")
-    found: dict[str, list[dict[str, Any]]] = {profile: [] for profile in PROFILES}
+    found: dict[str, list[dict[str, Any]]] = {profile: [] for profile in profiles}
     for number in range(rounds):
-        for profile in PROFILES:
+        for profile in profiles:
             warehouse = folder / f"warehouse-{profile}-{number}"
             settings: dict[str, object] = {"documents": "documents.parquet", "registry": registry, "model": "speed@1"}
             settings |= {"warehouse": warehouse, "score_date": "2026-01-01", "optimise": profile}
@@ -134,9 +163,10 @@ def _night_figures(nights: Sequence[dict[str, Any]], warehouse: Path, labels: Se
     return {
         "profile": nights[0]["results"]["profile"],
         "accuracy": hits / len(rows),
-        "settled_share": sum(row[2] == "ngram" for row in rows) / len(rows),
+        "settled_share": sum(row[2] != "encoder" for row in rows) / len(rows),
         "whole_documents_per_s": statistics.median(whole),
         "scoring_documents_per_s": statistics.median(night["documents_per_s"] for night in nights),
+        "stages_s": {stage["name"]: round(stage["duration_s"], 1) for stage in nights[0]["stages"]},
         "process_s": [round(night["process_s"], 1) for night in nights],
         "peak_worker_bytes": max(night["results"].get("peak_worker_bytes", 0) for night in nights),
     }
@@ -175,8 +205,8 @@ def _peers(bundle: Path, texts: Sequence[str], folder: Path, rounds: int) -> dic
     networks[", 6 layers"] = sequence_classifier(Path(resolve("all-minilm-l6-v2")), 2, folder / "six")
     names = [name for name in PEERS if name != "sentence_transformers" or SETFIT.exists()]
     pairs = [(name, "") for name in names] + [(name, ", 6 layers") for name in ("pipeline, a thread", "pipeline")]
-    builder = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
-    spark = builder.config("spark.pyspark.python", sys.executable).getOrCreate()
+    os.environ["PYSPARK_PYTHON"] = sys.executable  # A setting of the session would not reach the workers.
+    spark = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false").getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
     try:
         starts = {pair: PEERS[pair[0]].seconds(spark, networks[pair[1]], texts[:START_TEXTS]) for pair in pairs}

@@ -159,14 +159,14 @@ def _short_of_time(groups: Groups) -> list[str]:
     return [f"SetFit had less time than tlnlp on labels alone: {'; '.join(sorted(short))}."] if short else []
 
 
-def into_page(made: str, page: Path) -> bool:
-    """Write the table between the markers of ``page``; return False if it has none."""
-    text = page.read_text()
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
+def into_page(made: str, page: Path, begin: str = BEGIN, end: str = END) -> bool:
+    """Write the table between two markers of ``page``; return False if it has none."""
+    text = page.read_text(encoding="utf-8")
+    before, found, rest = text.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
         return False
-    page.write_text(f"{before}{BEGIN}\n{made}{END}{after}")
+    page.write_text(f"{before}{begin}\n{made}{end}{after}", encoding="utf-8")
     return True
 
 

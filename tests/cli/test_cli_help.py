@@ -18,10 +18,14 @@ from tlnlp.cli.settings_keys import describe_settings
 from tlnlp.config import (
     DdlSettings,
     EvaluateSettings,
+    ExploreSettings,
     FinetuneSettings,
+    MaintainSettings,
     PromoteSettings,
     QuerySettings,
+    QueueSettings,
     RegistrySettings,
+    ReportSettings,
     RunsSettings,
     ScoreSettings,
     Settings,
@@ -33,13 +37,18 @@ KINDS: dict[str, type[Settings] | None] = {
     "encoders": None,
     "encoders fetch": None,
     "evaluate": EvaluateSettings,
+    "explain": ScoreSettings,
+    "explore": ExploreSettings,
+    "export": RegistrySettings,
     "finetune": FinetuneSettings,
     "labels check": FinetuneSettings,
+    "maintain": MaintainSettings,
     "models": RegistrySettings,
     "plan": ScoreSettings,
     "promote": PromoteSettings,
     "query": QuerySettings,
-    "report": RegistrySettings,
+    "queue": QueueSettings,
+    "report": ReportSettings,
     "rollback": RegistrySettings,
     "runs": RunsSettings,
     "score": ScoreSettings,
@@ -48,6 +57,9 @@ KINDS: dict[str, type[Settings] | None] = {
 }
 # Of these commands, which take the file of another command, only some keys have an effect.
 SOME = {
+    "explain": [
+        *("documents", "id_column", "text_column", "format", "encoding", *CSV, "registry", "optimise", "engine"),
+    ],
     "labels check": ["text_column", "label_column", "classes", "min_per_class", "max_chars", "format", *CSV],
     "warehouse announce": ["warehouse", "catalog", "table", "announce.glue.database", "announce.timeout_s"],
 }

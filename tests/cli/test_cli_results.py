@@ -14,8 +14,8 @@ from pyspark.sql import SparkSession
 from tlnlp.cli.commands import cli
 
 COMMANDS = [
-    "demo", "encoders", "evaluate", "finetune", "labels", "models", "plan", "promote", "query", "report", "rollback",
-    "runs", "score", "warehouse",
+    "demo", "encoders", "evaluate", "explain", "explore", "export", "finetune", "labels", "maintain", "models", "plan",
+    "promote", "query", "queue", "report", "rollback", "runs", "score", "warehouse",
 ]  # fmt: skip
 
 

@@ -5,8 +5,20 @@ from __future__ import annotations
 import hashlib
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from tlnlp.data.text import CUT_MARK, cut, cut_lengths, is_blank, is_text, normalise, prepare, text_sha256
+from tlnlp.data.text import (
+    CUT_MARK,
+    cut,
+    cut_lengths,
+    is_blank,
+    is_text,
+    normalise,
+    prepare,
+    prepare_aligned,
+    text_sha256,
+)
 
 LONG = "".join(chr(0x4E00 + i % 500) for i in range(997)) + "\U0001f600" * 500
 
@@ -68,3 +80,22 @@ def test_identity_is_of_the_raw_text() -> None:
     assert text_sha256("é") == hashlib.sha256("é".encode()).hexdigest()
     assert text_sha256("a b") != text_sha256("a  b")
     assert len(text_sha256("\ud83d")) == 64
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.lists(st.sampled_from(["a", "bc", " ", "  ", "\n", "<br />", "<BR>", "<br", " />", "\u00a0", "\U0001f600"]))
+    | st.lists(st.characters()),
+    st.integers(6, 40),
+)
+def test_an_aligned_text_is_the_prepared_one_with_the_place_of_each_character(pieces: list[str], most: int) -> None:
+    text = "".join(pieces)
+    prepared, places = prepare_aligned(text, most)
+    assert prepared == prepare(text, most)
+    assert len(places) == len(prepared)
+    found = [(character, place) for character, place in zip(prepared, places.tolist(), strict=True) if place >= 0]
+    assert all(text[place] == character for character, place in found)
+    assert [place for _, place in found] == sorted({place for _, place in found})
+    # Beside spaces, only the mark of a cut has no place.
+    without = "".join(character for character, place in zip(prepared, places, strict=True) if place < 0)
+    assert without.replace(" ", "") == ("..." if len(text) > most else "")

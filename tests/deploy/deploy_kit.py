@@ -18,8 +18,16 @@ from typing import Any, Never
 import pytest
 import yaml
 
+from tlnlp.cli.commands import cli
 from tlnlp.cli.job import job_command
-from tlnlp.config import FinetuneSettings, PromoteSettings, ScoreSettings, Settings, load_settings
+from tlnlp.config import (
+    FinetuneSettings,
+    MaintainSettings,
+    PromoteSettings,
+    ScoreSettings,
+    Settings,
+    load_settings,
+)
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -126,6 +134,8 @@ def job_settings(argv: list[str], files: tuple[str, ...] = ()) -> Settings:
 
     ``files``: the files that Spark copies into the working folder (``--files``).
     """
+    if "maintain" in argv:
+        return _maintain_settings(argv)
     place = next(number for number, word in enumerate(argv) if Path(word).name in JOBS)
     job = Path(argv[place]).name
     assert (ROOT / "jobs" / job).is_file()
@@ -135,6 +145,14 @@ def job_settings(argv: list[str], files: tuple[str, ...] = ()) -> Settings:
     parsed = job_command("", JOBS[job], _never_run).make_context(job, arguments).params
     config = config_file(parsed["config"], files) if parsed["config"] else None
     return load_settings(JOBS[job], config, parsed["overrides"])
+
+
+def _maintain_settings(argv: list[str]) -> Settings:
+    """Return the settings of ``python -m tlnlp maintain``."""
+    place = argv.index("maintain")
+    assert argv[place - 2 : place] == ["-m", "tlnlp"]
+    parsed = cli.commands["maintain"].make_context("maintain", argv[place + 1 :]).params
+    return load_settings(MaintainSettings, config_file(parsed["config"]), parsed["overrides"])
 
 
 def _never_run(settings: Settings) -> Never:

@@ -10,7 +10,7 @@ import deploy_kit as kit
 import pytest
 from ray.dashboard.modules.job.cli import submit
 
-from tlnlp.config import FinetuneSettings, PromoteSettings, ScoreSettings
+from tlnlp.config import FinetuneSettings, MaintainSettings, PromoteSettings, ScoreSettings
 
 TREE = ast.parse(kit.FILES["airflow/tlnlp_nights.py"])
 CONSTANTS: dict[str, Any] = {
@@ -55,4 +55,13 @@ def test_what_is_trained_is_promoted_and_scored(model: str | None, run_script: k
 
 def test_every_job_of_every_path_has_the_model_of_the_settings() -> None:
     for place, argv in kit.command_lines():
-        assert kit.job_settings(argv).model_dump()["model"] == kit.SETTINGS["MODEL"], place
+        settings = kit.job_settings(argv)
+        if not isinstance(settings, MaintainSettings):
+            assert settings.model_dump()["model"] == kit.SETTINGS["MODEL"], place
+
+
+def test_the_weekly_maintenance_is_of_the_warehouse_of_the_nights(run_script: kit.Recorded) -> None:
+    assert os.access(kit.ROOT / CONSTANTS["MAINTAIN"], os.X_OK)
+    maintained = kit.job_settings(run_script("maintain.sh", "--set", "keep_days=7"))
+    assert isinstance(maintained, MaintainSettings)
+    assert (maintained.warehouse, maintained.keep_days) == (kit.SETTINGS["WAREHOUSE"], 7.0)

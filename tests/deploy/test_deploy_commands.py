@@ -86,7 +86,7 @@ def test_a_second_night_is_refused(run_script: kit.Recorded, tmp_path: Path) -> 
 
 
 def test_a_script_ends_with_the_exit_code_of_its_job(run_script: kit.Recorded) -> None:
-    for script in ("spark/submit-standalone.sh", "ray/submit-finetune.sh", "promote.sh"):
+    for script in ("spark/submit-standalone.sh", "ray/submit-finetune.sh", "promote.sh", "maintain.sh"):
         with pytest.raises(subprocess.CalledProcessError) as ended:
             run_script(script, RECORDER_EXIT="8")
         assert ended.value.returncode == 8

@@ -28,7 +28,7 @@ def test_every_class_with_an_exit_code_says_whether_a_retry_may_mend_it() -> Non
     assert errors.EngineError.exit_code not in NO_RETRY
 
 
-@pytest.mark.parametrize("name", ["score-cronjob", "promote-job"])
+@pytest.mark.parametrize("name", ["score-cronjob", "promote-job", "maintain-cronjob"])
 def test_kubernetes(name: str) -> None:
     spec = kit.manifest(f"k8s/{name}.yaml")["spec"]
     job = spec.get("jobTemplate", {}).get("spec", spec)
@@ -63,7 +63,8 @@ def test_the_pages() -> None:
 def test_a_file_that_lists_exit_codes_is_tested_here() -> None:
     """A schedule that is added later is not forgotten: its list is one of those above."""
     listing = re.compile(r"onExitCodes|RestartPreventExitStatus|NO_RETRY")
-    tested = {"k8s/score-cronjob.yaml", "k8s/promote-job.yaml", "systemd/tlnlp-score@.service"}
+    tested = {f"k8s/{name}.yaml" for name in ("score-cronjob", "promote-job", "maintain-cronjob")}
+    tested.add("systemd/tlnlp-score@.service")
     assert {name for name, text in kit.FILES.items() if listing.search(text)} == tested | {"airflow/tlnlp_nights.py"}
 
 

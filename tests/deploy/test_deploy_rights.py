@@ -17,7 +17,7 @@ PARTS = ("code", "documents", "heldout", "labels", "logs", "registry", "warehous
 ACTIONS = {"read": ("s3:GetObject",), "write": ("s3:GetObject", "s3:PutObject", "s3:DeleteObject")}
 # The keys of the jobs that hold an address which is read, or written.
 READ, WRITTEN = ("documents", "labels", "unlabelled"), {"score.py": "warehouse", "finetune.py": "registry"}
-WRITTEN |= {"promote.py": "registry"}
+WRITTEN |= {"promote.py": "registry", "maintain": "warehouse"}
 
 
 def allowed(role: str, action: str, part: str) -> bool:
@@ -38,10 +38,10 @@ def rights(role: str) -> dict[str, set[str]]:
 
 def needed(role: str) -> Iterator[tuple[str, str]]:
     """Yield the kind of use and the folder of each address in the jobs that run with a role."""
-    jobs = {"score": ("score.py",), "train": ("finetune.py", "promote.py")}[role]
+    jobs = {"score": ("score.py", "maintain"), "train": ("finetune.py", "promote.py")}[role]
     for _, argv in kit.command_lines():
         for job in jobs:
-            if any(word.endswith(f"/{job}") for word in argv):
+            if any(word.rpartition("/")[2] == job for word in argv):
                 settings = kit.job_settings(argv).model_dump()
                 for key in {*READ, "registry", "warehouse"} & settings.keys():
                     address = str(settings[key] or "")

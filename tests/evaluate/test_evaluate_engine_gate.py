@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tlnlp.config import EngineGateSettings
-from tlnlp.evaluate.engine_gate import TEXTS_AT_ONCE, choose_engine, upper_limit
+from tlnlp.evaluate.engine_gate import READ_BY_ALL, TEXTS_AT_ONCE, Rows, choose_engine, upper_limit
 from tlnlp.model.combine import Floats
 from tlnlp.model.tokenize import Ids
 
@@ -20,19 +20,28 @@ TEXTS = [[number] for number in range(40)]
 
 @dataclass
 class Scripted:
-    """An engine that gives text ``n`` the probability ``p(n)``, at its own speed."""
+    """An engine that gives each text a probability, at its own speed, and knows how many texts it has read.
+
+    Every tenth text is doubtful. Of these, every hundredth text is decided otherwise with ``slips``.
+    """
 
     wait_s: float
     shift: float = 0.0
     flipped: tuple[int, ...] = ()
+    slips: bool = False
+    read: int = 0
 
     def predict(self, encoded: Sequence[Ids]) -> Floats:
         time.sleep(self.wait_s)
+        self.read += len(encoded)
         first = np.array([0.1 + self.shift if ids[0] not in self.flipped else 0.6 for ids in encoded])
+        for place, (number,) in enumerate(encoded):
+            if number >= READ_BY_ALL and number % 10 == 0:
+                first[place] = 0.505 if self.slips and number % 100 == 0 else 0.495
         return np.column_stack([first, 1.0 - first])
 
 
-def same(probabilities: Floats, part: slice) -> Floats:
+def same(probabilities: Floats, rows: Rows) -> Floats:
     return probabilities
 
 
@@ -56,6 +65,12 @@ def test_one_that_changes_labels_does_not_score() -> None:
     assert refused[1] == "it changes the label of 3 of 40 texts (at most 5.0% is allowed)"
 
 
+def test_one_that_changes_sure_labels_does_not_score() -> None:
+    best, refused = chosen(reference=Scripted(0.02), fast=Scripted(0.0, flipped=(3,)))
+    assert best == "reference"
+    assert refused[1] == "it is expected to decide 2.00% more texts wrongly (at most 0.1% is allowed)"
+
+
 def test_one_that_moves_probabilities_does_not_score() -> None:
     best, refused = chosen(reference=Scripted(0.02), fast=Scripted(0.0, shift=0.05))
     assert best == "reference"
@@ -70,7 +85,20 @@ def test_what_was_measured() -> None:
     assert fast["largest_difference"] == pytest.approx(0.5)
     assert fast["mean_difference"] == pytest.approx((39 * 0.005 + 0.5) / 40)
     assert fast["changed_share_bound"] == pytest.approx(0.1134, abs=1e-3)
+    assert fast["expected_loss"] == pytest.approx(0.8 / 40)
     assert trials[0].to_json()["changed"] == 0
+
+
+def test_later_texts_are_read_by_the_reference_where_the_fast_one_is_doubtful() -> None:
+    many = [[number] for number in range(READ_BY_ALL + 936)]
+    engines = {"reference": Scripted(0.01), "fast": Scripted(0.0, shift=0.004, slips=True)}
+    best, trials = choose_engine(engines, many, same, LIMITS, most_s=30.0)
+    assert (best, trials[1].texts, trials[1].changed) == ("fast", 1000, 9)
+    assert trials[1].largest_difference == pytest.approx(0.004)
+    # One text warms up; then the first ones, and one in ten of the others.
+    assert engines["reference"].read == 1 + READ_BY_ALL + 93
+    strict = EngineGateSettings(changed_share=0.008, mean_difference=0.02)
+    assert choose_engine(engines, many, same, strict, most_s=30.0)[0] == "reference"
 
 
 def test_the_time_limits_the_texts() -> None:

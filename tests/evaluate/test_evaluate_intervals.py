@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import binom, binomtest, multinomial
 from sklearn.metrics import f1_score
 
 from tlnlp.evaluate import intervals
-from tlnlp.evaluate.intervals import macro_f1_interval, paired_interval, wilson
+from tlnlp.evaluate.intervals import (
+    difference_intervals,
+    macro_f1_interval,
+    paired_interval,
+    wilson,
+    wilson_intervals,
+)
 
 
 @pytest.mark.parametrize(("right", "n"), [(92, 100), (0, 5), (5, 5), (1, 3)])
@@ -88,3 +96,20 @@ def test_macro_f1_interval_holds_the_measured_value() -> None:
     low, high = macro_f1_interval(predicted, targets, 5, seed=1)
     assert low < f1_score(targets, predicted, average="macro") < high
     assert macro_f1_interval(predicted, targets, 5, seed=1) == (low, high)
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**7), st.integers(0, 10**7)), min_size=1, max_size=20))
+def test_intervals_of_many_shares_are_those_of_one(pairs: list[tuple[int, int]]) -> None:
+    hits, n = np.array([min(pair) for pair in pairs]), np.array([max(pair) for pair in pairs])
+    low, high = wilson_intervals(hits, n)
+    for place, (one, total) in enumerate(zip(hits, n, strict=True)):
+        assert (low[place], high[place]) == pytest.approx(wilson(int(one), int(total)), abs=1e-9)
+
+
+def test_the_interval_of_a_difference_is_that_of_its_source() -> None:
+    # Newcombe 1998, table II, method 10: 56/70 - 48/80, 9/10 - 3/10, 10/10 - 0/10.
+    low, high = difference_intervals(
+        np.array([56, 9, 10]), np.array([70, 10, 10]), np.array([48, 3, 0]), np.array([80, 10, 10])
+    )
+    assert low == pytest.approx([0.0524, 0.1705, 0.6075], abs=5e-5)
+    assert high == pytest.approx([0.3339, 0.8090, 1.0], abs=5e-5)

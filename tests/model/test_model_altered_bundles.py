@@ -31,9 +31,9 @@ def folder(tiny_bundle: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def untried(monkeypatch: pytest.MonkeyPatch) -> set[tuple[str, str]]:
+def untried(monkeypatch: pytest.MonkeyPatch) -> set[tuple[str, str, int]]:
     """Let this process forget the bundles that it has tried."""
-    tried = set[tuple[str, str]]()
+    tried = set[tuple[str, str, int]]()
     monkeypatch.setattr(classifier, "_tried", tried)
     return tried
 
@@ -133,12 +133,12 @@ def test_a_file_that_is_larger_than_its_manifest_says_is_not_copied(folder: Path
 
 
 def test_a_sound_bundle_loads_and_holds_its_golden_texts(
-    folder: Path, tmp_path: Path, untried: set[tuple[str, str]]
+    folder: Path, tmp_path: Path, untried: set[tuple[str, str, int]]
 ) -> None:
     registry = Registry(str(tmp_path / "registry"))
     fetched = registry.fetch(ModelVersion("m", 1, registry.storage.url("m/versions/1")), tmp_path / "fetched")
     loaded = Classifier.load(fetched, threads=1)
-    assert untried == {(loaded.digest, ONNX_FP32)}
+    assert untried == {(loaded.digest, ONNX_FP32, 0)}
     golden = json.loads((folder / bundle.GOLDEN).read_text())
     assert tuple(golden["texts"]) == golden_texts.TEXTS
     assert np.abs(loaded.predict(golden["texts"]) - np.asarray(golden["combined"])).max() < 1e-6
@@ -146,12 +146,12 @@ def test_a_sound_bundle_loads_and_holds_its_golden_texts(
 
 
 def test_an_older_bundle_without_golden_texts_loads(
-    folder: Path, tiny_bundle: Path, untried: set[tuple[str, str]]
+    folder: Path, tiny_bundle: Path, untried: set[tuple[str, str, int]]
 ) -> None:
     (folder / bundle.GOLDEN).unlink()
     bundle.seal(folder)
     older, texts = Classifier.load(folder, threads=1), ["warm bread", "never cold", ""]
-    assert untried == {(older.digest, ONNX_FP32)}
+    assert untried == {(older.digest, ONNX_FP32, 0)}
     assert (older.predict(texts) == Classifier.load(tiny_bundle, threads=1).predict(texts)).all()
     alterations.ALTERATIONS["model.onnx computes NaN"](folder)
     bundle.seal(folder)
@@ -160,7 +160,7 @@ def test_an_older_bundle_without_golden_texts_loads(
 
 
 def test_a_process_tries_a_bundle_once(
-    folder: Path, untried: set[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+    folder: Path, untried: set[tuple[str, str, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read = []
     predict = OnnxFp32Engine.predict
@@ -176,7 +176,7 @@ def test_a_process_tries_a_bundle_once(
 
 
 @pytest.mark.parametrize(("share", "refused"), [(0.5, False), (-0.5, False), (2.0, True), (-2.0, True)])
-def test_the_tolerance(folder: Path, untried: set[tuple[str, str]], share: float, refused: bool) -> None:
+def test_the_tolerance(folder: Path, untried: set[tuple[str, str, int]], share: float, refused: bool) -> None:
     spec, loaded = read_spec(folder), Classifier.load(folder, threads=1)
     encoder, ngram = loaded.views(golden_texts.TEXTS)
     moved = encoder + np.array([1.0, -1.0]) * share * golden_texts.TOLERANCE

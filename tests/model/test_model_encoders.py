@@ -15,16 +15,9 @@ from tlnlp.errors import InputDataError
 from tlnlp.model import bundle
 from tlnlp.model.encoder_conventions import POSITIONS, EncoderSource, read_conventions
 from tlnlp.model.engines.onnx_fp32 import OnnxFp32Engine
+from tlnlp.model.onnx_export import check_parity, export_graph, reference_probabilities
 from tlnlp.model.tokenize import Encoder, TokenIds, pad
-from tlnlp.model.torch_encoder import (
-    DROPOUT,
-    TextClassifier,
-    check_parity,
-    export_graph,
-    load_encoder,
-    reference_probabilities,
-    save_tokenizer,
-)
+from tlnlp.model.torch_encoder import DROPOUT, TextClassifier, load_encoder, save_tokenizer
 from tlnlp.train.fit.encoder_fit import EncoderFit
 from tlnlp.train.fit.trainer import Trainer
 

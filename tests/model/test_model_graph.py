@@ -18,14 +18,8 @@ from tlnlp.model.bundle_spec import read_spec
 from tlnlp.model.classifier import Classifier
 from tlnlp.model.combine import softmax
 from tlnlp.model.engines.onnx_fp32 import OnnxFp32Engine
-from tlnlp.model.torch_encoder import (
-    PARITY_TOLERANCE,
-    check_parity,
-    load_encoder,
-    load_weights,
-    reference_probabilities,
-    save_tokenizer,
-)
+from tlnlp.model.onnx_export import PARITY_TOLERANCE, check_parity, reference_probabilities
+from tlnlp.model.torch_encoder import load_encoder, load_weights, save_tokenizer
 
 TEXTS = [*kit.texts(12, 8), "bread", " ".join(kit.texts(6, 9))]
 

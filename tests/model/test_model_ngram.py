@@ -71,10 +71,22 @@ def test_the_same_labels_give_the_same_weights() -> None:
 
 
 def test_saved_and_loaded(tmp_path: Path) -> None:
-    view = fitted(SIX[:3], features=FEATURES)
-    view.save(tmp_path / "ngram.safetensors")
-    again = NgramView.load(tmp_path / "ngram.safetensors")
-    assert (again.predict(kit.texts(10)) == view.predict(kit.texts(10))).all()
+    for classes, columns in ((2, 1), (3, 3)):
+        view = fitted(SIX[:classes], features=FEATURES)
+        view.save(tmp_path / "ngram.safetensors")
+        again = NgramView.load(tmp_path / "ngram.safetensors")
+        assert (again.predict(kit.texts(10)) == view.predict(kit.texts(10))).all()
+        assert again.weights.shape == (FEATURES, columns)
+
+
+def test_a_first_class_with_weights_of_its_own_is_saved_too(tmp_path: Path) -> None:
+    for classes in (2, 3):
+        weights = np.random.default_rng(1).normal(size=(64, classes)).astype(np.float32)
+        view = NgramView(weights, np.zeros(classes, dtype=np.float32))
+        view.save(tmp_path / "ngram.safetensors")
+        again = NgramView.load(tmp_path / "ngram.safetensors")
+        assert again.weights.shape == (64, classes)
+        assert (again.predict(kit.texts(10)) == view.predict(kit.texts(10))).all()
 
 
 def test_what_is_no_ngram_view(tmp_path: Path) -> None:

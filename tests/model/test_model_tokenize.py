@@ -196,3 +196,24 @@ def test_a_window_is_a_part_of_the_text_between_its_edges() -> None:
         starts.add(window[1])
     assert (min(starts), max(starts)) == (101, 121)
     assert crop(ids, 30, (1, 2), generator) is ids
+
+
+@pytest.mark.parametrize(("prompt", "lower_case"), [("", False), ("warm: ", False), ("", True), ("warm: ", True)])
+@pytest.mark.parametrize("max_length", [12, 512])
+def test_an_aligned_text_has_the_same_tokens_and_their_places(
+    tiny_bundle: Path, prompt: str, lower_case: bool, max_length: int
+) -> None:
+    encoder = Encoder.load(tokenizer_file(tiny_bundle), max_length, 0.5, prompt, lower_case)
+    # The lower case of the first letter is two characters.
+    for text in ["\u0130t was Good bread", "n7x3 never, not very! cold", "", "\u4eca\u5929 warm", *kit.texts(5)]:
+        ids, places = encoder.encode_aligned(text)
+        assert ids == encoder.encode([text])[0]
+        before, after = encoder.edges
+        assert len(places) == len(ids)
+        assert set(places[:before] + places[len(places) - after :]) == {-1}
+        inside = places[before : len(places) - after]
+        assert inside == sorted(inside)
+        # A token ends with the character at its place.
+        for token, place in zip(ids[before : len(ids) - after], inside, strict=True):
+            piece = str(encoder.tokenizer.id_to_token(token)).removeprefix("##")
+            assert piece == "[UNK]" or piece[-1] in text[place].lower() or text[place] == "\u0130"

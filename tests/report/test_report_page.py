@@ -184,9 +184,11 @@ def test_no_word_is_broken_on_a_narrow_screen(tmp_path: Path) -> None:
     for names, body in re.findall(r"([^{}]+)\{([^{}]*)\}", re.sub(r"@media[^{]*", "", style)):
         for name in names.split(","):
             rules[name.strip()] = rules.get(name.strip(), "") + body
-    # "anywhere" lets a table or flex box shrink a column to one letter, so only addresses and file names have it.
+    # "anywhere" lets a table or flex box shrink a column to one letter, so in them only what has a least width has it.
     anywhere = {name for name, body in rules.items() if "overflow-wrap: anywhere" in body or "word-break" in body}
-    assert anywhere == {"dd", ".file"}
+    assert anywhere == {"dd", ".file", "h1", ".text", ".warning", "tbody th", ".any"}
+    assert "min-width: 8rem" in rules["tbody th"]
+    assert "min-width: 8rem" in rules[".any"]
     assert "overflow-wrap: break-word" in rules["body"]
     assert "overflow-wrap: normal" in rules["td"]
     assert "overflow-x: auto" in rules[".scroll"]

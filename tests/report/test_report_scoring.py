@@ -29,6 +29,12 @@ def test_a_refused_engine_says_why() -> None:
     assert scoring(report)[2].endswith("It does not score: it changes the label of 40 of 400 texts.")
 
 
+def test_a_student_is_named() -> None:
+    report = made()
+    report["scoring"]["cascade"]["safe"]["student_share"] = 0.12
+    assert "leaves 71% of the documents to the n-gram view and 12% to the student. Of" in scoring(report)[-1]
+
+
 def test_an_older_version_has_no_such_sentences(tmp_path: Path) -> None:
     report = made()
     del report["scoring"]

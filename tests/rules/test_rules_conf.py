@@ -12,9 +12,12 @@ import yaml
 
 from tlnlp.config import (
     EvaluateSettings,
+    ExploreSettings,
     FinetuneSettings,
+    MaintainSettings,
     PromoteSettings,
     QuerySettings,
+    QueueSettings,
     ScoreSettings,
     Settings,
     load_settings,
@@ -26,9 +29,12 @@ CONF = Path(__file__).parents[2] / "conf"
 CONFIG = Path(__file__).parents[2] / "tlnlp" / "config"
 KINDS: dict[str, type[Settings]] = {
     "evaluate.yaml": EvaluateSettings,
+    "explore.yaml": ExploreSettings,
     "finetune.yaml": FinetuneSettings,
+    "maintain.yaml": MaintainSettings,
     "promote.yaml": PromoteSettings,
     "query.yaml": QuerySettings,
+    "queue.yaml": QueueSettings,
     "score.yaml": ScoreSettings,
 }
 

@@ -44,17 +44,25 @@ class Row:
 
 @dataclass
 class Reference:
-    """Hold the tables: rows by day and document id, and the quarantined ids, each with its reason, by day."""
+    """Hold the tables: rows by day and document id, and the quarantined ids, each with its reason, by day.
+
+    With ``merges``, each night merges the days before it, and of the days up to ``through`` knows the newest row of
+    each document alone. That ends when one of these days is published again.
+    """
 
     max_bytes: int
     max_quarantine_share: float
+    merges: bool = False
     nights: int = 0
+    through: str = ""
     scores: dict[str, dict[str, Row]] = field(default_factory=dict)
     quarantine: dict[str, Counter[tuple[str | None, str]]] = field(default_factory=dict)
 
     def run(self, night: Night) -> Counter[str] | None:
         """Run a night; return how many rows have each outcome, or None if the night publishes nothing."""
         self.nights += 1
+        if self.merges:
+            self.through = max([self.through, *(day for day, rows in self.scores.items() if rows and day < night.day)])
         texts: dict[str, set[bytes | None]] = {}
         for document in night.documents:
             if self.fault(document) is None:
@@ -72,7 +80,7 @@ class Reference:
             else:
                 seen.add(identifier)
                 text = (document.text or b"").decode("utf-8")
-                known = self.scored_in(text, night.version)
+                known = self.scored_in(text, night.version, night.day)
                 latest = self.latest_row(identifier, night.day)
                 if night.mode == "incremental" and latest and (latest.text, latest.kept) == (text, document.kept):
                     counts["rows_unchanged"] += 1
@@ -86,6 +94,8 @@ class Reference:
             return None
         counts["texts_scored"] = len(read)
         self.scores[night.day], self.quarantine[night.day] = rows, rejected
+        if night.day <= self.through:
+            self.through = ""
         return counts
 
     def fault(self, document: Document) -> str | None:
@@ -107,15 +117,20 @@ class Reference:
         controls = sum(letter in _CONTROLS for letter in text)
         return "not_text" if "\x00" in text or controls > 0.1 * len(text) else None
 
-    def scored_in(self, text: str, version: int) -> int | None:
-        """Return the night in which this version scored a text that is in the table, or None."""
+    def scored_in(self, text: str, version: int, today: str) -> int | None:
+        """Return the night in which this version scored a text that a night of ``today`` knows, or None."""
         found = [
             row.scored_in
-            for rows in self.scores.values()
-            for row in rows.values()
-            if (row.text, row.version) == (text, version)
+            for day, rows in self.scores.items()
+            for name, row in rows.items()
+            if (row.text, row.version) == (text, version) and (day == today or not self.is_outdated(name, day))
         ]
         return max(found, default=None)
+
+    def is_outdated(self, identifier: str, day: str) -> bool:
+        """Return whether merging has dropped the row of a document on a day for a newer one."""
+        newer = (later for later in self.scores if day < later <= self.through)
+        return any(identifier in self.scores[later] for later in newer)
 
     def latest_row(self, identifier: str, day: str) -> Row | None:
         """Return the row of a document on the last day before ``day`` on which it has one, or None."""

@@ -10,9 +10,10 @@ import pytest
 from score_kit import MODEL, counts, documents, ledger, night, positives, rows, write_parquet
 
 from tlnlp.errors import UsageError
-from tlnlp.model.cascade import Cascade
+from tlnlp.model.bundle_spec import StudentSpec
+from tlnlp.model.cascade import NGRAM, STAGES, STUDENT, Calibration, Cascade
 from tlnlp.model.classifier import Classifier
-from tlnlp.model.profile import SAFE
+from tlnlp.model.profile import CTRANSLATE2_INT8, SAFE
 from tlnlp.registry import Registry
 from tlnlp.score.cascade_check import MOST_SHARE, sample_border
 
@@ -42,7 +43,8 @@ def test_each_row_names_the_stage_that_decided_it(tmp_path: Path, cascades: Path
     assert counts(result)["rows_scored"] == 60
     classifier = Classifier.load(cascades / MODEL / "versions" / "1", threads=1)
     texts = {row["id"]: row["text"] for row in documents(60)}
-    probabilities, settled = classifier.predict_staged(list(texts.values()))
+    probabilities, decided = classifier.predict_staged(list(texts.values()))
+    settled = decided == STAGES.index(NGRAM)
     stages = {row["document_id"]: row["stage"] for row in rows(warehouse, "select document_id, stage from scores")}
     assert stages == {name: ("ngram" if one else "encoder") for name, one in zip(texts, settled, strict=True)}
     assert set(stages.values()) == {"ngram", "encoder"}
@@ -100,3 +102,29 @@ def test_an_engine_that_cannot_run_the_encoder_is_refused(tmp_path: Path, wareho
 def test_the_sample_of_a_night() -> None:
     share = {rows: int(sample_border(rows), 16) / 2**32 for rows in (1, 10_000, 1_000_000)}
     assert share == pytest.approx({1: MOST_SHARE, 10_000: 0.05, 1_000_000: 0.0005}, rel=1e-3)
+
+
+def test_a_student_settles_rows_of_its_own(tmp_path: Path, tiny_encoder: Path, warehouse: Path) -> None:
+    cascade = Cascade(2.0, (0.1, -0.1), 0.8, 0.9, Calibration((0.5, 2.0), (0.3, -0.3)))
+    made = kit.make_bundle(
+        tiny_encoder,
+        tmp_path / "made",
+        cascades={SAFE: cascade},
+        optimise=SAFE,
+        engine=CTRANSLATE2_INT8,
+        student=StudentSpec(1, 24),
+    )
+    Registry(str(tmp_path / "registry")).publish(MODEL, made)
+    source = write_parquet(tmp_path / "documents.parquet", documents(60))
+    result = night(source, warehouse, tmp_path / "registry", model=f"{MODEL}@1")
+    texts = {row["id"]: row["text"] for row in documents(60)}
+    probabilities, decided = Classifier.load(made, threads=1).predict_staged(list(texts.values()))
+    stages = {row["document_id"]: row["stage"] for row in rows(warehouse, "select document_id, stage from scores")}
+    assert stages == {name: STAGES[stage] for name, stage in zip(texts, decided, strict=True)}
+    assert set(stages.values()) == set(STAGES)
+    assert positives(warehouse) == dict(zip(texts, probabilities[:, 1].tolist(), strict=True))
+    found = ledger(warehouse, result.run_id)["results"]["cascade"]
+    by_text = dict(zip(texts.values(), decided, strict=True))
+    of_student = sum(stage == STAGES.index(STUDENT) for stage in by_text.values())
+    assert found["student_share"] == pytest.approx(of_student / len(by_text), abs=1e-4)
+    assert found["student_share"] < found["settled_share"] < 1

@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame, SparkSession
 from score_kit import COUNTS, broken_string, counts, ledger, night, reasons, rows, write_parquet
 
 from tlnlp.data.text import CUT_MARK, cut, text_sha256
-from tlnlp.score.contract import Limits, PreviousScores, cut_expression, prepare_rows
+from tlnlp.score.contract import Limits, PreviousScores, bucket_count, cut_expression, prepare_rows
 
 pytestmark = pytest.mark.usefixtures("spark")
 
@@ -58,6 +58,11 @@ def test_every_reason_that_a_text_can_have(spark: SparkSession) -> None:
 @pytest.mark.parametrize("identifier", [None, "", "  ", "\t\n", "\u00a0\u3000"])
 def test_a_row_without_an_id_is_quarantined(spark: SparkSession, identifier: str | None) -> None:
     assert outcomes(spark, [(identifier, "good bread")]) == {identifier: "missing_id"}
+
+
+def test_rows_of_one_chunk_are_split_into_few_buckets() -> None:
+    counts = (None, 0, 4_000, 25_000, 200_000, 200_001)
+    assert [bucket_count(rows, chunk_rows=200_000) for rows in counts] == [64, 1, 1, 10, 64, 64]
 
 
 def test_conflicting_ids_are_quarantined_and_faulty_rows_cause_no_conflict(spark: SparkSession) -> None:

@@ -24,7 +24,10 @@ from tlnlp.data.text import text_sha256
 from tlnlp.errors import NothingToPublishError
 from tlnlp.model.classifier import Classifier
 from tlnlp.registry import Registry
+from tlnlp.score import table_history
 from tlnlp.score.job import ScoreResult, score
+from tlnlp.warehouse.catalog import open_catalog
+from tlnlp.warehouse.tables import load_table
 
 CLASSES = ('"5,0" %', "NULL", "Positive", "it's {not} 'so' \\ bad", "p0", "日本語 \U0001f35e")
 TOLERANCE = 1e-5
@@ -40,6 +43,7 @@ TEXTS = [
 ]  # fmt: skip
 # Each seed gives a sequence of nights. ``make test`` runs two short sequences.
 SEQUENCES = [(0, 4), (25, 4)]
+MERGED_SEQUENCE = (28, 5)
 LONG_SEQUENCES = [(seed, 12) for seed in range(20, 28)]
 
 
@@ -135,9 +139,9 @@ class Tables:
         assert (found["run_id"], found["shop"]) == (self.run_ids[wanted.night], wanted.kept)
 
 
-def check_nights(nights: Iterable[Night], tables: Tables) -> None:
+def check_nights(nights: Iterable[Night], tables: Tables, merges: bool = False) -> None:
     """Run nights on Spark and in the reference; assert after each that both agree."""
-    reference = Reference(MAX_BYTES, MAX_QUARANTINE_SHARE)
+    reference = Reference(MAX_BYTES, MAX_QUARANTINE_SHARE, merges)
     for number, night in enumerate(nights, start=1):
         expected, result = reference.run(night), tables.run(number, night)
         if expected is None or result is None:
@@ -149,11 +153,30 @@ def check_nights(nights: Iterable[Night], tables: Tables) -> None:
         tables.check(reference)
 
 
+ALL_SEQUENCES = [*SEQUENCES, *(pytest.param(*one, marks=pytest.mark.acceptance) for one in LONG_SEQUENCES)]
+MERGED = [MERGED_SEQUENCE, *(pytest.param(*one, marks=pytest.mark.acceptance) for one in LONG_SEQUENCES)]
+
+
 @pytest.mark.usefixtures("spark")
-@pytest.mark.parametrize(
-    ("seed", "nights"),
-    [*SEQUENCES, *(pytest.param(*one, marks=pytest.mark.acceptance) for one in LONG_SEQUENCES)],
-)
+@pytest.mark.parametrize(("seed", "nights"), MERGED)
+def test_nights_that_merge_each_earlier_day_agree_with_the_reference(
+    seed: int,
+    nights: int,
+    many_classes: tuple[Path, dict[int, Classifier]],
+    warehouse: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(table_history, "MOST_DAYS", 0)
+    check_nights(generated(seed, nights), Tables(tmp_path, warehouse, *many_classes), merges=True)
+    state = load_table(open_catalog(str(warehouse)), "scores_state")
+    assert state is not None
+    ids = state.scan(selected_fields=("document_id",)).to_arrow()["document_id"].to_pylist()
+    assert len(ids) == len(set(ids)) > 0
+
+
+@pytest.mark.usefixtures("spark")
+@pytest.mark.parametrize(("seed", "nights"), ALL_SEQUENCES)
 def test_nights_agree_with_the_reference(
     seed: int, nights: int, many_classes: tuple[Path, dict[int, Classifier]], warehouse: Path, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -14,10 +15,13 @@ from score_kit import DAY, MODEL, NEXT_DAY, SPARK, counts, night, positives, wri
 
 from tlnlp.config import ScoreSettings
 from tlnlp.registry import Registry
+from tlnlp.score import table_history
 from tlnlp.score.job import ScoreResult, score
 from tlnlp.storage import Storage
 from tlnlp.warehouse.catalog import open_catalog
+from tlnlp.warehouse.maintain import maintain
 from tlnlp.warehouse.query import run_query
+from tlnlp.warehouse.state_table import read_state
 from tlnlp.warehouse.tables import load_table
 
 
@@ -78,10 +82,12 @@ def test_jobs_commit_by_the_magic_committer(spark: SparkSession, root: str, s3_r
     assert not [entry for entry in storage.list() if "__magic" in entry.key or "_temporary" in entry.key]
 
 
-def test_a_second_night_reads_the_first(spark: SparkSession, root: str, s3_registry: str, tmp_path: Path) -> None:
+def test_a_second_night_reads_the_first(
+    spark: SparkSession, root: str, s3_registry: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     kit.write_jsonl(tmp_path / "a.jsonl", [{"id": str(n), "text": text} for n, text in enumerate(kit.texts(6))])
     put(root, tmp_path / "a.jsonl")
-    s3_night(root)
+    first = s3_night(root)
     kit.write_jsonl(tmp_path / "b.jsonl", [{"id": "new", "text": "warm boots"}, {"id": "empty", "text": None}])
     put(root, tmp_path / "b.jsonl")
     second = s3_night(root, score_date=NEXT_DAY, mode="incremental", max_quarantine_share=0.5)
@@ -95,3 +101,19 @@ def test_a_second_night_reads_the_first(spark: SparkSession, root: str, s3_regis
     ]  # fmt: skip
     sources = queried(root, "select distinct source from quarantine")
     assert sources == [(f"{root}/documents/b.jsonl",)]
+    # A third night merges both days; then the first one, which was replaced, is removed with its snapshots.
+    monkeypatch.setattr(table_history, "MOST_DAYS", 0)
+    third = s3_night(root, score_date="2026-11-25", mode="incremental", max_quarantine_share=0.5)
+    assert third.counts.rows_unchanged == 7
+    catalog = open_catalog(f"{root}/warehouse")
+    scores = load_table(catalog, "scores")
+    assert scores is not None
+    state = read_state(catalog, scores)
+    assert state is not None
+    assert (state.rows, state.through.isoformat()) == (7, NEXT_DAY)
+    done = maintain(f"{root}/warehouse", catalog, now=datetime.now(UTC) + timedelta(days=31))
+    # The third night has published no scores, so only its quarantine is referred to.
+    assert first.run_id in done.runs_removed
+    assert set(done.runs_removed) <= {first.run_id, third.run_id}
+    assert done.snapshots_expired > 2
+    assert queried(root, "select count(*), count(distinct document_id) from latest") == [(7, 7)]

@@ -26,6 +26,7 @@ from tlnlp.model.profile import ONNX_FP32, Profile
 from tlnlp.score import bundle_cache, chunks, contract, udf
 from tlnlp.score.cascade_check import CascadeCheck
 from tlnlp.score.contract import Limits, PreviousScores, prepare_rows
+from tlnlp.score.night_counts import TextCounts
 from tlnlp.score.source import read_documents
 from tlnlp.score.staging import Staging
 
@@ -222,8 +223,9 @@ class TestOneHost:
         monkeypatch.setattr(Classifier, "predict_staged", recorded)
         context = spark.sparkContext
         meters = udf.Meters.of(context)
-        check = CascadeCheck("", *(context.accumulator(0) for _ in range(4)))
-        scorer = udf.batch_scorer(broadcast, bundle.verify(tiny_bundle), Profile(), 1, meters, check)
+        check = CascadeCheck("", *(context.accumulator(0) for _ in range(5)))
+        texts = TextCounts.of(context, 10)
+        scorer = udf.batch_scorer(broadcast, bundle.verify(tiny_bundle), Profile(), 1, meters, check, texts)
         batches = [["a", "a"], ["a", "a"], ["a", "b"], [], ["b", "c", "c"], ["c"], ["d"]]
         series = [
             (pd.Series(batch, dtype=object), pd.Series(map(text_sha256, batch), dtype=object)) for batch in batches

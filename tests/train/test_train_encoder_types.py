@@ -21,13 +21,8 @@ from tlnlp.model import bundle
 from tlnlp.model.classifier import Classifier
 from tlnlp.model.combine import combine
 from tlnlp.model.engines.onnx_fp32 import OnnxFp32Engine
-from tlnlp.model.torch_encoder import (
-    PARITY_TOLERANCE,
-    TextClassifier,
-    load_encoder,
-    load_weights,
-    reference_probabilities,
-)
+from tlnlp.model.onnx_export import PARITY_TOLERANCE, reference_probabilities
+from tlnlp.model.torch_encoder import TextClassifier, load_encoder, load_weights
 from tlnlp.storage.uri import local_path
 from tlnlp.train.finetune import finetune
 from tlnlp.train.local_executor import LocalExecutor

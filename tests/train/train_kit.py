@@ -37,8 +37,10 @@ def settings(
         "training.report_every_steps=5",
         # The encoder must be tuned in a Ray Train job, even if the pretrained encoder were better.
         "training.moves=always",
-        # "auto" times both precisions in each process, so two processes might choose differently.
+        # "auto" measures the throughput of precisions and of engines, so two runs might choose differently.
         "training.precision=fp32",
+        "engine=onnx-fp32",
+        "teaching.read_precision=training",
         "ray.job_tokens=0",
         "ray.cpus_per_worker=1",
         "ray.checkpoint_every_s=0",

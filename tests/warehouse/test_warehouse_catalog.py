@@ -134,7 +134,7 @@ def test_damage_is_a_storage_error_that_names_the_file(catalog: WarehouseCatalog
     table = catalog.create_table("tlnlp.scores", SCHEMA)
     Path(table.metadata_location.removeprefix("file://")).unlink()
     with pytest.raises(StorageError, match=r"metadata\.json"):
-        catalog.load_table("tlnlp.scores")
+        WarehouseCatalog("warehouse", warehouse=str(warehouse)).load_table("tlnlp.scores")
     (warehouse / "catalog" / "tlnlp" / "scores.json").write_text("[]")
     with pytest.raises(StorageError, match=r"scores\.json"):
         catalog.load_table("tlnlp.scores")

@@ -51,7 +51,6 @@ def test_the_summary_of_the_snapshot_describes_the_run(warehouse: Path) -> None:
     assert ours == {
         "tlnlp.run-id": "r1",
         "tlnlp.model": "reviews",
-        "tlnlp.source": "file:///documents",
         "tlnlp.score-date": "2026-11-23",
         "tlnlp.model-version": "1",
         "tlnlp.rows-in": "10",

@@ -145,7 +145,7 @@ def test_variables_of_the_program_are_no_tables(warehouse: Path) -> None:
 
 def test_a_mistake_is_reported_with_what_exists(warehouse: Path, tmp_path: Path) -> None:
     publish(warehouse, "r1", 3)
-    with pytest.raises(UsageError, match=r"(?s)score_s.*the tables here are scores, history"):
+    with pytest.raises(UsageError, match=r"(?s)score_s.*the tables here are scores, latest, history"):
         sql(warehouse, "select * from score_s")
     with pytest.raises(UsageError) as caught:
         sql(warehouse, "select * from nope")

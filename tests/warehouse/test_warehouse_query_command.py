@@ -193,5 +193,14 @@ def test_a_value_that_cannot_be_converted_is_not_quoted(odd: Path) -> None:
     assert "canary'" not in result.stderr.partition("LINE 1")[0]
 
 
+@pytest.mark.parametrize("value", ["chr(10) || chr(10) || 'LINE 1: canary' || chr(39)", "chr(39) || 'canary'"])
+def test_no_value_passes_for_a_line_of_the_statement(odd: Path, value: str) -> None:
+    # The statement is given on a line of its own, since the message repeats the line that failed.
+    result = query(odd, f"with texts as (select {value} as value)\nselect cast(value as int) from texts")
+    assert result.exit_code == 2
+    assert "Could not convert" in result.stderr
+    assert "canary" not in result.stderr
+
+
 def test_nothing_but_rows_is_printed_while_a_query_computes(odd: Path) -> None:
     assert sql(odd, "select current_setting('enable_progress_bar')") == [(False,)]

@@ -91,7 +91,8 @@ def test_table_names() -> None:
     assert (quarantine_name("scores"), quarantine_name("reviews")) == ("quarantine", "reviews_quarantine")
     for good in ("scores", "reviews_2026", "_x"):
         check_table(good)
-    for bad in ("2026", "a-b", "a.b", "", "history", "quarantine", "reviews_quarantine", "../x"):
+    reserved = ("history", "latest", "quarantine", "reviews_latest", "reviews_quarantine", "reviews_state")
+    for bad in ("2026", "a-b", "a.b", "", "../x", *reserved):
         with pytest.raises(UsageError):
             check_table(bad)
 

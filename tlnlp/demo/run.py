@@ -24,7 +24,7 @@ from tlnlp.storage.uri import local_path, resolve_uri
 from tlnlp.warehouse.query import run_query
 
 MODEL = "reviews"
-FILES = {"labels.jsonl": "labels", "heldout.jsonl": "labels", "documents.jsonl": "documents"}
+FILES = {"labels.jsonl": "labels", "heldout.jsonl": "heldout", "documents.jsonl": "documents"}
 
 
 @dataclass(frozen=True)
@@ -163,6 +163,7 @@ def _print_report(place: _Workspace, result: dict[str, Any]) -> None:
     console.heading("Next")
     option = "" if place.folder == Path(DEFAULT_WORKSPACE).absolute() else f" --workspace {place.folder}"
     print(f'  tlnlp query{option} "select item, label, count(*) from scores group by all order by all"')
+    print(f"  tlnlp queue{option} && tlnlp explore{option} --set held_out={place.path('heldout.jsonl')}")
 
 
 def _table(place: _Workspace, sql: str) -> None:

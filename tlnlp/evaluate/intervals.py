@@ -16,6 +16,7 @@ PIECE = 2_000_000
 _Z = float(norm.ppf(0.5 + CONFIDENCE / 2))
 
 Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
 Hits = NDArray[np.bool_]
 
 
@@ -26,6 +27,36 @@ def wilson(hits: int, n: int) -> tuple[float, float]:
     found = binomtest(int(hits), int(n)).proportion_ci(CONFIDENCE, method="wilson")
     # Without this, rounding could exclude a share of exactly 0 or 1.
     return (0.0 if hits == 0 else float(found.low)), (1.0 if hits == n else float(found.high))
+
+
+def wilson_intervals(hits: Ints, n: Ints) -> tuple[Floats, Floats]:
+    """Return the lower and the upper ends of the 95% score intervals of many shares, as ``wilson`` does for one.
+
+    Args:
+        hits: how many of the ``n`` count (shares,).
+        n: how many there are (shares,).
+    """
+    n_or_1 = np.maximum(n, 1)
+    share, square = hits / n_or_1, _Z**2
+    centre = (share + square / (2 * n_or_1)) / (1 + square / n_or_1)
+    half = _Z * np.sqrt(share * (1 - share) / n_or_1 + square / (4 * n_or_1**2)) / (1 + square / n_or_1)
+    low = np.where((hits == 0) | (n == 0), 0.0, np.maximum(centre - half, 0.0))
+    high = np.where((hits == n) | (n == 0), 1.0, np.minimum(centre + half, 1.0))
+    return low, high
+
+
+def difference_intervals(hits: Ints, n: Ints, before: Ints, n_before: Ints) -> tuple[Floats, Floats]:
+    """Return the ends of the 95% intervals of ``hits / n - before / n_before``, of independent samples (shares,).
+
+    Source: Newcombe 1998, method 10 (from the score intervals of both shares).
+    """
+    (low, high), (low_before, high_before) = wilson_intervals(hits, n), wilson_intervals(before, n_before)
+    share, share_before = hits / np.maximum(n, 1), before / np.maximum(n_before, 1)
+    difference = share - share_before
+    return (
+        difference - np.sqrt((share - low) ** 2 + (high_before - share_before) ** 2),
+        difference + np.sqrt((high - share) ** 2 + (share_before - low_before) ** 2),
+    )
 
 
 def paired_difference(one: Hits, other: Hits) -> tuple[float, float]:

@@ -18,7 +18,7 @@ from typing import Any
 
 from tlnlp.errors import BundleError
 from tlnlp.model.bounded_json import AGAIN, check_size, parse_object, shown
-from tlnlp.model.profile import CTRANSLATE2_INT8, ONNX_FP32
+from tlnlp.model.profile import CTRANSLATE2_INT8, INT8_ENGINES, ONNX_FP32
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -31,18 +31,18 @@ NGRAM = "ngram.safetensors"
 HEAD = "head.safetensors"
 ENCODER = "model.safetensors"
 INT8 = "encoder_int8.safetensors"
+STUDENT = "student.safetensors"
 CONFIG = "config.json"
 GOLDEN = "golden_texts.json"
 REQUIRED = frozenset(
     {SPEC, TRAINING, GRAPH, GRAPH_WEIGHTS, TOKENIZER, NGRAM, HEAD, ENCODER, CONFIG, "tokenizer_config.json"},
 )
-# Bundles that were made before there were golden texts lack them; encoders of some kinds have no int8 weights.
-ALLOWED = REQUIRED | {GOLDEN, INT8}
+# Bundles that were made before there were golden texts lack them; encoders of some kinds have no int8 weights; and not
+# every bundle has a student.
+OPTIONAL = frozenset({GOLDEN, INT8, STUDENT})
+ALLOWED = REQUIRED | OPTIONAL
 # The engines that can run the encoder view, each with the files that it reads (see ``tlnlp.model.engines``).
-ENGINES = {
-    ONNX_FP32: frozenset({GRAPH, GRAPH_WEIGHTS}),
-    CTRANSLATE2_INT8: frozenset({INT8, HEAD, CONFIG}),
-}
+ENGINES = {ONNX_FP32: frozenset({GRAPH, GRAPH_WEIGHTS})} | dict.fromkeys(INT8_ENGINES, frozenset({INT8, HEAD, CONFIG}))
 # The files that scoring reads with any engine.
 _SCORING = frozenset({SPEC, TOKENIZER, NGRAM, GOLDEN})
 MANIFEST_LIMIT_BYTES = 1 << 20
@@ -73,8 +73,9 @@ def digest_of(folder: Path) -> str:
 
 
 def scoring_names(engine: str) -> frozenset[str]:
-    """Return the names of the files that scoring with an engine reads; an older bundle may lack golden texts."""
-    return _SCORING | ENGINES[engine]
+    """Return the names of the files that scoring with an engine reads; a bundle may lack those of ``OPTIONAL``."""
+    student = {STUDENT} if engine == CTRANSLATE2_INT8 else set()
+    return _SCORING | ENGINES[engine] | student
 
 
 def has_files(folder: Path, engine: str) -> bool:
@@ -158,7 +159,7 @@ def parse_manifest(data: bytes, where: str) -> dict[str, Mapping[str, Any]]:
 def scoring_files(folder: Path, engine: str) -> dict[str, bytes]:
     """Return the bytes of the manifest and of the files that scoring with an engine reads, by file name."""
     names = [MANIFEST, *sorted(scoring_names(engine))]
-    return {name: (folder / name).read_bytes() for name in names if name != GOLDEN or (folder / name).exists()}
+    return {name: (folder / name).read_bytes() for name in names if name not in OPTIONAL or (folder / name).exists()}
 
 
 def _read_manifest(folder: Path) -> tuple[bytes, dict[str, Mapping[str, Any]]]:

@@ -15,12 +15,13 @@ from tlnlp.errors import BundleError
 from tlnlp.model import bundle
 from tlnlp.model.bounded_json import AGAIN, LARGE_LIMIT_BYTES, LIMIT_BYTES, check_size, parse_object
 from tlnlp.model.bundle_spec import BundleSpec, read_spec
-from tlnlp.model.engines.engine import read_network
 from tlnlp.model.engines.int8_weights import quantise, shapes_of
+from tlnlp.model.engines.network_file import read_network
 from tlnlp.model.golden_texts import GoldenTexts, read_golden
 from tlnlp.model.learned_texts import read_learned
 from tlnlp.model.onnx_file import check_graph
-from tlnlp.model.profile import CTRANSLATE2_INT8, ONNX_FP32
+from tlnlp.model.profile import CTRANSLATE2_CUDA_INT8, CTRANSLATE2_INT8, INT8_ENGINES, ONNX_FP32
+from tlnlp.model.student import check_student
 from tlnlp.model.tensor_file import check_tensors, map_tensors
 from tlnlp.model.tokenize import Encoder
 
@@ -54,8 +55,10 @@ def check_contents(folder: Path, only: str | None = None) -> Contents:
     spec = read_spec(folder)
     classes = len(spec.classes)
     check_size((folder / bundle.TOKENIZER).stat().st_size, str(folder / bundle.TOKENIZER), LARGE_LIMIT_BYTES)
-    shapes = {"weights": (spec.ngram_features, classes), "bias": (classes,)}
-    check_tensors(folder / bundle.NGRAM, map_tensors(folder / bundle.NGRAM), shapes)
+    ngram = map_tensors(folder / bundle.NGRAM)
+    columns = 1 if classes == 2 and "weights" in ngram and ngram["weights"].shape[1:] == (1,) else classes
+    shapes = {"weights": (spec.ngram_features, columns), "bias": (classes,)}
+    check_tensors(folder / bundle.NGRAM, ngram, shapes)
     rows = None
     if only in (None, ONNX_FP32):
         rows = check_graph(folder / bundle.GRAPH, folder / bundle.GRAPH_WEIGHTS, classes, spec.input_names)
@@ -67,8 +70,8 @@ def check_contents(folder: Path, only: str | None = None) -> Contents:
     if only is None:
         _check_encoder(folder, spec)
         read_learned(folder)
-    if only == CTRANSLATE2_INT8 or (only is None and _has_int8(folder, spec)):
-        own = _check_int8(folder, spec, whole=only is None)
+    if only in INT8_ENGINES or (only is None and _has_int8(folder, spec)):
+        own = _check_int8(folder, spec, only)
         rows = own if rows is None else min(rows, own)
     return Contents(spec, rows, _golden(folder, spec))
 
@@ -91,7 +94,7 @@ def check_vocabulary(folder: Path, contents: Contents, encoder: Encoder) -> None
         )
 
 
-def _check_int8(folder: Path, spec: BundleSpec, whole: bool) -> int:
+def _check_int8(folder: Path, spec: BundleSpec, only: str | None) -> int:
     """Check the int8 weights, and in a whole bundle that they follow from the encoder's; return their token ids."""
     path, network = folder / bundle.INT8, read_network(folder)
     if network is None:
@@ -101,7 +104,9 @@ def _check_int8(folder: Path, spec: BundleSpec, whole: bool) -> int:
     classes = len(spec.classes)
     check_tensors(folder / bundle.HEAD, head, {"weight": (classes, network.hidden), "bias": (classes,)})
     _check_positions(folder, spec, network.positions - network.first_position)
-    if whole:
+    if only != CTRANSLATE2_CUDA_INT8:  # A GPU reads no student.
+        check_student(folder, spec, network)
+    if only is None:
         try:
             expected = quantise(map_tensors(folder / bundle.ENCODER), network)
         except (KeyError, ValueError, IndexError) as error:

@@ -12,7 +12,16 @@ from tlnlp.model.bounded_json import AGAIN, LIMIT_BYTES, check_size, parse_objec
 from tlnlp.model.bundle import FORMAT, SPEC, dump_json
 from tlnlp.model.bundle_values import check_values
 from tlnlp.model.cascade import Cascade
+from tlnlp.model.combine import Floats, combine
 from tlnlp.model.profile import NONE, ONNX_FP32, Profile
+
+
+@dataclass(frozen=True)
+class StudentSpec:
+    """Describe the student of a bundle: the number of its layers, and how many tokens of a text it reads at most."""
+
+    layers: int
+    max_length: int
 
 
 @dataclass(frozen=True)
@@ -33,6 +42,7 @@ class BundleSpec:
         engine: the engine that scores unless another one is asked for: a name in ``ENGINES``.
         cascades: what the n-gram view may settle, by profile (``safe``, ``fast``); empty without documents to test it.
         optimise: the profile that scores unless another one is asked for; ``none`` has no cascade.
+        student: the student that a cascade asks before the encoder; None without one.
     """
 
     classes: tuple[str, ...]
@@ -52,12 +62,17 @@ class BundleSpec:
     engine: str = ONNX_FP32
     cascades: Mapping[str, Cascade] = field(default_factory=dict)
     optimise: str = NONE
+    student: StudentSpec | None = None
     format: int = FORMAT
 
     @property
     def profile(self) -> Profile:
         """Return the profile that scores unless another one is asked for."""
         return Profile(self.engine, self.optimise)
+
+    def combined(self, encoder: Floats, ngram: Floats) -> Floats:
+        """Return the combined probabilities (texts, classes) of the two views, both (texts, classes)."""
+        return combine(encoder, ngram, self.encoder_weight, self.ngram_weight)
 
     def to_json(self) -> bytes:
         """Return the content of ``bundle.json``."""
@@ -85,6 +100,8 @@ class BundleSpec:
         try:
             objects: dict[str, Any] = {"classes": tuple(values["classes"]), "input_names": tuple(values["input_names"])}
             objects |= {"cascades": _cascades(values, where)}
+            student = values.get("student")
+            objects |= {"student": StudentSpec(**student) if student else None}
             return BundleSpec(**values | objects)
         except (KeyError, TypeError) as error:
             raise BundleError(f"{where}: not a bundle description, a key is missing ({error}); {AGAIN}") from error
@@ -106,11 +123,14 @@ def read_spec(folder: Path) -> BundleSpec:
 def _cascades(values: Mapping[str, Any], where: str) -> dict[str, Cascade]:
     cascades = {name: Cascade.from_json(fields_) for name, fields_ in values.get("cascades", {}).items()}
     for name, cascade in cascades.items():
-        if len(cascade.offsets) != len(values["classes"]):
-            raise BundleError(
-                f"{where}: cascades: {name} has {len(cascade.offsets)} offsets, and there are "
-                f"{len(values['classes'])} classes; {AGAIN}"
-            )
+        for part in (cascade.offsets, *([cascade.student.offsets] if cascade.student else [])):
+            if len(part) != len(values["classes"]):
+                raise BundleError(
+                    f"{where}: cascades: {name} has {len(part)} offsets, and there are {len(values['classes'])} "
+                    f"classes; {AGAIN}"
+                )
+        if cascade.student is not None and not values.get("student"):
+            raise BundleError(f"{where}: cascades: {name} has a student, and the bundle has none; {AGAIN}")
     if (wanted := values.get("optimise", NONE)) != NONE and wanted not in cascades:
         raise BundleError(f"{where}: optimise is {wanted}, and there is no such cascade; {AGAIN}")
     return cascades

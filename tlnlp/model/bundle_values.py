@@ -88,13 +88,30 @@ def _are_cascades(value: object) -> bool:
 
 
 def _is_cascade(value: object) -> bool:
-    if not isinstance(value, dict) or value.keys() != {"factor", "offsets", "threshold", "limit"}:
-        return False
-    offsets, is_offset = value["offsets"], _number(-MOST_WEIGHT, MOST_WEIGHT)[0]
-    if not isinstance(offsets, list) or not all(is_offset(offset) for offset in offsets):
+    if not isinstance(value, dict) or value.keys() - {"student"} != {"factor", "offsets", "threshold", "limit"}:
         return False
     shares = all(_number(0.0, 1.0)[0](value[name]) for name in ("threshold", "limit"))
-    return shares and _number(0.0, MOST_WEIGHT)[0](value["factor"])
+    ngram = {"factors": [value["factor"]], "offsets": value["offsets"]}
+    student = value.get("student")
+    return shares and _is_calibration(ngram, 1) and (student is None or _is_calibration(student, 2))
+
+
+def _is_calibration(value: object, views: int) -> bool:
+    if not isinstance(value, dict) or value.keys() != {"factors", "offsets"}:
+        return False
+    factors, offsets = value["factors"], value["offsets"]
+    if not (isinstance(factors, list) and isinstance(offsets, list) and len(factors) == views):
+        return False
+    are_factors = all(_number(0.0, MOST_WEIGHT)[0](factor) for factor in factors)
+    return are_factors and all(_number(-MOST_WEIGHT, MOST_WEIGHT)[0](offset) for offset in offsets)
+
+
+def _is_student(value: object) -> bool:
+    if value is None:
+        return True
+    if not isinstance(value, dict) or value.keys() != {"layers", "max_length"}:
+        return False
+    return _count(1, 1_000)[0](value["layers"]) and _count(3, 1 << 20)[0](value["max_length"])
 
 
 _FLAG: _Rule = (lambda value: isinstance(value, bool), "true or false")
@@ -114,6 +131,7 @@ _RULES: Mapping[str, _Rule] = {
     "normalise": _FLAG,
     "lower_case": _FLAG,
     "cascades": (_are_cascades, "cascades by profile, safe or fast, each with factor, offsets, threshold, limit"),
+    "student": (_is_student, "null, or layers and max_length"),
     "optimise": (lambda value: value in CASCADE_NAMES, "none, safe or fast"),
     "engine": (lambda value: value in ENGINE_NAMES, "the name of an engine: " + " or ".join(ENGINE_NAMES)),
 }

@@ -11,17 +11,20 @@ from safetensors.numpy import save_file
 from tlnlp.model import bundle
 from tlnlp.model.bundle_checks import check_contents, check_vocabulary
 from tlnlp.model.bundle_spec import BundleSpec
+from tlnlp.model.cascade import STUDENT
 from tlnlp.model.classifier import Classifier
-from tlnlp.model.combine import combine
-from tlnlp.model.engines.engine import Engine, open_engine, read_network
+from tlnlp.model.engines.engine import Engine, open_engine
 from tlnlp.model.engines.int8_weights import quantise
+from tlnlp.model.engines.network_file import read_network
 from tlnlp.model.engines.onnx_fp32 import OnnxFp32Engine
 from tlnlp.model.golden_texts import TEXTS, GoldenTexts
 from tlnlp.model.ngram import NgramView
-from tlnlp.model.profile import ONNX_FP32
+from tlnlp.model.onnx_export import check_parity, export_graph
+from tlnlp.model.profile import ENGINE_NAMES, ONNX_FP32
+from tlnlp.model.student import open_student
 from tlnlp.model.tensor_file import map_tensors
 from tlnlp.model.tokenize import Encoder, Ids
-from tlnlp.model.torch_encoder import check_parity, export_graph, load_encoder, save_weights
+from tlnlp.model.torch_encoder import load_encoder, save_weights
 
 # Most texts that the exported graph is compared with torch on.
 PARITY_TEXTS = 32
@@ -58,8 +61,8 @@ def export_encoder(folder: Path, spec: BundleSpec, weights: dict[str, Any], enco
 
 
 def engines_of(folder: Path, spec: BundleSpec) -> dict[str, Engine]:
-    """Return the engines that can run an exported encoder, by name, the reference first."""
-    return {name: open_engine(folder, spec, name) for name in bundle.ENGINES if bundle.has_files(folder, name)}
+    """Return the engines that a version with this encoder can be made for, by name, the reference first."""
+    return {name: open_engine(folder, spec, name) for name in ENGINE_NAMES if bundle.has_files(folder, name)}
 
 
 def finish_bundle(folder: Path, spec: BundleSpec, ngram: NgramView, training: dict[str, Any]) -> None:
@@ -88,6 +91,8 @@ def golden_texts(folder: Path, spec: BundleSpec, encoder: Encoder, ngram: NgramV
         for name, engine in engines_of(folder, spec).items()
     }
     reference, own = views.pop(ONNX_FP32)
-    combined = combine(reference, own, spec.encoder_weight, spec.ngram_weight)
+    combined = spec.combined(reference, own)
     engines = {name: probabilities for name, (probabilities, _) in views.items()}
+    if spec.student is not None:
+        engines[STUDENT] = open_student(folder, spec, encoder).predict(encoder.encode(TEXTS))
     return GoldenTexts(spec.classes, TEXTS, reference, own, combined, engines)

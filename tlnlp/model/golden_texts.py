@@ -15,7 +15,9 @@ import numpy as np
 
 from tlnlp.errors import BundleError
 from tlnlp.model.bounded_json import AGAIN, parse_object, shown
+from tlnlp.model.cascade import STUDENT
 from tlnlp.model.combine import Floats, combine
+from tlnlp.model.profile import CTRANSLATE2_INT8, INT8_ENGINES
 
 FORMAT = 1
 TEXTS = (
@@ -52,7 +54,7 @@ class GoldenTexts:
 
     Fields:
         encoder: by the reference, float32 in ONNX Runtime.
-        engines: the encoder's probabilities by other engines, by the engine's name.
+        engines: the encoder's probabilities by other engines, by the engine's name; and those by the student.
     """
 
     classes: tuple[str, ...]
@@ -116,25 +118,34 @@ def read_golden(data: bytes, where: str, classes: tuple[str, ...], weights: tupl
     return golden
 
 
-def compare(golden: GoldenTexts, encoder: Floats, ngram: Floats, engine: str, where: dict[str, str]) -> None:
+def compare(
+    golden: GoldenTexts,
+    encoder: Floats,
+    ngram: Floats,
+    engine: str,
+    where: dict[str, str],
+    student: Floats | None = None,
+) -> None:
     """Compare the probabilities of the views on this machine with the stored ones.
 
     Args:
         encoder, ngram: probabilities of the golden texts, both (texts, classes).
         engine: name of the encoder's engine.
         where: the file of each view, for the message.
+        student: probabilities of the golden texts by the student, (texts, classes); None without one.
 
     Raises:
         BundleError: a probability differs by more than ``TOLERANCE`` (``INT8_TOLERANCE`` with another engine than
-            the reference).
+            the reference). A GPU is held to what the same int8 weights gave on a processor.
     """
+    stored = CTRANSLATE2_INT8 if engine in INT8_ENGINES else engine
     own, tolerance = (
-        (golden.engines[engine], INT8_TOLERANCE) if engine in golden.engines else (golden.encoder, TOLERANCE)
+        (golden.engines[stored], INT8_TOLERANCE) if stored in golden.engines else (golden.encoder, TOLERANCE)
     )
-    for name, found, expected, most in (
-        ("encoder", encoder, own, tolerance),
-        ("ngram", ngram, golden.ngram, TOLERANCE),
-    ):
+    views = [("encoder", encoder, own, tolerance), ("ngram", ngram, golden.ngram, TOLERANCE)]
+    if student is not None and STUDENT in golden.engines:
+        views.append((STUDENT, student, golden.engines[STUDENT], INT8_TOLERANCE))
+    for name, found, expected, most in views:
         if place := _moved(found, expected, most):
             raise BundleError(
                 f"{where[name]}: this machine computes {_compared(found, expected, place)} (tolerance {most:g}): "

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
+from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.linear_model import LogisticRegression
 
@@ -34,8 +36,9 @@ ABSENT = -10.0
 TOKEN_PATTERN = r"(?u)\b\w[\w']*|[!?]"
 
 
-def _vectorizer(features: int) -> HashingVectorizer:
-    return HashingVectorizer(
+def ngram_features(texts: Sequence[str], features: int = FEATURES) -> csr_matrix:
+    """Return the hashed n-grams of prepared texts, (texts, features); each row has length 1."""
+    vectorizer = HashingVectorizer(
         n_features=features,
         ngram_range=(1, 2),
         token_pattern=TOKEN_PATTERN,
@@ -44,11 +47,16 @@ def _vectorizer(features: int) -> HashingVectorizer:
         alternate_sign=False,
         dtype=np.float32,
     )
+    return csr_matrix(vectorizer.transform(texts))
 
 
 @dataclass(frozen=True)
 class NgramView:
-    """Hold a fitted linear layer over hashed n-grams: ``weights`` (features, classes) and ``bias`` (classes,)."""
+    """Hold a fitted linear layer over hashed n-grams: ``weights`` (features, classes) and ``bias`` (classes,).
+
+    With two classes, the first has the log-odds 0, so ``weights`` may have the column of the second alone: that halves
+    the largest file that a worker gets beside the encoder.
+    """
 
     weights: NDArray[np.float32]
     bias: NDArray[np.float32]
@@ -57,12 +65,31 @@ class NgramView:
         """Return probabilities (texts, classes) of prepared texts."""
         if not texts:
             return np.zeros((0, len(self.bias)))
-        features = _vectorizer(self.weights.shape[0]).transform(texts)
-        return softmax(np.asarray(features @ self.weights, dtype=np.float64) + self.bias)
+        return self.predict_features(ngram_features(texts, self.weights.shape[0]))
+
+    def predict_features(self, features: csr_matrix) -> Floats:
+        """Return probabilities (texts, classes) of hashed n-grams (texts, features) (see ``ngram_features``)."""
+        scores = np.zeros((features.shape[0], len(self.bias)))
+        scores[:, -self.weights.shape[1] :] = features @ self.weights
+        return softmax(scores + self.bias)
+
+    def unknown_shares(self, texts: Sequence[str]) -> Floats:
+        """Return the share of each prepared text's n-grams that no text of the fit had, (texts,); 0 without n-grams."""
+        if not texts:
+            return np.zeros(0)
+        found = ngram_features(texts, self.weights.shape[0])
+        return np.array([1.0 - self._known[row.indices].mean() if row.nnz else 0.0 for row in found])
+
+    @cached_property
+    def _known(self) -> NDArray[np.int64]:
+        """Return 1 for each feature with a weight, else 0, (features,)."""
+        return np.asarray(self.weights.any(axis=1), dtype=np.int64)
 
     def save(self, path: Path) -> None:
-        """Write the weights as safetensors."""
-        save_file({"weights": np.ascontiguousarray(self.weights), "bias": self.bias}, path)
+        """Write the weights as safetensors, of two classes those of the second alone if the first has none."""
+        is_one = self.weights.shape[1] == 2 and not self.weights[:, 0].any()
+        weights = self.weights[:, 1:] if is_one else self.weights
+        save_file({"weights": np.ascontiguousarray(weights), "bias": self.bias}, path)
 
     @staticmethod
     def load(path: Path) -> NgramView:
@@ -74,7 +101,11 @@ class NgramView:
         tensors = map_tensors(path)
         weights, bias = tensors.get("weights", _NOTHING), tensors.get("bias", _NOTHING)
         # Without rows, the library that hashes n-grams would divide by zero and end the process.
-        sound = weights.ndim == 2 and weights.size and bias.shape == weights.shape[1:]
+        sound = (
+            weights.ndim == 2
+            and weights.size
+            and (weights.shape[1], *bias.shape) in ((1, 2), (weights.shape[1], weights.shape[1]))
+        )
         if not sound or weights.dtype != np.float32 or bias.dtype != np.float32:
             raise BundleError(
                 f"{path}: not the weights of an n-gram view: weights {list(weights.shape)}, bias {list(bias.shape)}; "
@@ -109,7 +140,7 @@ def fit_ngram(
 
     Source: Wang and Manning 2012.
     """
-    whole = _vectorizer(features).transform(texts).tocsc()
+    whole = ngram_features(texts, features).tocsc()
     # Features that no text has would get the weight 0 anyway, and make the fit many times as slow.
     seen = np.flatnonzero(np.diff(whole.indptr))
     matrix = whole[:, seen].tocsr()

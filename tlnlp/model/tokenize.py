@@ -145,17 +145,41 @@ class Encoder:
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the token ids of each prepared text, at most ``max_length`` each, in the order given."""
-        room = self.max_length - len(self.prefix) - len(self.suffix)
-        head = round(room * self.head_share)
         encoded: list[list[int]] = []
         for start in range(0, len(texts), TOKENISE_AT_ONCE):
             batch = [self._with_lead(text) for text in texts[start : start + TOKENISE_AT_ONCE]]
             for encoding in self.tokenizer.encode_batch_fast(batch, add_special_tokens=False):
-                ids = encoding.ids
-                if len(ids) > room:
-                    ids = ids[:head] + ids[len(ids) - (room - head) :]
-                encoded.append([*self.prefix, *ids, *self.suffix])
+                encoded.append([*self.prefix, *self._cut(encoding.ids), *self.suffix])
         return encoded
+
+    def shorten(self, encoded: Sequence[list[int]]) -> list[list[int]]:
+        """Return what ``encode`` returns for these texts, from their token ids at a larger ``max_length``."""
+        before, after = self.edges
+        return [
+            [*ids[:before], *self._cut(ids[before : len(ids) - after]), *ids[len(ids) - after :]] for ids in encoded
+        ]
+
+    def encode_aligned(self, text: str) -> tuple[list[int], list[int]]:
+        """Return the token ids of a prepared text as ``encode`` does, and the place of each token's last character.
+
+        The place of a token that has no character of the text is -1: of prompt and special tokens.
+        """
+        encoding = self.tokenizer.encode(self._with_lead(text), add_special_tokens=False)
+        # Lower case turns some letters into two characters, so a place in it is looked up.
+        widths = [len(character.lower()) for character in text] if self.lower_case else [1] * len(text)
+        looked_up = [place for place, width in enumerate(widths) for _ in range(width)]
+        last = [end - 1 - len(self.lead) for _, end in encoding.offsets]
+        places = [looked_up[place] if place >= 0 else -1 for place in last]
+        before, after = ([-1] * count for count in self.edges)
+        return [*self.prefix, *self._cut(encoding.ids), *self.suffix], [*before, *self._cut(places), *after]
+
+    def _cut(self, tokens: list[int]) -> list[int]:
+        """Return the head and the tail of the tokens of a text that are too many; else all."""
+        room = self.max_length - len(self.prefix) - len(self.suffix)
+        if len(tokens) <= room:
+            return tokens
+        head = round(room * self.head_share)
+        return tokens[:head] + tokens[len(tokens) - (room - head) :]
 
     def _with_lead(self, text: str) -> str:
         return self.lead + (text.lower() if self.lower_case else text)

@@ -60,6 +60,7 @@ def render(report: Report, head: Report, drawn: Mapping[str, bytes], texts: Sequ
     template = environment.from_string(files(__package__).joinpath(TEMPLATE).read_text(encoding="utf-8"))
     beside = report.get("baselines") or {}
     return template.render(
+        style=page_style(),
         head=head,
         warnings=sentences.warnings(report),
         figures=_figures(report),
@@ -77,6 +78,11 @@ def render(report: Report, head: Report, drawn: Mapping[str, bytes], texts: Sequ
         faults_sentence=sentences.faults(report),
         sources={name.removesuffix(".png"): _data_uri(data) for name, data in drawn.items()},
     )
+
+
+def page_style() -> str:
+    """Return the style sheet that the report shares with the pages of ``tlnlp.explore``."""
+    return files(__package__).joinpath("style.css").read_text(encoding="utf-8")
 
 
 def _figures(report: Report) -> list[tuple[str, str, str]]:

@@ -28,18 +28,20 @@ def scoring(report: Report) -> list[str]:
 
 def _engine(one: Report, reference: float) -> str:
     times = one["documents_per_s"] / max(reference, 1e-9)
+    bound, lost = one["changed_share_bound"], one.get("expected_loss", 0.0)
     sentence = (
         f"{one['engine']} read them at {one['documents_per_s']:,.0f} a second, {times:.1f} times as fast. It changed "
-        f"{counted(one['changed'], 'label')} (with 95% confidence, at most {one['changed_share_bound']:.1%} of all), "
-        f"and the largest probability of a text by {one['mean_difference']:.4f} on average, by "
-        f"{one['largest_difference']:.3f} at most."
+        f"{counted(one['changed'], 'label')} (with 95% confidence, at most {bound:.1%} of all), which is expected to "
+        f"cost {lost * 100:.2f} points of accuracy. It moved the largest probability of a text by "
+        f"{one['mean_difference']:.4f} on average, by {one['largest_difference']:.3f} at most."
     )
     return sentence + (f" It does not score: {one['refused']}." if one.get("refused") else "")
 
 
 def _cascade(name: str, test: Report) -> str:
+    student = f" and {test['student_share']:.0%} to the student" if test.get("student_share") else ""
     return (
-        f"The cascade {name} leaves {test['settled_share']:.0%} of the documents to the n-gram view. Of "
+        f"The cascade {name} leaves {test['settled_share']:.0%} of the documents to the n-gram view{student}. Of "
         f"{test['tested']:,} documents that nothing had learned from, {test['changed']:,} got another label than from "
         f"both views; with 95% confidence, at most {test['limit']:.1%} of all documents do. That costs "
         f"{points(test['bound'])} of accuracy at most; by the probabilities, "

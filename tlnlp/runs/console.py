@@ -46,13 +46,16 @@ def _escape(character: str, short: str) -> str:
     return (short if ord(character) < 0x100 else "\\u%04x") % ord(character)
 
 
-def print_json(value: object) -> None:
-    """Print ``value`` as one JSON document and a newline, with its secrets masked.
+def print_json(value: object, is_data: bool = False) -> None:
+    """Print ``value`` as one JSON document and a newline.
 
     Where stdout takes no UTF-8, other characters are escapes of JSON.
+
+    Args:
+        is_data: whether its strings are data of the user, which stay as they are; else secrets in them are masked.
     """
     to_ascii = "utf" not in (sys.stdout.encoding or "utf-8").lower()
-    sys.stdout.write(visible_json(json.dumps(_masked(value), ensure_ascii=to_ascii)))
+    sys.stdout.write(visible_json(json.dumps(value if is_data else _masked(value), ensure_ascii=to_ascii)))
     sys.stdout.write("\n")
 
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tlnlp.data.text import sha256_below
+from tlnlp.model.cascade import NGRAM, STAGES, STUDENT, Stages
 from tlnlp.model.classifier import Classifier
 from tlnlp.model.combine import Floats
 
@@ -31,13 +33,14 @@ class CascadeCheck:
 
     Fields:
         before: texts whose digest is below this text are in the sample.
-        read, settled: numbers of texts, and of those that were settled.
+        read, settled, by_student: numbers of texts, of those that were settled, and of these by the student.
         sampled, changed: numbers of settled texts in the sample, and of these with another label.
     """
 
     before: str
     read: Accumulator[int]
     settled: Accumulator[int]
+    by_student: Accumulator[int]
     sampled: Accumulator[int]
     changed: Accumulator[int]
 
@@ -47,17 +50,20 @@ class CascadeCheck:
         texts: list[str],
         digests: NDArray[np.object_],
         probabilities: Floats,
-        settled: NDArray[np.bool_],
+        stages: Stages,
     ) -> None:
         """Count the settled texts, and read those of the sample with both views.
 
         Args:
             digests: sha256 of each text, in hex.
             probabilities: what the cascade gives the texts, (texts, classes).
-            settled: which texts it has settled.
+            stages: what has decided each text, (texts,).
         """
+        by_student = stages == STAGES.index(STUDENT)
+        settled = by_student | (stages == STAGES.index(NGRAM))
         self.read.add(len(texts))
         self.settled.add(int(settled.sum()))
+        self.by_student.add(int(by_student.sum()))
         sample = np.flatnonzero(settled & (digests < self.before))
         if sample.size:
             both = classifier.predict_without_cascade([texts[position] for position in sample])
@@ -67,8 +73,7 @@ class CascadeCheck:
 
 def sample_border(rows: int) -> str:
     """Return the digest below which a text is in the sample of a night of so many rows."""
-    share = min(MOST_SHARE, TEXTS / max(1, rows))
-    return f"{int(share * 2**32):08x}"
+    return sha256_below(min(MOST_SHARE, TEXTS / max(1, rows)))
 
 
 def summary(check: CascadeCheck, limit: float) -> dict[str, Any]:
@@ -78,8 +83,9 @@ def summary(check: CascadeCheck, limit: float) -> dict[str, Any]:
         limit: largest allowed share of texts whose label changes, as the version's test promises.
 
     Returns:
-        ``settled_share``, ``sampled``, ``changed``; ``changed_share``, of all texts, estimated; and ``holds``: False if
-        that share is over the limit with a confidence of 99.9%.
+        ``settled_share``, ``student_share`` (of all texts; part of the former), ``sampled``, ``changed``;
+        ``changed_share``, of all texts, estimated; and ``holds``: False if that share is over the limit with a
+        confidence of 99.9%.
     """
     from scipy.stats import binom  # Of the driver alone; workers import this module, too.
 
@@ -94,6 +100,7 @@ def summary(check: CascadeCheck, limit: float) -> dict[str, Any]:
     allowed = min(1.0, limit / share) if share else 1.0
     return {
         "settled_share": round(share, 4),
+        "student_share": round(int(check.by_student.value) / read, 4) if read else 0.0,
         "sampled": sampled,
         "changed": changed,
         "changed_share": round(share * changed / sampled, 5) if sampled else None,

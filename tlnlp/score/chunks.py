@@ -19,20 +19,22 @@ from pyspark.sql import functions as F
 from tlnlp.config import ScoreSettings
 from tlnlp.model import bundle
 from tlnlp.model.bundle_spec import read_spec
+from tlnlp.model.cascade import STAGES
+from tlnlp.model.profile import CTRANSLATE2_CUDA_INT8
 from tlnlp.registry import ModelVersion
 from tlnlp.runs.background import repeated
 from tlnlp.runs.progress import meter
 from tlnlp.score import contract
 from tlnlp.score.cascade_check import CascadeCheck, sample_border, summary
+from tlnlp.score.gpu_lease import check_leases
+from tlnlp.score.night_counts import TextCounts
 from tlnlp.score.scoring_profile import scoring_profile
 from tlnlp.score.session import spark_errors, spark_input
-from tlnlp.score.staging import PreparedRows, Staging
-from tlnlp.score.udf import BY_NGRAM, UNREAD, Meters, batch_scorer, spark_udf
+from tlnlp.score.staging import PreparedRows, Staging, repartition_to_files
+from tlnlp.score.udf import UNREAD, Meters, batch_scorer, spark_udf
 from tlnlp.warehouse.run_folder import Piece, chunk_name
 from tlnlp.warehouse.schema import QUARANTINE, SCORES, Column, spark_ddl
 
-# The stage that has decided a row: the n-gram view alone, or the encoder together with it.
-NGRAM, ENCODER = "ngram", "encoder"
 ROWS_PER_TASK = 5_000
 POLL_S = 1.0
 
@@ -54,17 +56,31 @@ class ChunkScorer:
         threads = int(context.getConf().get("spark.task.cpus", "1") or 1)
         self._meters = Meters.of(context)
         self.profile = scoring_profile(settings, self.spec, folder, model)
+        if self.profile.engine == CTRANSLATE2_CUDA_INT8:
+            with spark_errors("looking for GPUs"):
+                check_leases(context)
         self.scored_by = self.profile.scored_by(digest)
         self._digest, self._threads = digest, threads
         self._files = context.broadcast(bundle.scoring_files(folder, self.profile.engine))
-        self._check, self._udf = self._scorer("")
+        self._check, self._texts, self._udf = self._scorer("", 0)
 
-    def _scorer(self, border: str) -> tuple[CascadeCheck, Any]:
-        """Return what counts the cascade's work, and the UDF; texts with a digest below ``border`` are looked at."""
+    def _scorer(self, border: str, rows: int) -> tuple[CascadeCheck, TextCounts, Any]:
+        """Return what counts the cascade's work, what counts texts, and the UDF.
+
+        Args:
+            border: texts with a digest below it are read by both views, too.
+            rows: number of rows that will be read; 0: no text is counted, as in the sample of a plan.
+        """
         context = self.spark.sparkContext
-        check = CascadeCheck(border, *(context.accumulator(0) for _ in range(4)))
-        scorer = batch_scorer(self._files, self._digest, self.profile, self._threads, self._meters, check)
-        return check, spark_udf(scorer, len(self.spec.classes))
+        check = CascadeCheck(border, *(context.accumulator(0) for _ in range(5)))
+        texts = TextCounts.of(context, rows)
+        scorer = batch_scorer(self._files, self._digest, self.profile, self._threads, self._meters, check, texts)
+        return check, texts, spark_udf(scorer, len(self.spec.classes))
+
+    @property
+    def text_counts(self) -> dict[str, tuple[int, ...]]:
+        """Return the counts of some of the texts that the chunks have, by statistic."""
+        return self._texts.by_statistic()
 
     def cascade_summary(self) -> dict[str, Any] | None:
         """Return what the night has seen of its cascade (see ``cascade_check.summary``); None without a cascade."""
@@ -105,11 +121,12 @@ class ChunkScorer:
         may raise to stop the run between chunks; the finished pieces stay.
         """
         pieces: list[Piece] = []
-        if not prepared.count(contract.SCORE):
+        count = prepared.count(contract.SCORE)
+        if not count:
             return pieces
         started = time.monotonic()
-        self._check, self._udf = self._scorer(sample_border(prepared.count(contract.SCORE)))
-        with self._progress(prepared.count(contract.SCORE)):
+        self._check, self._texts, self._udf = self._scorer(sample_border(count), count)
+        with self._progress(count):
             for number, buckets in enumerate(prepared.chunks(contract.SCORE, chunk_rows)):
                 rows = sum(prepared.rows[contract.SCORE][bucket] for bucket in buckets)
                 before_chunk(sum(piece.rows for piece in pieces), rows)
@@ -145,7 +162,7 @@ class ChunkScorer:
             best.alias("score"),
             F.map_from_arrays(labels, F.col("_p")).alias("probabilities"),
             "text_sha256",
-            F.when(F.col("_result.stage") == BY_NGRAM, NGRAM).otherwise(ENCODER).alias("stage"),
+            F.get(F.array(*[F.lit(stage) for stage in STAGES]), F.col("_result.stage").cast("int")).alias("stage"),
             F.lit(self.scored_by).alias("scored_by"),
             *_run_columns(self.model, self.settings, self.run_id),
             F.current_timestamp().alias("scored_at"),
@@ -161,14 +178,6 @@ class ChunkScorer:
             with repeated(lambda: shown.update(min(self.rows_done - before, total)), POLL_S):
                 yield
             shown.update(total)
-
-
-def repartition_to_files(rows: DataFrame, count: int, file_rows: int) -> DataFrame:
-    """Repartition ``count`` rows so that they are written as files of about ``file_rows`` rows.
-
-    Scoring runs in many small tasks, but readers of the table want few files.
-    """
-    return rows.repartition(max(1, math.ceil(count / file_rows)), "document_id")
 
 
 def reused_rows(

@@ -17,8 +17,9 @@ from tlnlp.warehouse.schema import Column as TableColumn
 SCORE, REUSED, UNCHANGED = "score", "reused", "unchanged"
 DUPLICATE, QUARANTINED = "duplicate", "quarantined"
 OUTCOMES = (SCORE, REUSED, UNCHANGED, DUPLICATE, QUARANTINED)
-# The prepared rows are split by a hash of the text into so many folders; a chunk is one or more of them.
-BUCKETS = 64
+# The prepared rows are split by a hash of the text into so many folders; a chunk is one or more of them. Each folder
+# costs each task a file, so rows that are one chunk are split into fewer, of at least so many rows.
+BUCKETS, BUCKET_ROWS = 64, 2_500
 # Kept columns are renamed while rows are prepared, because their own names may collide with the columns used here.
 KEPT = "_kept_"
 _BLANK = rf"^[{BLANK_CLASS}]*$"
@@ -64,11 +65,23 @@ def _shown_id() -> Column:
     return F.when(F.is_valid_utf8(identifier), identifier).when(F.length(data) > 0, escaped)
 
 
-def prepare_rows(documents: DataFrame, limits: Limits, previous: PreviousScores) -> DataFrame:
+def bucket_count(rows: int | None, chunk_rows: int) -> int:
+    """Return how many buckets rows are split into, which are scored in chunks of about ``chunk_rows``.
+
+    Args:
+        rows: the number of rows; None if it is not known yet.
+    """
+    if rows is None or rows > chunk_rows:
+        return BUCKETS
+    return max(1, min(BUCKETS, rows // BUCKET_ROWS))
+
+
+def prepare_rows(documents: DataFrame, limits: Limits, previous: PreviousScores, buckets: int = BUCKETS) -> DataFrame:
     """Return one row for each row of ``documents``, with its ``outcome`` and the columns that later steps need.
 
     Args:
         documents: columns ``document_id, text, source, fault, detail`` and the kept columns (see ``kept_name``).
+        buckets: number of buckets (see ``bucket_count``).
 
     Returns:
         Adds ``text_sha256``, ``reason`` (of quarantine, else null), ``outcome`` (one of ``OUTCOMES``), ``bucket`` and
@@ -81,7 +94,7 @@ def prepare_rows(documents: DataFrame, limits: Limits, previous: PreviousScores)
     rows = _resolve_ids(rows)
     rows = _match_previous(rows, previous)
     return rows.withColumn(
-        "bucket", F.pmod(F.xxhash64(F.coalesce("text_sha256", F.lit(""))), F.lit(BUCKETS)).cast("int")
+        "bucket", F.pmod(F.xxhash64(F.coalesce("text_sha256", F.lit(""))), F.lit(buckets)).cast("int")
     )
 
 

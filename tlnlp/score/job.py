@@ -15,18 +15,20 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from pyiceberg.catalog import Catalog
-from pyspark.sql import SparkSession
 
 from tlnlp.config import ScoreSettings
 from tlnlp.errors import NothingToPublishError, StorageError, counted
+from tlnlp.model.cascade import STAGES
 from tlnlp.registry import ModelVersion
 from tlnlp.runs.ledger import Ledger, new_run_id
+from tlnlp.runs.lineage import Lineage, table_uri
 from tlnlp.runs.progress import say
 from tlnlp.score import contract
 from tlnlp.score.announce import announce_night
 from tlnlp.score.chunks import ChunkScorer, quarantine_rows, reused_rows, unread_rows
 from tlnlp.score.day_lease import DayLease, remove_days_of
-from tlnlp.score.line_source import no_documents
+from tlnlp.score.drift_check import changed_statistics, check_drift, store_profile
+from tlnlp.score.input_check import check_input, check_unread
 from tlnlp.score.night_context import NightContext, open_night, resolve_model, source_name
 from tlnlp.score.plan import NightBudget
 from tlnlp.score.recorded import recorded
@@ -41,9 +43,10 @@ from tlnlp.warehouse.catalog import open_catalog
 from tlnlp.warehouse.clean import clean_runs
 from tlnlp.warehouse.night import publish_night
 from tlnlp.warehouse.publish import Publication
+from tlnlp.warehouse.row_counts import RowCounts
 from tlnlp.warehouse.run_folder import QUARANTINE_PIECE, REUSED_PIECE, Piece
 from tlnlp.warehouse.schema import QUARANTINE, Column, check_kept, check_table, quarantine_name
-from tlnlp.warehouse.tables import day_token
+from tlnlp.warehouse.tables import day_token, load_table, run_ids
 
 __all__ = ["Counts", "ScoreResult", "score"]
 
@@ -71,13 +74,15 @@ def score(settings: ScoreSettings) -> ScoreResult:
         BudgetError: the night would cost more than its budget.
         PublishConflictError: the table belongs to another source or model, or another run published the day meanwhile.
         DayHeldError: another run is scoring the day, or has taken it over.
+        DriftError: the documents or their scores have changed too much.
     """
     check_kept(settings.keep_columns)
     check_table(settings.table)
     check_targets(settings.warehouse, settings.announce)
     run_id = new_run_id(datetime.now(UTC))
     ledger = Ledger("score", run_id, settings.model_dump(mode="json"))
-    with recorded(ledger, settings.warehouse):
+    tables = [table_uri(settings.warehouse, name) for name in (settings.table, quarantine_name(settings.table))]
+    with recorded(ledger, settings.warehouse, Lineage(ledger, settings.lineage, tables)):
         return _Night(settings, ledger).run()
 
 
@@ -124,7 +129,7 @@ class _Night:
             self.ledger.results["kept_values_nulled"] = found.values_nulled
         if found.given.left_out:
             self.ledger.results["files_left_out"] = list(found.given.left_out[:SHOWN_NAMES])
-        self._check_input(prepared, night.spark)
+        check_input(settings, prepared, night.spark)
         with self.ledger.stage("estimate"):
             self.budget.estimate(night, prepared, kept_columns)
         with self.ledger.stage("score"):
@@ -153,28 +158,8 @@ class _Night:
         unread = prepared.count(contract.SCORE) - sum(piece.rows for piece in scored)
         if not scorer.has_unread:  # Then rows are missing for another reason, which the audit reports.
             return 0
-        rejected = prepared.count(contract.QUARANTINED) + unread
-        if rejected > self.settings.max_quarantine_share * prepared.total:
-            raise NothingToPublishError(
-                f"{self.settings.documents}: quarantine would take {rejected} of {prepared.total} documents, {unread} "
-                "of them since the workers have too little memory to read their texts; nothing was published; give the "
-                "workers more memory, or fine-tune with a smaller max_length"
-            )
+        check_unread(self.settings, prepared, unread)
         return unread
-
-    def _check_input(self, prepared: PreparedRows, spark: SparkSession) -> None:
-        """Raise NothingToPublishError if the input is empty or too much of it would go to quarantine."""
-        rows = prepared.total
-        if rows == 0:
-            raise no_documents(self.settings)
-        rejected = prepared.count(contract.QUARANTINED)
-        if rejected > self.settings.max_quarantine_share * rows:
-            reasons = ", ".join(f"{count} {reason}" for reason, count in _quarantine_reasons(prepared, spark))
-            raise NothingToPublishError(
-                f"{self.settings.documents}: quarantine would take {rejected} of {rows} documents ({reasons}), more "
-                f"than max_quarantine_share={self.settings.max_quarantine_share}; nothing was published; correct the "
-                "source, or raise max_quarantine_share if this share is expected"
-            )
 
     def _report_cascade(self, scorer: ChunkScorer) -> None:
         """Write what the night has seen of its cascade to the ledger, and warn if it no longer keeps its promise."""
@@ -193,10 +178,9 @@ class _Night:
         """Audit the staged files and publish scores and quarantine; return the snapshot id of the scores."""
         settings, day, counts = self.settings, self.settings.score_date, staged.counts
         with self.ledger.stage("audit"):
-            self._audit(staged, night)
+            profile = check_drift(settings, self.ledger, night, self._audit(staged, night))
         summary = {key: str(value) for key, value in counts.to_json().items()}
-        summary |= {"model_version": str(night.model.version), "mode": settings.mode}
-        summary |= {"scored_by": night.scorer.scored_by}
+        summary |= {"model_version": str(night.model.version)}
         scores = Publication(
             table=settings.table,
             score_date=day,
@@ -204,14 +188,15 @@ class _Night:
             source=source_name(settings),
             model=night.model.name,
             run_id=self.run_id,
-            summary=summary,
+            summary=summary | {"mode": settings.mode, "scored_by": night.scorer.scored_by},
             kept=staged.kept_columns,
         )
         name, files = quarantine_name(settings.table), tuple(staged.quarantine.files)
-        quarantine = replace(scores, table=name, files=files, kept=(), columns=QUARANTINE)
+        quarantine = replace(scores, table=name, files=files, summary=summary, kept=(), columns=QUARANTINE)
         self.day.check()
         with self.ledger.stage("publish"):
             result = publish_night(self.catalog, scores, quarantine, expected)
+            store_profile(settings, profile)
         self.ledger.results["snapshot_id"] = result.snapshot_id
         say(
             f"published {counted(result.rows, 'row')} of {day} in table {settings.table}, replacing "
@@ -219,8 +204,9 @@ class _Night:
         )
         return result.snapshot_id
 
-    def _audit(self, staged: _StagedNight, night: NightContext) -> None:
-        day, counts = self.settings.score_date, staged.counts
+    def _audit(self, staged: _StagedNight, night: NightContext) -> RowCounts:
+        """Audit the staged files, and return the counts of their rows."""
+        day, counts, found = self.settings.score_date, staged.counts, RowCounts(night.scorer.spec.classes, STAGES)
         audit_scores(
             staged.score_files,
             kept=staged.kept_columns,
@@ -228,10 +214,12 @@ class _Night:
             score_date=day,
             run_id=self.run_id,
             expected_rows=counts.rows_published,
+            see=found.look,
         )
         audit_quarantine(
             list(staged.quarantine.files), score_date=day, run_id=self.run_id, expected_rows=counts.rows_quarantined
         )
+        return found
 
     @contextmanager
     def _tidy_on_failure(self, night: NightContext) -> Iterator[None]:
@@ -251,7 +239,11 @@ class _Night:
             raise
 
     def _clean(self, unfinished: UnfinishedRuns) -> None:
-        """Remove the staged files of dead runs."""
+        """Remove the staged files of dead runs that are in the register. ``tlnlp maintain`` looks at all folders."""
+        if not unfinished.others():
+            return
+        scores = load_table(self.catalog, self.settings.table)
+        unfinished.unregister_published(run_ids(scores) if scores else ())
         removed = clean_runs(
             self.settings.warehouse,
             self.catalog,
@@ -259,6 +251,7 @@ class _Night:
             older_than_s=self.settings.dead_after_h * 3600,
             keep_run=self.run_id,
             has_ended=unfinished.has_ended,
+            only=unfinished.others(),
         )
         unfinished.unregister_removed()
         remove_days_of(self.settings.warehouse, removed)
@@ -285,9 +278,5 @@ class _Night:
             scorer.peak_worker_bytes,
             self.ledger.cost,
             int(self.ledger.counts.get("kept_values_nulled", 0)),
+            changed_statistics(self.ledger),
         )
-
-
-def _quarantine_reasons(prepared: PreparedRows, spark: SparkSession) -> list[tuple[str, int]]:
-    frame = spark.read.parquet(*prepared.folders(contract.QUARANTINED, prepared.buckets(contract.QUARANTINED)))
-    return sorted((str(row["reason"]), int(row["count"])) for row in frame.groupBy("reason").count().collect())

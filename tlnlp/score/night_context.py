@@ -26,6 +26,7 @@ from tlnlp.score.source import read_documents
 from tlnlp.score.source_files import SourceFiles
 from tlnlp.score.spark_start import score_folder
 from tlnlp.score.staging import PreparedRows, Staging
+from tlnlp.score.table_history import merge_days, read_history
 from tlnlp.warehouse.schema import Column, columns_of
 from tlnlp.warehouse.table_definition import check_publish
 from tlnlp.warehouse.tables import load_table
@@ -62,7 +63,7 @@ class NightContext:
     """What the steps of a night share while Spark runs.
 
     ``model`` is the resolved version, ``scorer`` applies it, ``staging`` writes the files of this run, and
-    ``unfinished`` lists the runs whose finished pieces can be reused.
+    ``unfinished`` lists the runs whose finished pieces can be reused. ``publishes`` is False for a plan.
     """
 
     settings: ScoreSettings
@@ -72,6 +73,7 @@ class NightContext:
     scorer: ChunkScorer
     staging: Staging
     unfinished: UnfinishedRuns
+    publishes: bool
 
     def prepare(self) -> PreparedNight:
         """Read the documents once, and stage each row with its outcome.
@@ -90,12 +92,16 @@ class NightContext:
         check_publish(
             self.catalog, settings.table, source=source_name(settings), model=self.model.name, kept=kept_columns
         )
+        history = read_history(self.catalog, table)
+        if self.publishes:
+            history = merge_days(self.spark, self.catalog, history, settings, self.staging.run_id)
         staged_files = self.unfinished.finished_files()
         previous = previous_scores(
-            self.spark, self.catalog, settings, self.model, scorer.scored_by, staged_files, kept_columns
+            self.spark, history, settings, self.model, scorer.scored_by, staged_files, kept_columns
         )
         limits = contract.Limits(settings.max_bytes, scorer.spec.max_chars)
-        rows = self.staging.prepare(contract.prepare_rows(documents.frame, limits, previous))
+        buckets = contract.bucket_count(documents.rows, settings.chunk_rows)
+        rows = self.staging.prepare(contract.prepare_rows(documents.frame, limits, previous, buckets))
         if documents.rows not in (None, rows.total):
             raise InputDataError(
                 f"{settings.documents}: the footers of the files promise {documents.rows:,} rows, but {rows.total:,} "
@@ -157,4 +163,4 @@ def open_night(
             report_session(spark)
             scorer = ChunkScorer(spark, folder, digest, model, settings, run_id)
             unfinished = UnfinishedRuns(settings.warehouse, run_id, settings.table, model, digest)
-            yield NightContext(settings, catalog, spark, model, scorer, staging, unfinished)
+            yield NightContext(settings, catalog, spark, model, scorer, staging, unfinished, publishes=day is not None)

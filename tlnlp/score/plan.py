@@ -76,6 +76,7 @@ def measure_throughput(
     tasks = night.spark.sparkContext.defaultParallelism
 
     def score_sample(rows: int) -> tuple[int, float]:
+        """Score about so many rows; return how many they were, and the seconds."""
         part = frame if rows >= total else frame.sample(fraction=rows / total, seed=rows)
         rows_before, started = scorer.rows_done, time.monotonic()
         scorer.score_sample(part, min(rows, total), kept_columns)
@@ -155,10 +156,12 @@ def plan(settings: ScoreSettings) -> Prediction:
     with recorded(ledger, settings.warehouse):
         model = resolve_model(settings, catalog)
         with open_night(settings, catalog, model, run_id) as night:
+            night.unfinished.register()  # If this process is killed, a later night removes what it has staged.
             try:
                 prediction = _predict(night, budget, ledger)
             finally:
                 night.staging.drop()
+                night.unfinished.unregister()
         ledger.results |= {"model": model.name, "model_version": model.version, "prediction": prediction.to_json()}
         scope = {"documents": settings.documents, "model": str(model), "mode": settings.mode, "plan": run_id}
         warehouse.write(_plan_key(settings), json.dumps(scope | prediction.to_json()).encode())

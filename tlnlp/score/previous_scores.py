@@ -8,10 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 
-from pyiceberg.catalog import Catalog
-from pyiceberg.expressions import BooleanExpression
-from pyiceberg.expressions.parser import parse
-from pyiceberg.table import Table
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -19,34 +15,33 @@ from tlnlp.config import ScoreSettings
 from tlnlp.model.profile import ONNX_FP32
 from tlnlp.registry import ModelVersion
 from tlnlp.score.contract import COPIED, PreviousScores, latest_name
-from tlnlp.score.session import spark_input
 from tlnlp.score.source_files import quoted
-from tlnlp.warehouse.schema import SCORES, Column, spark_ddl
-from tlnlp.warehouse.tables import load_table
+from tlnlp.score.table_history import TableHistory, read_rows
+from tlnlp.warehouse.schema import Column
 
 
 def previous_scores(
     spark: SparkSession,
-    catalog: Catalog,
+    history: TableHistory,
     settings: ScoreSettings,
     model: ModelVersion,
     scored_by: str,
     staged_files: Sequence[str],
     kept: Sequence[Column] = (),
 ) -> PreviousScores:
-    """Return lazy frames of the scores in the table's current files and in ``staged_files``.
+    """Return lazy frames of the scores in the table's files and in ``staged_files``.
 
     Only scores by the same bundle and engine are copied. Rows of an earlier tlnlp do not name them; they are of the
     reference engine. A text with several scores gets the newest. The latest text and kept values of each document are
     loaded only in the incremental mode.
 
     Args:
+        history: the files of the table.
         scored_by: bundle and engine of this run (see ``Profile.scored_by``).
+        staged_files: URIs of the finished pieces of unfinished runs.
         kept: the kept columns, with the types of the table.
     """
-    table = load_table(catalog, settings.table)
-    table_files = [] if table is None else _table_files(table, parse(f"model_version == {model.version}"))
-    scored = _frame(spark, [*table_files, *staged_files])
+    scored = read_rows(spark, [*history.files(settings.score_date), *staged_files])
     if scored is not None:
         copied = F.max_by(F.struct(*COPIED), "scored_at").alias("copied")
         same = F.col("scored_by") == scored_by
@@ -55,14 +50,14 @@ def previous_scores(
         scored = scored.where(same & (F.col("model_version") == model.version)).groupBy("text_sha256").agg(copied)
         scored = scored.select("text_sha256", "copied.*")
     latest = None
-    if table is not None and settings.mode == "incremental":
-        latest = _latest(spark, table, settings.score_date, kept)
+    if settings.mode == "incremental":
+        latest = _latest(spark, history.files_before(settings.score_date), settings.score_date, kept)
     return PreviousScores(scored, latest)
 
 
-def _latest(spark: SparkSession, table: Table, day: date, kept: Sequence[Column]) -> DataFrame | None:
+def _latest(spark: SparkSession, files: Sequence[str], day: date, kept: Sequence[Column]) -> DataFrame | None:
     """Return each document's latest text before ``day``, as sha256, with its kept values."""
-    frame = _frame(spark, _table_files(table, parse(f"score_date < '{day.isoformat()}'")), kept)
+    frame = read_rows(spark, files, kept)
     if frame is None:
         return None
     frame = frame.where(F.col("score_date") < F.lit(day))
@@ -70,15 +65,3 @@ def _latest(spark: SparkSession, table: Table, day: date, kept: Sequence[Column]
     values = F.struct(F.col("text_sha256").alias("latest_sha256"), *names)
     latest = frame.groupBy("document_id").agg(F.max_by(values, "score_date").alias("latest"))
     return latest.select("document_id", "latest.*")
-
-
-def _table_files(table: Table, wanted: BooleanExpression) -> list[str]:
-    """Return the current files of the table that may hold matching rows."""
-    return sorted({task.file.file_path for task in table.scan(row_filter=wanted).plan_files()})
-
-
-def _frame(spark: SparkSession, files: Sequence[str], kept: Sequence[Column] = ()) -> DataFrame | None:
-    """Return the rows of files; a kept column that a file lacks is null."""
-    if not files:
-        return None
-    return spark.read.schema(spark_ddl([*SCORES, *kept])).parquet(*[spark_input(file) for file in files])

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 
 from tlnlp.errors import InputDataError, UsageError
 from tlnlp.runs.ledger import Ledger
+from tlnlp.runs.lineage import Lineage
 from tlnlp.storage import Storage, local_path
 from tlnlp.warehouse.run_folder import all_ledgers
 
 
 @contextmanager
-def recorded(ledger: Ledger, warehouse: str) -> Iterator[None]:
+def recorded(ledger: Ledger, warehouse: str, lineage: Lineage | None = None) -> Iterator[None]:
     """Save the ledger in the warehouse when the block ends, also when it fails.
 
     Where settings are wrong or documents cannot be read, and nothing is in the warehouse, no warehouse is created:
@@ -24,6 +25,7 @@ def recorded(ledger: Ledger, warehouse: str) -> Iterator[None]:
     refused = False
 
     def save(finished: Ledger) -> None:
+        """Store the ledger and the lineage, or remove what a refused run has made."""
         if refused and is_new and not any(storage.list()):
             storage.delete_folder("")
             with suppress(OSError):  # The last folder that can be removed is the last one that is empty.
@@ -31,8 +33,10 @@ def recorded(ledger: Ledger, warehouse: str) -> Iterator[None]:
                     folder.rmdir()
         else:
             finished.save(all_ledgers(warehouse), f"{finished.run_id}.json")
+            if lineage is not None:
+                lineage.write(storage)
 
-    with ledger.recorded(save):
+    with lineage.sent() if lineage is not None else nullcontext(), ledger.recorded(save):
         try:
             yield
         except (UsageError, InputDataError):

@@ -57,7 +57,8 @@ class ScoreResult:
 
     ``documents_per_s``: scored rows per second of wall-clock time while scoring. ``seconds``: wall-clock time of the
     night. ``peak_worker_bytes``: largest resident set of a Python worker. ``cost``: the ledger's, None without a price.
-    ``kept_values_nulled``: how many kept values did not fit the type of their column and became null.
+    ``kept_values_nulled``: how many kept values did not fit the type of their column and became null. ``drift``: the
+    names of the statistics in which the night differs from its reference.
     """
 
     run_id: str
@@ -71,6 +72,7 @@ class ScoreResult:
     peak_worker_bytes: int
     cost: dict[str, object] | None = None
     kept_values_nulled: int = 0
+    drift: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the values that ``tlnlp score --json`` prints."""
@@ -87,12 +89,15 @@ class ScoreResult:
             "documents_per_s": round(self.documents_per_s, 1),
             "seconds": round(self.seconds, 1),
             "peak_worker_bytes": self.peak_worker_bytes,
+            "drift": list(self.drift),
             "usd": self.cost["usd"] if self.cost else None,
         }
 
     def facts(self) -> dict[str, Any]:
         """Return the values that a terminal shows: ``rows_reused`` says which of its rows the day does not hold."""
         facts, counts = self.to_json(), self.counts
+        if not self.drift:
+            facts.pop("drift")
         if unchanged := facts.pop("rows_unchanged"):
             copied = counts.rows_reused - unchanged
             where = "unchanged since an earlier day, which keeps them"

@@ -9,6 +9,7 @@ and bundle may reuse it, whether the earlier run was stopped, was killed or is s
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ from tlnlp.registry import ModelVersion
 from tlnlp.score import lease
 from tlnlp.storage import Storage
 from tlnlp.warehouse.audit import footer_rows
-from tlnlp.warehouse.run_folder import LEASE, only_quarantine, read_manifest, run_storage, score_manifests
+from tlnlp.warehouse.run_folder import LEASE, PREPARED, only_quarantine, read_manifest, run_storage, score_manifests
 
 FOLDER = "unfinished"
 
@@ -72,6 +73,19 @@ class UnfinishedRuns:
             return False
         run = run_storage(self.warehouse, run_id)
         return lease.has_ended(run) or not run.exists(LEASE)
+
+    def others(self) -> list[str]:
+        """Return the ids of the other runs in the register, of any table."""
+        return sorted(self._others())
+
+    def unregister_published(self, published: Collection[str]) -> None:
+        """Remove the runs that have published from the register, and what such a run has left of the documents.
+
+        A run that was killed between its commit and its end leaves both.
+        """
+        for run_id in set(published) & set(self._others()):
+            run_storage(self.warehouse, run_id).delete_folder(PREPARED)
+            self._entries().delete([f"{run_id}.json"])
 
     def unregister_removed(self) -> None:
         """Remove this table's other runs from the register if they have no files that a run could reuse."""

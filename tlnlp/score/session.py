@@ -109,7 +109,8 @@ def spark_errors(what: str) -> Iterator[None]:
     Raises:
         InputDataError: an input file cannot be read.
         BundleError: a worker found the bundle damaged.
-        EngineError: Spark failed for any other reason; the message names the cause, if it is a known one.
+        EngineError: a worker cannot use its GPU, or Spark failed for any other reason; the message names the cause, if
+            it is a known one.
     """
     try:
         yield
@@ -120,6 +121,9 @@ def spark_errors(what: str) -> Iterator[None]:
         if not (isinstance(error, PySparkException) or type(error).__module__.startswith("py4j")):
             raise
         message = str(error)
+        # This one stands first: the traceback of any error while a bundle is loaded names BundleError, too.
+        if found := re.search(r"tlnlp\.errors\.EngineError: ([^\n]+)", message):
+            raise EngineError(f"{what}: nothing was published: {found[1]}") from error
         if "BundleError" in message:
             raise BundleError(
                 f"{what}: a worker found the bundle damaged; nothing was published; run the night again, and train the "

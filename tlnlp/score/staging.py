@@ -6,6 +6,7 @@ exactly what the job committed.
 
 from __future__ import annotations
 
+import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from pyspark.sql import DataFrame
 
 from tlnlp.errors import EngineError
 from tlnlp.score.session import spark_errors, spark_input, spark_uri
+from tlnlp.storage import Storage
 from tlnlp.warehouse.audit import footer_rows
 from tlnlp.warehouse.run_folder import (
     PREPARED,
@@ -80,9 +82,9 @@ class Staging:
             StorageError: the warehouse cannot be read or written.
         """
         key = attempt_key(PREPARED)
-        files = self._write(rows, key, ["outcome", "bucket"], "reading the documents")
+        files = write_files(self.storage, key, rows, ["outcome", "bucket"], "reading the documents")
         rows_by_outcome: dict[str, dict[int, int]] = {}
-        for file, count in zip(files, _counts(files), strict=True):
+        for file, count in files.items():
             outcome, bucket = partition_of(file)
             by_bucket = rows_by_outcome.setdefault(outcome, {})
             by_bucket[bucket] = by_bucket.get(bucket, 0) + count
@@ -95,9 +97,8 @@ class Staging:
             EngineError: the Spark job failed or did not commit.
             StorageError: the warehouse cannot be read or written.
         """
-        files = self._write(rows, attempt_key(piece), [], what)
-        counts = zip(files, _counts(files), strict=True)
-        finished = Piece(piece, {file: count for file, count in counts if count})
+        files = write_files(self.storage, attempt_key(piece), rows, [], what)
+        finished = Piece(piece, {file: count for file, count in files.items() if count})
         write_manifest(self.storage, finished)
         return finished
 
@@ -109,18 +110,34 @@ class Staging:
         """Remove all files of the run. Only a run that has published nothing may call this."""
         self.storage.delete_folder("")
 
-    def _write(self, rows: DataFrame, key: str, partition_by: list[str], what: str) -> list[str]:
-        with spark_errors(what):
-            rows.write.partitionBy(*partition_by).parquet(spark_uri(self.storage.url(key)))
-        entries = [entry.key for entry in self.storage.list(key)]
-        if f"{key}/_SUCCESS" not in entries:
-            raise EngineError(
-                f"{what}: the Spark job wrote no _SUCCESS file to {self.storage.url(key)}, so its output may be "
-                "incomplete; nothing was published; run the night again"
-            )
-        return sorted(self.storage.url(entry) for entry in entries if entry.endswith(".parquet"))
+
+def repartition_to_files(rows: DataFrame, count: int, file_rows: int) -> DataFrame:
+    """Repartition ``count`` rows so that they are written as files of about ``file_rows`` rows.
+
+    Scoring runs in many small tasks, but readers of the table want few files.
+    """
+    return rows.repartition(max(1, math.ceil(count / file_rows)), "document_id")
 
 
-def _counts(files: list[str]) -> list[int]:
+def write_files(storage: Storage, key: str, rows: DataFrame, partition_by: list[str], what: str) -> dict[str, int]:
+    """Write rows as Parquet files below ``key``, which must be new; return the row count of each file by its URI.
+
+    Args:
+        partition_by: columns whose values name the folders of the files.
+        what: the step, in error messages.
+
+    Raises:
+        EngineError: the Spark job failed or did not commit.
+        StorageError: the store cannot be written.
+    """
+    with spark_errors(what):
+        rows.write.partitionBy(*partition_by).parquet(spark_uri(storage.url(key)))
+    entries = [entry.key for entry in storage.list(key)]
+    if f"{key}/_SUCCESS" not in entries:
+        raise EngineError(
+            f"{what}: the Spark job wrote no _SUCCESS file to {storage.url(key)}, so its output may be "
+            "incomplete; nothing was published; run the night again"
+        )
+    files = sorted(storage.url(entry) for entry in entries if entry.endswith(".parquet"))
     with ThreadPoolExecutor(FOOTER_READERS) as pool:
-        return list(pool.map(lambda file: footer_rows([file]), files))
+        return dict(zip(files, pool.map(lambda file: footer_rows([file]), files), strict=True))

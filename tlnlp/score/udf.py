@@ -15,25 +15,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from pyspark.accumulators import AccumulatorParam
 
 from tlnlp.errors import BundleError
+from tlnlp.model.cascade import STAGES, Stages
 from tlnlp.model.classifier import Classifier
 from tlnlp.model.combine import Floats
-from tlnlp.model.profile import Profile
+from tlnlp.model.profile import CTRANSLATE2_CUDA_INT8, Profile
 from tlnlp.runs.memory import peak_bytes
 from tlnlp.score.bundle_cache import cached_bundle, release_all_but
 from tlnlp.score.cascade_check import CascadeCheck
+from tlnlp.score.gpu_lease import leased_gpu
+from tlnlp.score.night_counts import TextCounts
 
 if TYPE_CHECKING:
     from pyspark import Accumulator, Broadcast, SparkContext
 
-_loaded: dict[tuple[str, Profile, int], Classifier] = {}
+_loaded: dict[tuple[str, Profile, int, int], Classifier] = {}
 
-# What has decided a text: the encoder with the n-gram view, the n-gram view alone, or nothing for want of memory.
-BY_ENCODER, BY_NGRAM, UNREAD = range(3)
-Stages = NDArray[np.int8]
+# The stage of a text that memory was too little for; the others are positions in ``STAGES``.
+UNREAD = len(STAGES)
 
 BatchScorer = Callable[[Iterator[tuple[pd.Series, pd.Series]]], Iterator[pd.DataFrame]]
 
@@ -77,6 +78,7 @@ def batch_scorer(
     threads: int,
     meters: Meters,
     check: CascadeCheck,
+    counts: TextCounts,
 ) -> BatchScorer:
     """Return a function that scores an iterator of batches.
 
@@ -90,10 +92,11 @@ def batch_scorer(
         threads: threads of the model in each task.
         meters: receives what the workers do.
         check: receives what the cascade settles.
+        counts: counts some of the texts.
 
     Returns:
         For each batch, a frame of probabilities ``(rows, classes)`` with the columns ``p0``, ``p1``, ..., and
-        ``stage``: what has decided the text: ``BY_ENCODER`` or ``BY_NGRAM``; ``UNREAD`` if memory was too little.
+        ``stage``: what has decided the text, a position in ``STAGES``; ``UNREAD`` if memory was too little.
     """
 
     def score(batches: Iterator[tuple[pd.Series, pd.Series]]) -> Iterator[pd.DataFrame]:
@@ -105,7 +108,9 @@ def batch_scorer(
                 is_new[0] = False
             new = texts[is_new].tolist()
             scored, stage = _predict(classifier, new)
-            check.look(classifier, new, keys[is_new].to_numpy(), scored, stage == BY_NGRAM)
+            digests = keys[is_new].to_numpy()
+            check.look(classifier, new, digests, scored, stage)
+            counts.look(classifier, new, digests)
             place = np.cumsum(is_new)
             rows = np.vstack([last_row[None, :], scored])[place]
             stages = np.append(last_stage, stage)[place]
@@ -125,8 +130,7 @@ def _predict(classifier: Classifier, texts: list[str]) -> tuple[Floats, Stages]:
     A batch that memory is too little for is read text by text.
     """
     try:
-        probabilities, settled = classifier.predict_staged(texts)
-        return probabilities, np.where(settled, BY_NGRAM, BY_ENCODER).astype(np.int8)
+        return classifier.predict_staged(texts)
     except MemoryError:
         if len(texts) == 1:
             return np.zeros((1, len(classifier.classes))), np.array([UNREAD], dtype=np.int8)
@@ -139,25 +143,28 @@ def load_bundle(bundle: Broadcast[dict[str, bytes]], digest: str, profile: Profi
 
     Raises:
         BundleError: the broadcast files are incomplete or altered.
+        EngineError: the engine needs a GPU, and this task has none that it can use.
     """
     # The task has a limited number of threads. The tokenizer would start one per core in addition.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    key = (digest, profile, threads)
+    # Spark reuses a process for other tasks, which may have another GPU.
+    gpu = leased_gpu() if profile.engine == CTRANSLATE2_CUDA_INT8 else 0
+    key = (digest, profile, threads, gpu)
     if key not in _loaded:
         folder = cached_bundle(bundle, digest, profile.engine)
         try:
-            classifier = _load(folder, digest, profile, threads)
+            classifier = _load(folder, digest, profile, threads, gpu)
         except BundleError:  # The copy on this host may be damaged, so it is unpacked from the broadcast again.
             shutil.rmtree(folder, ignore_errors=True)
-            classifier = _load(cached_bundle(bundle, digest, profile.engine), digest, profile, threads)
+            classifier = _load(cached_bundle(bundle, digest, profile.engine), digest, profile, threads, gpu)
         _loaded.clear()
         release_all_but(folder)
         _loaded[key] = classifier
     return _loaded[key]
 
 
-def _load(folder: Path, digest: str, profile: Profile, threads: int) -> Classifier:
-    classifier = Classifier.load(folder, threads, profile, scoring_only=True)
+def _load(folder: Path, digest: str, profile: Profile, threads: int, gpu: int) -> Classifier:
+    classifier = Classifier.load(folder, threads, profile, scoring_only=True, gpu=gpu)
     if classifier.digest != digest:
         raise BundleError(f"{folder} holds another bundle than the one of this night: run the night again")
     return classifier

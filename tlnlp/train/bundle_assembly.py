@@ -7,36 +7,37 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tlnlp.config import CascadeSettings, FinetuneSettings
 from tlnlp.data.labels import LabelledSet
 from tlnlp.data.pool import Pool
 from tlnlp.errors import UsageError
-from tlnlp.evaluate.cascade_gate import fit_cascade
 from tlnlp.evaluate.engine_gate import EngineTrial, choose_engine
 from tlnlp.evaluate.metrics import Evaluation
+from tlnlp.model import bundle
 from tlnlp.model.bundle_spec import BundleSpec
 from tlnlp.model.bundle_writer import engines_of, export_encoder, finish_bundle
-from tlnlp.model.cascade import Cascade
-from tlnlp.model.combine import Floats, combine
-from tlnlp.model.engines.engine import Engine, read_network
 from tlnlp.model.learned_texts import learned_digests
-from tlnlp.model.ngram import NgramView
-from tlnlp.model.profile import CTRANSLATE2_INT8, FAST, NONE, ONNX_FP32, SAFE, slower
-from tlnlp.model.torch_encoder import INPUT_NAMES, encoder_folder
-from tlnlp.runs.progress import meter, say
+from tlnlp.model.onnx_export import INPUT_NAMES
+from tlnlp.model.profile import CTRANSLATE2_INT8, NONE, ONNX_FP32, slower
+from tlnlp.model.student import Student, open_student, save_student
+from tlnlp.model.torch_encoder import encoder_network
+from tlnlp.runs.progress import say
+from tlnlp.train.cascade_choice import Views, choose_cascades
 from tlnlp.train.context import Run
 from tlnlp.train.dataset import Examples, Reader
+from tlnlp.train.distillation import Distilled, distilling_s
+from tlnlp.train.fit.run_fit import INT8
 from tlnlp.train.learned_model import LearnedModel
 
 # Share of the documents that test the cascade at most, and fewest documents that can show anything.
 ASIDE_SHARE, LEAST_ASIDE = 0.1, 300
-# Share of the time budget, and seconds, that reading them may take at most; and how many are read between two signs of
-# progress. A test of 0.5 % needs 600 documents, thus 900 in all.
-ASIDE_TIME, ASIDE_S, READ_AT_ONCE = 0.1, 60.0, 256
+# Share of the time budget, and seconds, that reading them may take at most. Of 1,200 documents an IMDb version could
+# settle 53 % by a test of 0.5 %, of 3,000 it could settle 63 %.
+ASIDE_TIME, ASIDE_S = 0.1, 120.0
 # With labels alone, a run takes less than a minute, so the engines are compared for a part of the time.
-LABELS_ALONE = 5
+LABELS_ALONE = 10
+# Share of the time budget that comparing the engines may take at most.
+GATE_TIME = 0.04
 
 
 @dataclass(frozen=True)
@@ -47,24 +48,31 @@ class Made:
         figures: cross-validated figures; None with too few labels for them.
         report: the data of the report.
         aside: documents that nothing has learned from.
+        student: a distilled student; None without one.
     """
 
     figures: Evaluation | None
     report: dict[str, Any]
     aside: tuple[str, ...] = ()
+    student: Distilled | None = None
 
 
 def check_engine(settings: FinetuneSettings) -> None:
-    """Check, before any work, that the engine of the settings can run their encoder.
+    """Check, before any work, that the engine and the precision of the settings suit their encoder.
 
     Raises:
         InputDataError: the encoder cannot be opened.
-        UsageError: the engine cannot run it.
+        UsageError: there are no int8 weights of such an encoder.
     """
-    if settings.engine == CTRANSLATE2_INT8 and read_network(Path(encoder_folder(settings.encoder))) is None:
+    own, reading = settings.engine, settings.teaching.read_precision
+    if own != CTRANSLATE2_INT8 and reading != INT8:
+        return
+    if encoder_network(settings.encoder) is None:
+        given, other = (
+            (f"engine: {own}", ONNX_FP32) if own == CTRANSLATE2_INT8 else ("read_precision: int8", "training")
+        )
         raise UsageError(
-            f"engine: {settings.engine} cannot run {settings.encoder}, whose network is of another kind; use auto or "
-            f"{ONNX_FP32}"
+            f"{given} cannot run {settings.encoder}, whose network is of another kind; use auto or {other}"
         )
 
 
@@ -82,9 +90,13 @@ def _aside_s(settings: FinetuneSettings) -> float:
     return min(ASIDE_S, ASIDE_TIME * settings.time_budget_s)
 
 
+def _gate_s(settings: FinetuneSettings) -> float:
+    return min(settings.engine_gate.seconds, GATE_TIME * settings.time_budget_s)
+
+
 def reserved_s(settings: FinetuneSettings, aside: Sequence[str]) -> float:
-    """Return the seconds of the time budget that engines and cascades are tested in, about."""
-    return settings.engine_gate.seconds + _aside_s(settings) / 2 if aside else 0.0
+    """Return the seconds of the time budget that a student is made in, and engines and cascades are tested, about."""
+    return distilling_s(settings, aside) + _gate_s(settings) + _aside_s(settings) / 2 if aside else 0.0
 
 
 def assemble_bundle(run: Run, labelled: LabelledSet, learned: LearnedModel, made: Made, folder: Path) -> None:
@@ -97,12 +109,18 @@ def assemble_bundle(run: Run, labelled: LabelledSet, learned: LearnedModel, made
     spec = _spec(settings, labelled, examples, learned)
     parity = export_encoder(folder, spec, learned.weights, examples.cut or examples.class_name_examples)
     say(f"bundle: the exported graph differs from torch by at most {parity:.1e} in probability")
-    views = _Views(spec, examples.reader, learned.ngram, engines_of(folder, spec))
+    student = None if made.student is None else _open(made.student, folder, spec, examples.reader)
+    views = Views(spec, examples.reader, learned.ngram, engines_of(folder, spec), student)
     # Documents in random order, which nothing has learned from; else the labelled texts.
     engine, trials = _choose(settings, views, made.aside or labelled.texts, bool(made.aside))
-    cascades, tests = _cascades(settings, views, engine, trials, made.aside)
+    rate = {trial.engine: trial.documents_per_s for trial in trials}[engine]
+    cascades, tests = choose_cascades(settings, views, engine, made.aside[: int(rate * _aside_s(settings))])
     optimise = next((name for name in slower(settings.optimise) if name in cascades), NONE)
     spec = replace(spec, engine=engine, cascades=cascades, optimise=optimise)
+    if made.student is not None and any(cascade.student for cascade in cascades.values()):
+        spec = replace(spec, student=made.student.spec)
+    else:
+        (folder / bundle.STUDENT).unlink(missing_ok=True)
     found = {"engines": [trial.to_json() for trial in trials], "profile": str(spec.profile), "cascade": tests}
     ledger.results |= found
     if report:  # An empty one says that there is no report.
@@ -122,20 +140,6 @@ def assemble_bundle(run: Run, labelled: LabelledSet, learned: LearnedModel, made
     }
     training |= learned_digests(labelled.texts, learned.documents, settings.max_chars)
     finish_bundle(folder, spec, learned.ngram, training)
-
-
-@dataclass(frozen=True)
-class _Views:
-    """Both views of a trained model, with the engines that can run the encoder."""
-
-    spec: BundleSpec
-    reader: Reader
-    ngram: NgramView
-    engines: dict[str, Engine]
-
-    def both(self, encoder: Floats, ngram: Floats) -> Floats:
-        """Return the combined probabilities (texts, classes) of both views."""
-        return combine(encoder, ngram, self.spec.encoder_weight, self.spec.ngram_weight)
 
 
 def _spec(settings: FinetuneSettings, labelled: LabelledSet, examples: Examples, learned: LearnedModel) -> BundleSpec:
@@ -159,7 +163,7 @@ def _spec(settings: FinetuneSettings, labelled: LabelledSet, examples: Examples,
 
 
 def _choose(
-    settings: FinetuneSettings, views: _Views, texts: Sequence[str], are_documents: bool
+    settings: FinetuneSettings, views: Views, texts: Sequence[str], are_documents: bool
 ) -> tuple[str, list[EngineTrial]]:
     """Return the name of the engine that scores, and what was measured of each engine."""
     engines, gate = views.engines, settings.engine_gate
@@ -168,9 +172,9 @@ def _choose(
     best, trials = choose_engine(
         engines,
         views.reader.cut.encode(prepared),
-        lambda encoder, part: views.both(encoder, own[part]),
+        lambda encoder, rows: views.spec.combined(encoder, own[rows]),
         gate,
-        gate.seconds / (1 if are_documents else LABELS_ALONE),
+        _gate_s(settings) / (1 if are_documents else LABELS_ALONE),
     )
     for trial in trials:
         say(
@@ -181,32 +185,7 @@ def _choose(
     return wanted if settings.engine == "auto" else settings.engine, trials
 
 
-def _cascades(
-    settings: FinetuneSettings, views: _Views, engine: str, trials: Sequence[EngineTrial], aside: Sequence[str]
-) -> tuple[dict[str, Cascade], dict[str, Any]]:
-    """Return the cascades that pass their test on documents that were set aside, and the tests, by profile."""
-    rate = {trial.engine: trial.documents_per_s for trial in trials}[engine]
-    texts = aside[: int(rate * _aside_s(settings))]
-    if not texts:
-        return {}, {}
-    prepared = views.reader.prepare(texts)
-    ngram = views.ngram.predict(prepared)
-    with meter("scoring documents that were set aside", len(texts)) as shown:
-        parts = []
-        for start in range(0, len(prepared), READ_AT_ONCE):
-            parts.append(views.engines[engine].predict(views.reader.cut.encode(prepared[start : start + READ_AT_ONCE])))
-            shown.update(min(len(texts), start + READ_AT_ONCE))
-    both = views.both(np.vstack(parts), ngram)
-    cascades, tests = {}, {}
-    for name, limit in ((SAFE, settings.cascade.safe), (FAST, settings.cascade.fast)):
-        found = fit_cascade(ngram, both, limit)
-        if found is None:
-            say(f"cascade {name}: none keeps the limit of {limit:.1%} changed labels on {len(texts):,} documents")
-            continue
-        cascades[name], test = found
-        tests[name] = test.to_json()
-        say(
-            f"cascade {name}: the n-gram view settles {test.settled_share:.0%}; it changes {test.changed} of "
-            f"{test.tested:,} labels (at most {limit:.1%} of all documents, with 95% confidence)"
-        )
-    return cascades, tests
+def _open(distilled: Distilled, folder: Path, spec: BundleSpec, reader: Reader) -> Student:
+    """Write a student into the folder of the bundle, and return it."""
+    save_student(folder, distilled.weights, distilled.spec.layers)
+    return open_student(folder, replace(spec, student=distilled.spec), reader.cut)

@@ -19,7 +19,6 @@ from tlnlp.runs.progress import say
 from tlnlp.train.candidates import Candidate
 from tlnlp.train.co_training_round import (
     RoundPredictions,
-    embed_once,
     final_ngram_view,
     fit_student,
     predict_round,
@@ -27,6 +26,7 @@ from tlnlp.train.co_training_round import (
 )
 from tlnlp.train.context import Run
 from tlnlp.train.cross_validation import CrossValidation
+from tlnlp.train.document_embeddings import embed_once, with_reading_precision
 from tlnlp.train.fit.encoder_fit import FitResult
 from tlnlp.train.frozen_encoder import PretrainedEmbeddings
 from tlnlp.train.held_out_calibration import FoldEmbeddings, calibrate_on_held_out
@@ -55,12 +55,14 @@ class CoTrainedViews:
         ngram: the n-gram view, trained on the encoder's pseudo-labels.
         combination: weights (encoder, ngram) of the log-linear pool.
         steps: training steps of all encoders together.
+        pseudo_labels: see ``RoundPredictions.by_both``.
     """
 
     weights: dict[str, Any]
     ngram: NgramView
     combination: tuple[float, float]
     steps: int
+    pseudo_labels: PseudoLabels
 
 
 def co_train(run: Run, candidate: Candidate, frozen: PretrainedEmbeddings, pool: Pool) -> LearnedModel | None:
@@ -70,6 +72,7 @@ def co_train(run: Run, candidate: Candidate, frozen: PretrainedEmbeddings, pool:
         EngineError: a piece of work failed.
         BudgetError: the next encoder would cost more than the budget has left.
     """
+    run = with_reading_precision(run, pool.texts)
     rounds = CoTraining(run, candidate.cross_validation, candidate.fit, pool)
     views = rounds.train()
     if views is None:
@@ -87,6 +90,7 @@ def co_train(run: Run, candidate: Candidate, frozen: PretrainedEmbeddings, pool:
         tuple(rounds.reports),
         documents,
         read,
+        views.pseudo_labels,
     )
 
 
@@ -261,7 +265,7 @@ class CoTraining:
                 say("co-training made the model clearly less accurate: the model learns from the labels alone")
                 return None
         ngram = final_ngram_view(self.run, predictions)
-        return CoTrainedViews(predictions.with_head(weights), ngram, predictions.weights, steps)
+        return CoTrainedViews(predictions.with_head(weights), ngram, predictions.weights, steps, predictions.by_both)
 
     def _hits(self, validation: CrossValidation, probabilities: Floats) -> NDArray[np.bool_]:
         """Return which held-out labels are right, given probabilities (labels, classes) of all labels."""

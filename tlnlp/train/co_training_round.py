@@ -28,6 +28,7 @@ from tlnlp.model.tokenize import TokenIds
 from tlnlp.runs.progress import say
 from tlnlp.train.context import Run, student_key
 from tlnlp.train.dataset import Examples
+from tlnlp.train.document_embeddings import embed_once
 from tlnlp.train.fit.encoder_fit import EncoderFit, FitResult
 from tlnlp.train.fit.linear_head import LinearHead, linear_head, with_head
 from tlnlp.train.label_spreading import propagate_labels
@@ -69,6 +70,12 @@ class RoundPredictions:
     def propagated(self) -> Floats:
         """Return the propagated labels of this round's documents, (documents, classes)."""
         return self.pseudo_labels.probabilities[: len(self.documents)]
+
+    @property
+    def by_both(self) -> PseudoLabels:
+        """Return what both views say of this round's documents, and what label spreading said of earlier ones."""
+        own = PseudoLabels(self.documents.texts, self.combined)
+        return own + self.pseudo_labels.without(own.texts)
 
     def with_head(self, weights: dict[str, Any]) -> dict[str, Any]:
         """Return the tensors of the encoder, with the head of this round."""
@@ -166,24 +173,6 @@ def _predict_by_ngrams(run: Run, pseudo_labels: PseudoLabels, before: PseudoLabe
     for part in range(PARTS):
         ngram[parts == part] = predicted[part][labels:]
     return ngram, np.mean([one[:labels] for one in predicted], axis=0)
-
-
-def embed_once(run: Run, key: str, weights: dict[str, Any] | None, tokens: TokenIds, what: str) -> Floats:
-    """Return embeddings (texts, hidden), computed once under a key and then read from the resume cache.
-
-    Args:
-        weights: tensors of the encoder; None: the pretrained encoder.
-
-    Raises:
-        EngineError: a piece of work failed.
-    """
-
-    def read() -> Floats:
-        states, rate = run.executor.embed(tokens, weights, run.examples.embedding(run.settings), what)
-        run.time_budget.record_reading_throughput(rate)
-        return states
-
-    return run.resume_cache.array(key, read)
 
 
 def _fit_head(states: Floats, targets: Floats, seed: int) -> LinearHead:

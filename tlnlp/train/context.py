@@ -16,6 +16,8 @@ from tlnlp.train.time_budget import TimeBudget
 
 # Artifact key of the fit on all labels.
 FIT = "fit"
+# Artifact key of the student that scores.
+DISTILLED = "distilled"
 
 
 def student_key(round_number: int) -> str:
@@ -33,6 +35,7 @@ class Run:
         budget: the money left.
         time_budget: the time left.
         executor: where fits and embeddings are computed.
+        reading_precision: the precision in which documents are embedded; None: that of the training.
     """
 
     settings: FinetuneSettings
@@ -43,6 +46,7 @@ class Run:
     budget: Budget
     time_budget: TimeBudget
     executor: Executor
+    reading_precision: str | None = None
 
     @property
     def resume_cache(self) -> ResumeCache:
@@ -68,7 +72,7 @@ class Run:
         """Delete the resume cache and the checkpoints of a registered run, so that the same command trains anew."""
         self.resume_cache.forget()
         rounds = range(1, self.settings.teaching.max_rounds + 1)
-        for key in (FIT, *(student_key(number) for number in rounds)):
+        for key in (FIT, DISTILLED, *(student_key(number) for number in rounds)):
             self.storage.delete_folder(self._job(key))
 
     def _job(self, key: str) -> str:

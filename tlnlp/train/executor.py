@@ -23,6 +23,10 @@ class Executor(Protocol):
     def places(self) -> int:
         """Return how many tasks run at the same time."""
 
+    @property
+    def has_gpus(self) -> bool:
+        """Return whether the work runs on GPUs."""
+
     def start(self) -> None:
         """Start all processes now, so that the first task does not wait for them."""
 

@@ -10,8 +10,8 @@ import hashlib
 import json
 import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,11 +28,13 @@ from tlnlp.registry import ModelVersion, Registry, check_name
 from tlnlp.registry.held_out import write_held_out
 from tlnlp.runs.cost import Budget
 from tlnlp.runs.ledger import Ledger, new_run_id
+from tlnlp.runs.lineage import Lineage
 from tlnlp.runs.progress import say
 from tlnlp.storage import Storage
 from tlnlp.train.bundle_assembly import Made, assemble_bundle, check_engine, reserved_s, set_aside
 from tlnlp.train.context import Run
 from tlnlp.train.dataset import Examples, Reader
+from tlnlp.train.distillation import distil, distilling_s
 from tlnlp.train.distributed.cluster import address_of
 from tlnlp.train.distributed.ray_executor import ray_executor
 from tlnlp.train.encoder_selection import candidates, choose
@@ -113,10 +115,8 @@ def finetune(settings: FinetuneSettings, executor: Executor | None = None) -> Fi
     check_name(settings.model)
     _check_batches(settings)
     started, registry, budget = time.monotonic(), Registry(settings.registry), Budget(settings.cost)
-    ledger = Ledger("finetune", new_run_id(datetime.now(UTC)), settings.model_dump(mode="json"))
-    if budget.price is not None:
-        ledger.priced(budget.price.usd_per_hour, instance=budget.price.instance, instances=budget.price.instances)
-    with ledger.recorded(lambda finished: registry.write_ledger(settings.model, finished)):
+    ledger = _new_ledger(settings, budget)
+    with _recorded(ledger, settings, registry):
         with ledger.stage("labels"):
             labelled = read_labelled(settings, ledger)
         pool, aside = set_aside(read_documents(settings, labelled, ledger), settings.cascade)
@@ -135,6 +135,7 @@ def finetune(settings: FinetuneSettings, executor: Executor | None = None) -> Fi
                     run, tried = choose(runs)
                 validated = is_validated(settings, labelled)
                 run, learned = learn(run, pool) if validated else (run, learn_without_labels(run, pool))
+                student = distil(run, learned, distilling_s(settings, aside))
                 with ledger.stage("report"):
                     figures = held_out_figures(run.examples, learned, settings.seed)
                     report = make_report(run, labelled, learned, pool)
@@ -142,7 +143,7 @@ def finetune(settings: FinetuneSettings, executor: Executor | None = None) -> Fi
                     report["encoders"] = ledger.results["encoders"] = [trial.to_json() for trial in tried]
             folder = _folder(Path(scratch), run.settings.encoder)
             with ledger.stage("bundle"):
-                assemble_bundle(run, labelled, learned, Made(figures, report, aside), folder)
+                assemble_bundle(run, labelled, learned, Made(figures, report, aside, student), folder)
             with ledger.stage("register"):
                 version = registry.publish(settings.model, folder)
                 held_out_uri = _store_held_out(settings, registry, version, labelled)
@@ -156,6 +157,28 @@ def finetune(settings: FinetuneSettings, executor: Executor | None = None) -> Fi
     counts = len(labelled.examples), labelled.classes, learned.steps
     encoder, held_out = run.settings.encoder, (len(labelled.held_out), held_out_uri, labelled.warnings)
     return FinetuneResult(version, ledger.run_id, *counts, seconds, figures, encoder, validated, ledger.cost, *held_out)
+
+
+@contextmanager
+def _recorded(ledger: Ledger, settings: FinetuneSettings, registry: Registry) -> Iterator[None]:
+    """Store the ledger and the lineage of a run beside the model when the block ends, also when it fails."""
+    lineage = Lineage(ledger, settings.lineage, [registry.storage.url(settings.model)])
+
+    def save(finished: Ledger) -> None:
+        """Store both."""
+        registry.write_ledger(settings.model, finished)
+        lineage.write(registry.storage.at(settings.model))
+
+    with lineage.sent(), ledger.recorded(save):
+        yield
+
+
+def _new_ledger(settings: FinetuneSettings, budget: Budget) -> Ledger:
+    """Return the ledger of a new run, with the price of its machines if there is one."""
+    ledger = Ledger("finetune", new_run_id(datetime.now(UTC)), settings.model_dump(mode="json"))
+    if budget.price is not None:
+        ledger.priced(budget.price.usd_per_hour, instance=budget.price.instance, instances=budget.price.instances)
+    return ledger
 
 
 def _time_budget(settings: FinetuneSettings, aside: Sequence[str], started: float) -> TimeBudget:

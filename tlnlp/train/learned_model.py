@@ -8,6 +8,7 @@ from typing import Any
 from tlnlp.model.ngram import NgramView
 from tlnlp.train.cross_validation import CrossValidation
 from tlnlp.train.frozen_encoder import PretrainedEmbeddings
+from tlnlp.train.pseudo_labels import PseudoLabels
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class LearnedModel:
         rounds: summaries of the rounds of co-training, for the report.
         documents: unlabelled texts that training read.
         documents_read: how many documents were read, repetitions included.
+        pseudo_labels: what both views together say of the documents; None without documents.
     """
 
     weights: dict[str, Any]
@@ -35,3 +37,4 @@ class LearnedModel:
     rounds: tuple[dict[str, Any], ...] = ()
     documents: tuple[str, ...] = ()
     documents_read: int = 0
+    pseudo_labels: PseudoLabels | None = None

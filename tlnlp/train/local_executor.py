@@ -26,6 +26,7 @@ class LocalExecutor:
     """Run the work of a recipe in this process, on its CPUs. Implements ``Executor``."""
 
     places = 1
+    has_gpus = False
 
     def start(self) -> None:
         """Do nothing: there is no other process to start."""

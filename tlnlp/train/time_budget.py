@@ -157,6 +157,17 @@ class TimeBudget:
         affordable = int(max(without_job, (share_s - self._job_s) * self.training_tokens_per_s) / crop_tokens)
         return max(TUNED.least_crops // 4, min(affordable, TUNED.most_crops, _useful(documents)))
 
+    def student_crops(self, seconds: float, crop_tokens: float, speedup: float) -> int:
+        """Return how many windows a student can train on in ``seconds``.
+
+        Args:
+            crop_tokens: mean tokens of a window.
+            speedup: ratio of its throughput to that of the encoder.
+        """
+        rate = self.training_tokens_per_s * speedup
+        without_job = min((seconds - TASK_S) * rate, self._jobless_tokens)
+        return max(1, int(max(without_job, (seconds - self._job_s) * rate) / crop_tokens))
+
 
 def beside_reading_s(documents: int) -> float:
     """Return the seconds that a round takes beside embedding; ``documents``: those of this and all earlier rounds."""

@@ -99,6 +99,18 @@ class TunedConstants:
     most_passes: int = 3
     """Most windows of a document in a round; few documents are repeated more often, up to ``short_round_crops``."""
 
+    # Distillation of a student.
+    distilling_share: float = 0.2
+    """Share of the time budget that makes a student."""
+    student_layers: int = 6
+    """Layers of a student. Three were too few (tests/bench/RESULTS.md)."""
+    student_tokens: int = 128
+    """Most tokens of a text that a student reads."""
+    student_learning_rate: float = 2e-4
+    """Peak learning rate of a student."""
+    most_student_passes: int = 10
+    """Most windows of a document that a student learns from."""
+
     # Selection of the encoder.
     worth_a_larger: float = 0.01
     """A smaller encoder scores faster, so it is preferred where the labels show that it loses less accuracy than

@@ -38,6 +38,7 @@ def audit_scores(
     score_date: date,
     run_id: str,
     expected_rows: int,
+    see: Callable[[pa.RecordBatch], None] = lambda batch: None,
 ) -> int:
     """Check staged scores against the table's contract and return the number of rows.
 
@@ -49,6 +50,9 @@ def audit_scores(
         - the label is a most probable one, and the score is its probability;
         - every row has ``score_date`` and ``run_id``.
 
+    Args:
+        see: is called with each batch without a fault, so that the files are read once.
+
     Raises:
         EngineError: a check failed; the message names the file and the differences.
         StorageError: a file cannot be read.
@@ -56,8 +60,11 @@ def audit_scores(
     domain = pa.array(labels, pa.string())
 
     def check(batch: pa.RecordBatch) -> Iterable[str]:
-        yield from _constants(batch, score_date, run_id)
-        yield from _probability_faults(batch, domain)
+        """Return what is wrong with a batch, and let the caller see it if nothing is."""
+        faults = [*_constants(batch, score_date, run_id), *_probability_faults(batch, domain)]
+        if not faults:
+            see(batch)
+        return faults
 
     return _audit(files, [*SCORES, *kept], SCORES, check, expected_rows)
 

@@ -33,11 +33,13 @@ from pyiceberg.typedef import EMPTY_DICT, Identifier, Properties
 from tlnlp.errors import NotFoundError, StorageError, UsageError
 from tlnlp.storage import Storage, Tagged, join_uri, resolve_uri
 from tlnlp.storage.causes import described
+from tlnlp.warehouse.metadata_files import MetadataFiles
 from tlnlp.warehouse.schema import NAMESPACE
 from tlnlp.warehouse.staged import file_properties
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from pyiceberg.io import FileIO
     from pyiceberg.schema import Schema
     from pyiceberg.table.metadata import TableMetadata
     from pyiceberg.table.update import TableRequirement, TableUpdate
@@ -80,6 +82,7 @@ class WarehouseCatalog(MetastoreCatalog):
             )
         self.warehouse = uri
         self._pointers = Storage(join_uri(uri, f"catalog/{NAMESPACE}"))
+        self._files = MetadataFiles()
 
     def create_table(
         self,
@@ -212,6 +215,9 @@ class WarehouseCatalog(MetastoreCatalog):
         """Return the URI of the table's pointer object, ``{"metadata_location": ...}``."""
         return self._pointers.url(_key(table))
 
+    def _load_file_io(self, properties: Properties = EMPTY_DICT, location: str | None = None) -> FileIO:
+        return self._files.wrapped(super()._load_file_io(properties, location))
+
     def _check_namespace(self, namespace: str | Identifier) -> None:
         if self.identifier_to_tuple(namespace) != (NAMESPACE,):
             raise NoSuchNamespaceError(f"Namespace does not exist: {namespace}; this catalog has only {NAMESPACE}")
@@ -271,8 +277,7 @@ class WarehouseCatalog(MetastoreCatalog):
             return False
         if pointer.data == _pointer(metadata_location):
             return True
-        log = self._load(name, pointer).metadata.metadata_log
-        return any(entry.metadata_file == metadata_location for entry in log)
+        return any(one.metadata_file == metadata_location for one in self._load(name, pointer).metadata.metadata_log)
 
 
 def _response(metadata: TableMetadata, location: str) -> CommitTableResponse:

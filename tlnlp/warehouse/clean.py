@@ -8,17 +8,15 @@ committed, the rest of the folder is removed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
+from itertools import chain
 
 from pyiceberg.catalog import Catalog
-from pyiceberg.manifest import ManifestFile
 
 from tlnlp.errors import StorageError
-from tlnlp.storage import Storage
-from tlnlp.storage.causes import described
 from tlnlp.warehouse.run_folder import all_runs, marked_catalog, only_quarantine, run_id_of
-from tlnlp.warehouse.tables import load_table, tables_of
+from tlnlp.warehouse.tables import all_files, load_table, tables_of
 
 DAY_S = 24 * 60 * 60
 
@@ -31,6 +29,7 @@ def clean_runs(
     older_than_s: float = DAY_S,
     keep_run: str | None = None,
     has_ended: Callable[[str], bool] = lambda run_id: False,
+    only: Collection[str] | None = None,
 ) -> list[str]:
     """Remove the folders of abandoned runs and return the ids of the runs of which something was removed, sorted.
 
@@ -41,18 +40,29 @@ def clean_runs(
         older_than_s: a run is old if its newest object was last changed more seconds ago than this.
         keep_run: id of a run that is never removed: the caller's own.
         has_ended: returns True for the id of a run that is known to have ended; its age then does not matter.
+        only: ids of the runs to look at; None looks at all, which takes as long as the warehouse is large.
 
     Raises:
         StorageError: a table or folder cannot be read (then nothing is removed), or a folder cannot be removed.
     """
-    runs = all_runs(warehouse)
-    candidates = _abandoned_runs(runs, now - timedelta(seconds=older_than_s), has_ended) - {keep_run or ""}
-    if not candidates:
+    before = now - timedelta(seconds=older_than_s)
+    return remove_runs(warehouse, catalog, abandoned_runs(warehouse, before, has_ended, only) - {keep_run or ""})
+
+
+def remove_runs(warehouse: str, catalog: Catalog, abandoned: Collection[str]) -> list[str]:
+    """Remove the folders of these runs, and return as ``clean_runs`` does.
+
+    Args:
+        abandoned: what ``abandoned_runs`` has returned. The tables are read after that, so that a run which has
+            published in between counts as referred to.
+
+    Raises:
+        StorageError: as in ``clean_runs``.
+    """
+    if not abandoned:
         return []
-    # Tables are read after the ages, so that a run published in between counts as referred to.
-    referred = _referred_files(catalog)
-    removed = []
-    for run_id in sorted(candidates):
+    runs, referred, removed = all_runs(warehouse), _referred_files(catalog), list[str]()
+    for run_id in sorted(abandoned):
         run, files = runs.at(run_id), referred.get(run_id, set())
         unpublished = not files or only_quarantine([uri.partition(f"/{run_id}/")[2] for uri in files])
         if not unpublished or marked_catalog(run) not in (None, catalog.name):
@@ -66,9 +76,15 @@ def clean_runs(
     return removed
 
 
-def _abandoned_runs(runs: Storage, before: datetime, has_ended: Callable[[str], bool]) -> set[str]:
-    newest: dict[str, datetime] = {}
-    for entry in runs.list():
+def abandoned_runs(
+    warehouse: str,
+    before: datetime,
+    has_ended: Callable[[str], bool] = lambda run_id: False,
+    only: Collection[str] | None = None,
+) -> set[str]:
+    """Return the ids of the runs whose newest object is older than ``before``, or which have ended."""
+    runs, newest = all_runs(warehouse), dict[str, datetime]()
+    for entry in runs.list() if only is None else chain.from_iterable(map(runs.list, only)):
         run_id, separator, _ = entry.key.partition("/")
         if separator:
             newest[run_id] = max(entry.modified, newest.get(run_id, entry.modified))
@@ -82,17 +98,6 @@ def _referred_files(catalog: Catalog) -> dict[str, set[str]]:
         table = load_table(catalog, name)
         if table is None:
             raise StorageError(f"table {name} was dropped while runs were cleaned; nothing was removed: run again")
-        manifests: dict[str, ManifestFile] = {}
-        try:
-            for snapshot in table.snapshots():
-                manifests |= {manifest.manifest_path: manifest for manifest in snapshot.manifests(table.io)}
-            for manifest in manifests.values():
-                for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=True):
-                    uri = entry.data_file.file_path
-                    found.setdefault(run_id_of(uri) or "", set()).add(uri)
-        except (OSError, ValueError) as error:
-            raise StorageError(
-                f"table {name}: the manifests of its snapshots cannot be read, so nothing was removed "
-                f"{described(error)}; restore the files under tables/ if one is gone"
-            ) from error
+        for uri in all_files(table):
+            found.setdefault(run_id_of(uri) or "", set()).add(uri)
     return found

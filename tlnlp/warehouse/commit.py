@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pyiceberg.exceptions import (
     CommitFailedException,
@@ -17,8 +18,10 @@ from pyiceberg.exceptions import (
 from tlnlp.errors import StorageError
 
 if TYPE_CHECKING:
+    from pyiceberg.expressions import BooleanExpression
+    from pyiceberg.manifest import DataFile
     from pyiceberg.table import Transaction
-    from pyiceberg.table.update.snapshot import _OverwriteFiles
+    from pyiceberg.table.update.snapshot import _SnapshotProducer
 
 TRIES = 12
 _FIRST_WAIT_S = 0.05
@@ -38,11 +41,40 @@ class _UnsettledError(Exception):
         self.cause = cause
 
 
-def commit(overwrite: _OverwriteFiles, transaction: Transaction) -> None:
-    """Commit the transaction. Inside ``commit_in_turn``, a lost or unknown commit is followed by another attempt."""
-    try:
-        overwrite.commit()
+def overwrite(
+    transaction: Transaction,
+    summary: Mapping[str, str],
+    rows: BooleanExpression,
+    old: Iterable[DataFile],
+    new: Iterable[DataFile] = (),
+) -> _SnapshotProducer[Any]:
+    """Return a snapshot, not committed yet, that removes the files ``old`` and adds the files ``new``.
+
+    Args:
+        summary: what the summary of the snapshot says.
+        rows: the condition of the rows of all these files. The commit fails if another one has changed such rows.
+    """
+    update = transaction.update_snapshot(snapshot_properties=dict(summary)).overwrite()
+    update.delete_by_predicate(rows)
+    for file in old:
+        update.delete_data_file(file)
+    for file in new:
+        update.append_data_file(file)
+    return update
+
+
+def commit(update: _SnapshotProducer[Any], transaction: Transaction) -> None:
+    """Commit a new snapshot and its transaction (see ``settling``)."""
+    with settling():
+        update.commit()
         transaction.commit_transaction()
+
+
+@contextmanager
+def settling() -> Iterator[None]:
+    """Wrap a commit. Inside ``commit_in_turn``, a lost or unknown commit is followed by another attempt."""
+    try:
+        yield
     except (*LOST, *_UNKNOWN) as error:
         raise _UnsettledError(error) from error
 

@@ -12,9 +12,9 @@ from pyiceberg.table.snapshots import Snapshot, ancestors_of
 
 from tlnlp.warehouse.published_runs import published_runs
 from tlnlp.warehouse.schema import scores_name
-from tlnlp.warehouse.tables import PREFIX, summary_of
+from tlnlp.warehouse.tables import PREFIX, is_maintenance, summary_of
 
-_COUNTS = ("rows_in", "rows_scored", "rows_reused", "rows_duplicate", "rows_quarantined")
+COUNTS = ("rows_in", "rows_scored", "rows_reused", "rows_duplicate", "rows_quarantined")
 
 
 def history_schema() -> pa.Schema:
@@ -34,7 +34,7 @@ def history_schema() -> pa.Schema:
             ("run_id", pa.string()),
             ("model", pa.string()),
             ("model_version", pa.int64()),
-            *((count, pa.int64()) for count in _COUNTS),
+            *((count, pa.int64()) for count in COUNTS),
             ("current", pa.bool_()),
         ]
     )
@@ -60,7 +60,7 @@ def _current_snapshots(table: Table, scores: Table | None) -> set[int]:
         day, run = summary.get(f"{PREFIX}score-date"), summary.get(f"{PREFIX}run-id")
         if published and day and not published.includes(date.fromisoformat(day), run):
             continue
-        if day is not None or age == 0:
+        if day is not None or (age == 0 and not is_maintenance(snapshot)):
             newest.setdefault(day, snapshot.snapshot_id)
     return set(newest.values())
 
@@ -69,9 +69,11 @@ def _row(table: str, snapshot: Snapshot, *, current: bool) -> dict[str, Any]:
     summary = summary_of(snapshot)
 
     def text(key: str) -> str | None:
+        """Return what the summary says; None if it says nothing."""
         return summary.get(PREFIX + key.replace("_", "-"))
 
     def whole(key: str) -> int | None:
+        """Return a count of the summary; None if it is none."""
         found = text(key)
         return int(found) if found is not None and found.isdecimal() else None
 
@@ -85,6 +87,6 @@ def _row(table: str, snapshot: Snapshot, *, current: bool) -> dict[str, Any]:
         "run_id": text("run_id"),
         "model": text("model"),
         "model_version": whole("model_version"),
-        **{count: whole(count) for count in _COUNTS},
+        **{count: whole(count) for count in COUNTS},
         "current": current,
     }

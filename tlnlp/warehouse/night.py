@@ -51,6 +51,8 @@ def publish_night(
 
 def _remove(catalog: Catalog, quarantine: Publication, files: list[str]) -> None:
     """Remove rows that no reader sees. A failure does no harm, so it is only logged."""
+    if not files:
+        return
     try:
         remove_files(catalog, quarantine, files)
     except (PublishConflictError, StorageError) as error:

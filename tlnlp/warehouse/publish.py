@@ -20,7 +20,7 @@ from pyiceberg.table.snapshots import Snapshot
 from tlnlp.errors import PublishConflictError, StorageError, UsageError
 from tlnlp.storage import resolve_uri
 from tlnlp.storage.causes import reason_of
-from tlnlp.warehouse.commit import LOST, TRIES, commit, commit_in_turn
+from tlnlp.warehouse.commit import LOST, TRIES, commit, commit_in_turn, overwrite
 from tlnlp.warehouse.run_folder import mark_catalog
 from tlnlp.warehouse.schema import SCORES, Column
 from tlnlp.warehouse.staged import data_file
@@ -50,8 +50,8 @@ class Publication:
         source: name of the documents' source, the table's owner together with ``model``.
         model: name of the model.
         run_id: id of the run.
-        summary: facts of the run for the snapshot, where their keys become ``tlnlp.<key-with-dashes>``. Run id, model,
-            source and score date are added to them.
+        summary: facts of the run for the snapshot, where their keys become ``tlnlp.<key-with-dashes>``. Run id, model
+            and score date are added to them. Each later night reads them, so they should be few.
         kept: kept columns; a column that the table lacks is added to it.
         columns: the table's own columns, ``SCORES`` or ``QUARANTINE``.
     """
@@ -154,7 +154,6 @@ def _summary(wanted: Publication) -> dict[str, str]:
     summary = dict(wanted.summary) | {
         "run-id": wanted.run_id,
         "model": wanted.model,
-        "source": wanted.source,
         "score-date": wanted.score_date.isoformat(),
     }
     return {PREFIX + key.removeprefix(PREFIX).replace("_", "-"): value for key, value in summary.items()}
@@ -180,15 +179,10 @@ def _commit(catalog: Catalog, table: Table | None, wanted: Publication, old: lis
     with ThreadPoolExecutor(_FOOTER_READERS) as pool:
         read = list(pool.map(lambda uri: data_file(io, metadata, uri, wanted.score_date), wanted.files))
     new = [file for file in read if file is not None]
-    overwrite = transaction.update_snapshot(snapshot_properties=_summary(wanted)).overwrite()
-    overwrite.delete_by_predicate(is_day(wanted.score_date))
-    for file in old:
-        overwrite.delete_data_file(file)
-    for file in new:
-        overwrite.append_data_file(file)
-    commit(overwrite, transaction)
+    update = overwrite(transaction, _summary(wanted), is_day(wanted.score_date), old, new)
+    commit(update, transaction)
     rows, replaced = (sum(file.record_count for file in files) for files in (new, old))
-    return PublishResult(overwrite.snapshot_id, rows, replaced)
+    return PublishResult(update.snapshot_id, rows, replaced)
 
 
 def _published_before(table: Table, wanted: Publication) -> Snapshot | None:

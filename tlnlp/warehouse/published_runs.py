@@ -6,6 +6,7 @@ or that was killed before it did. Readers of this package see only the rows of t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -16,8 +17,10 @@ from pyiceberg.table import Table
 from pyiceberg.table.snapshots import ancestors_of
 
 from tlnlp.errors import StorageError
-from tlnlp.warehouse.schema import SCORE_DATE, quarantine_name, scores_name
-from tlnlp.warehouse.tables import PREFIX, load_table, summary_of, tables_of
+from tlnlp.warehouse.run_folder import run_id_of
+from tlnlp.warehouse.schema import SCORE_DATE, quarantine_name, scores_name, state_name
+from tlnlp.warehouse.staged import partition_day
+from tlnlp.warehouse.tables import PREFIX, load_table, planned_files, summary_of, tables_of
 
 _TRIES = 20
 
@@ -28,7 +31,8 @@ class PublishedRuns:
 
     Fields:
         runs: run id by day.
-        complete: False if old snapshots have expired, so that a day without an entry may have been published too.
+        complete: False if old snapshots have expired, so that a day without an entry may have been published too: one
+            without any scored document.
     """
 
     runs: dict[date, str]
@@ -65,6 +69,11 @@ def published_runs(scores: Table, snapshot_id: int | None = None) -> PublishedRu
             runs.setdefault(date.fromisoformat(day), run)
         # A table's first snapshot has the sequence number 1. PyIceberg takes the parent from one whose parent expires.
         complete = snapshot.parent_snapshot_id is None and (snapshot.sequence_number or 0) <= 1
+    if not complete:  # The files of a day lie in the folder of the run that has published it.
+        for file in planned_files(scores, scores.scan(snapshot_id=snapshot_id)):
+            file_day, file_run = partition_day(file), run_id_of(file.file_path)
+            if file_day is not None and file_run is not None:
+                runs.setdefault(file_day, file_run)
     return PublishedRuns(runs, complete)
 
 
@@ -73,18 +82,28 @@ def load_tables(catalog: Catalog) -> dict[str, Table]:
 
     A night adds its quarantine before its scores and removes the replaced quarantine after them. So a quarantine that
     is loaded while the scores stay the same holds all rows of the published runs. A quarantine without scores is left
-    out, because nothing has been published in it.
+    out, because nothing has been published in it, and so are the states, which hold no rows of their own.
     """
-    names = tables_of(catalog)
-    tables: dict[str, Table | None] = {}
-    for name in names:
+    names, tables = tables_of(catalog), dict[str, Table | None]()
+    for name in scores_tables(catalog, names):
         beside = quarantine_name(name)
-        if scores_name(name) is None:
-            tables |= _load_pair(catalog, name, beside) if beside in names else {name: load_table(catalog, name)}
+        tables |= load_pair(catalog, name, beside) if beside in names else {name: load_table(catalog, name)}
     return {name: table for name, table in sorted(tables.items()) if table is not None}
 
 
-def _load_pair(catalog: Catalog, scores: str, quarantine: str) -> dict[str, Table | None]:
+def scores_tables(catalog: Catalog, names: Sequence[str] | None = None) -> list[str]:
+    """Return the names of the tables of scores, without those of quarantines and states.
+
+    Args:
+        names: the names of all tables of the catalog, if they are known.
+    """
+    names = tables_of(catalog) if names is None else names
+    states = {state_name(name) for name in names}
+    return [name for name in names if name not in states and scores_name(name) is None]
+
+
+def load_pair(catalog: Catalog, scores: str, quarantine: str) -> dict[str, Table | None]:
+    """Return a table of scores and its quarantine by name, as ``load_tables`` does; None for one that is missing."""
     before = load_table(catalog, scores)
     for _ in range(_TRIES):
         beside, after = load_table(catalog, quarantine), load_table(catalog, scores)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -18,6 +18,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset as ds
+from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 
 from tlnlp.errors import NotFoundError, UsageError
@@ -29,9 +30,9 @@ from tlnlp.warehouse.published_runs import PublishedRuns, load_tables, published
 from tlnlp.warehouse.query_engine import connected, explained, run_statement
 from tlnlp.warehouse.query_values import json_value, rows_of
 from tlnlp.warehouse.query_worker import Hold, Limits, QueryWorker
-from tlnlp.warehouse.schema import HISTORY, scores_name
+from tlnlp.warehouse.schema import HISTORY, latest_name, scores_name
 
-_FIRST = "check `warehouse`, or publish scores first: `tlnlp score` does, and `tlnlp demo` shows the whole path"
+FIRST_STEP = "check `warehouse`, or publish scores first: `tlnlp score` does, and `tlnlp demo` shows the whole path"
 
 
 @dataclass(frozen=True)
@@ -49,14 +50,19 @@ class QueryStream:
     columns: tuple[str, ...]
     batches: Iterator[pa.RecordBatch]
 
+    def all_rows(self) -> QueryResult:
+        """Return all rows of the query at once."""
+        return QueryResult(
+            self.columns, [tuple(map(json_value, row)) for batch in self.batches for row in rows_of(batch)]
+        )
+
 
 def run_query(
     warehouse: str, sql: str, *, catalog: str | None = None, snapshot: int | None = None, as_of: str | None = None
 ) -> QueryResult:
     """Run one read-only query and return all its rows; see ``open_query`` for arguments and errors."""
     with open_query(warehouse, sql, catalog=catalog, snapshot=snapshot, as_of=as_of) as stream:
-        rows = [tuple(map(json_value, row)) for batch in stream.batches for row in rows_of(batch)]
-        return QueryResult(stream.columns, rows)
+        return stream.all_rows()
 
 
 @contextmanager
@@ -69,7 +75,7 @@ def open_query(
     as_of: str | None = None,
     limits: Limits | None = None,
 ) -> Iterator[QueryStream]:
-    """Run one read-only query over the tables and the view ``history``, and yield its rows as a stream.
+    """Run one read-only query over the tables and the views ``history`` and ``latest``; yield its rows as a stream.
 
     A column whose name occurred before gets a number: ``label``, ``label_1``.
 
@@ -89,23 +95,56 @@ def open_query(
         StorageError: a table's files cannot be read, or what was spilled cannot be written.
     """
     given = limits or Limits()
+    with open_tables(lambda: _load_tables(warehouse, catalog), sql, given, snapshot=snapshot, as_of=as_of) as stream:
+        yield stream
+
+
+@contextmanager
+def open_tables(
+    load: Callable[[], dict[str, Table]],
+    sql: str,
+    limits: Limits,
+    parameters: Sequence[object] = (),
+    *,
+    snapshot: int | None = None,
+    as_of: str | None = None,
+) -> Iterator[QueryStream]:
+    """Run one read-only query over tables that ``load`` returns by their names, as ``open_query`` does.
+
+    Args:
+        load: returns the tables; it is called in the thread of the query.
+        sql: the statement.
+        limits: the time and memory that the query may use.
+        parameters: a value for each ``?`` of the statement.
+        snapshot: as in ``open_query``.
+        as_of: as in ``open_query``.
+
+    Raises:
+        UsageError, StorageError: as in ``open_query``, and what ``load`` raises.
+    """
 
     def answer(hold: Hold, spill: str) -> Generator[Any, None, None]:
-        tables = _load_tables(warehouse, catalog)
+        """Yield the names of the columns, then the batches."""
+        tables = load()
         moment = _moment(tables, snapshot, as_of)
-        with connected(spill, given, hold) as connection, explained([*sorted(tables), HISTORY], given):
+        latest = {latest_name(name): name for name in tables if scores_name(name) is None}
+        names = [*sorted(tables), *sorted(latest), HISTORY]
+        with connected(spill, limits, hold) as connection, explained(names, limits):
+            views = [view for view in latest if _mentions(sql, view)]
             for name in tables:
-                if _mentions(sql, name):
+                if _mentions(sql, name) or name in map(latest.get, views):
                     connection.register(name, _rows(tables, name, snapshot, moment))
+            for view in views:
+                connection.execute(_latest_view(view, latest[view]))
             if _mentions(sql, HISTORY):
                 connection.register(HISTORY, history_table(tables))
-            reader = run_statement(connection, sql)
+            reader = run_statement(connection, sql, parameters)
             yield reader.schema.names
             yield from reader
 
     with (
         tempfile.TemporaryDirectory(prefix="tlnlp-query-", ignore_cleanup_errors=True) as spill,
-        QueryWorker(lambda hold: answer(hold, spill), given) as worker,
+        QueryWorker(lambda hold: answer(hold, spill), limits) as worker,
     ):
         items = iter(worker)
         yield QueryStream(_distinct(next(items)), items)
@@ -115,6 +154,12 @@ def _rows(tables: dict[str, Table], name: str, snapshot: int | None, moment: int
     """Return the rows of a table as of a snapshot or a time, for DuckDB."""
     at = _snapshot_at(tables[name], name, snapshot, moment)
     return table_dataset(tables[name], at, _published_rows(tables, name, snapshot, moment))
+
+
+def _latest_view(view: str, scores: str) -> str:
+    """Return the statement that makes the view of each document's newest row."""
+    newest = "row_number() over (partition by document_id order by score_date desc) = 1"
+    return f'CREATE VIEW "{view}" AS SELECT * FROM "{scores}" QUALIFY {newest}'
 
 
 def _distinct(names: list[str]) -> tuple[str, ...]:
@@ -128,15 +173,19 @@ def _distinct(names: list[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _load_tables(warehouse: str, catalog: str | None) -> dict[str, Table]:
+def open_existing(warehouse: str, catalog: str | None) -> Catalog:
+    """Return the catalog of a warehouse. Raises NotFoundError if a folder of it does not exist; it is not created."""
     uri = resolve_uri(warehouse)
     folder = local_path(uri)
     if folder is not None and not folder.is_dir():
-        raise NotFoundError(f"warehouse {uri}: there is no such folder; {_FIRST}")
-    opened = open_catalog(uri, catalog)
-    tables = load_tables(opened)
+        raise NotFoundError(f"warehouse {uri}: there is no such folder; {FIRST_STEP}")
+    return open_catalog(uri, catalog)
+
+
+def _load_tables(warehouse: str, catalog: str | None) -> dict[str, Table]:
+    tables = load_tables(open_existing(warehouse, catalog))
     if not tables:
-        raise NotFoundError(f"warehouse {uri}: nothing has been published in it yet; {_FIRST}")
+        raise NotFoundError(f"warehouse {resolve_uri(warehouse)}: nothing has been published in it yet; {FIRST_STEP}")
     return tables
 
 
@@ -152,7 +201,9 @@ def _moment(tables: dict[str, Table], snapshot: int | None, as_of: str | None) -
         for table in tables.values():
             if found := table.snapshot_by_id(snapshot):
                 return found.timestamp_ms
-        raise UsageError(f"no table has a snapshot {snapshot}; list the snapshots with: select * from {HISTORY}")
+        raise UsageError(
+            f"no table has a snapshot {snapshot}, or it has expired; list the snapshots with: select * from {HISTORY}"
+        )
     if as_of is None:
         return None
     try:
@@ -188,5 +239,8 @@ def _snapshot_at(table: Table, name: str, snapshot: int | None, moment: int | No
     found = table.snapshot_as_of_timestamp(moment)
     if found is None:
         when = datetime.fromtimestamp(moment / 1000, UTC).isoformat(timespec="seconds")
-        raise UsageError(f"table {name} had no snapshot at {when}; list the snapshots with: select * from {HISTORY}")
+        raise UsageError(
+            f"table {name} had no snapshot at {when}, or it has expired; list the snapshots with: select * from "
+            f"{HISTORY}"
+        )
     return found.snapshot_id

@@ -22,10 +22,11 @@ _NOT_READ_ONLY = "query: not one read-only statement, so nothing was run; write 
 
 
 @contextmanager
-def connected(spill: str, limits: Limits, hold: Hold) -> Iterator[Connection]:
-    """Yield a connection to an empty database in memory, which spills into the folder ``spill``.
+def connected(spill: str, limits: Limits, hold: Hold, database: str = ":memory:") -> Iterator[Connection]:
+    """Yield a connection to a new database, which spills into the folder ``spill``.
 
-    ``hold`` is called with the connection, and with None before it is closed.
+    ``hold`` is called with the connection, and with None before it is closed. ``database`` is the path of its file;
+    without it, the database lies in memory.
     """
     # DuckDB would fetch extensions over the network, replacement scans would let SQL read our Python variables, and
     # after two seconds a progress bar would be printed into the result on stdout.
@@ -37,7 +38,7 @@ def connected(spill: str, limits: Limits, hold: Hold) -> Iterator[Connection]:
         "temp_directory": spill,
         "TimeZone": "UTC",
     }
-    connection = duckdb.connect(":memory:")
+    connection = duckdb.connect(database)
     try:
         settings["memory_limit"] = f"{min(limits.memory_bytes, _own_limit(connection))}B"
         for name, value in settings.items():
@@ -49,8 +50,13 @@ def connected(spill: str, limits: Limits, hold: Hold) -> Iterator[Connection]:
         connection.close()
 
 
-def run_statement(connection: Connection, sql: str) -> pa.RecordBatchReader:
+def run_statement(connection: Connection, sql: str, parameters: Sequence[object] = ()) -> pa.RecordBatchReader:
     """Run one statement that reads the registered tables and nothing else, and return its rows as a stream.
+
+    Args:
+        connection: the connection.
+        sql: the statement.
+        parameters: a value for each ``?`` of the statement.
 
     Raises:
         UsageError: it is not one statement, or it could write.
@@ -61,7 +67,12 @@ def run_statement(connection: Connection, sql: str) -> pa.RecordBatchReader:
     statement = _read_only(connection, sql)
     # A CTE may hold a statement that writes. The tables are views, but it could make and change others.
     connection.execute("BEGIN TRANSACTION READ ONLY")
-    return connection.sql(statement).to_arrow_reader(_BATCH_ROWS)
+    return connection.sql(statement, params=list(parameters) or None).to_arrow_reader(_BATCH_ROWS)
+
+
+def identifier(name: str) -> str:
+    """Return the name of a table or column as SQL writes it: in quotes, so that it means nothing else."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _read_only(connection: Connection, sql: str) -> str:
@@ -108,8 +119,10 @@ def explained(tables: Sequence[str], limits: Limits) -> Iterator[None]:
         if is_full(error):
             raise StorageError(f"query: the temporary folder cannot be written {described(error)}") from error
         if isinstance(error, duckdb.ConversionException):  # It quotes the value, which a row may hold.
-            what, line, statement = message.partition("\n\nLINE ")
-            message = re.sub(r"'.*'", "'...'", what, count=1, flags=re.DOTALL) + line + statement
+            # The line of the statement comes last, and the value may hold what looks like one.
+            what, line, statement = message.rpartition("\n\nLINE ")
+            message = re.sub(r"'.*'", "'...'", what if line else message, count=1, flags=re.DOTALL)
+            message += line + statement if line else ""
         raise UsageError(f"query: {message}") from error
 
 

@@ -19,12 +19,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date, time, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
+
+_QUOTED = re.compile('[,"\r\n]|^\\s|\\s$|^$')
 
 
 def rows_of(batch: pa.RecordBatch) -> Iterator[tuple[Any, ...]]:
@@ -62,6 +65,20 @@ def json_value(value: Any) -> Any:
     if isinstance(value, list | tuple) and not _is_interval(value):
         return [json_value(inner) for inner in value]
     return _text(value)
+
+
+def csv_line(values: Iterable[Any], shown: Callable[[str], str] = str) -> str:
+    """Return values as a line of CSV (RFC 4180): null is an empty field, and an empty text is ``""``.
+
+    Args:
+        values: the values of a row.
+        shown: changes the text of each value before it is quoted.
+    """
+    return ",".join("" if value is None else _field(shown(value_text(value))) for value in values) + "\n"
+
+
+def _field(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"' if _QUOTED.search(text) else text
 
 
 def _text(value: Any) -> Any:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 NAMESPACE = "tlnlp"
 SCORE_DATE = "score_date"
 HISTORY = "history"
+LATEST = "latest"
 PROBABILITIES = "map"
 KEPT_TYPES = ("string", "int", "long", "float", "double", "boolean", "date", "timestamp")
 
@@ -78,6 +79,7 @@ _SPARK_TYPES = {
 }
 # Other Spark types in documents that can be cast to one of KEPT_TYPES without loss.
 _SPARK_ALIASES = {"tinyint": "int", "smallint": "int", "timestamp_ntz": "timestamp"}
+_RESERVED_ENDS = ("_quarantine", "_state", "_latest")
 _TABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
@@ -120,13 +122,23 @@ def check_table(name: str) -> None:
         raise UsageError(
             f"table {name!r}: not a valid name; use at most 64 letters, digits and _, and no digit at the start"
         )
-    if name == HISTORY or name == "quarantine" or name.endswith("_quarantine"):
+    if name in (HISTORY, LATEST, "quarantine") or name.endswith(_RESERVED_ENDS):
         raise UsageError(f"table {name!r}: the name is reserved for tables and views that tlnlp adds; choose another")
 
 
 def quarantine_name(table: str) -> str:
     """Return the name of the table's quarantine: ``quarantine`` for ``scores``, else ``<table>_quarantine``."""
     return "quarantine" if table == "scores" else f"{table}_quarantine"
+
+
+def state_name(table: str) -> str:
+    """Return the name of the table that holds the state of a table of scores (see ``state_table``)."""
+    return f"{table}_state"
+
+
+def latest_name(table: str) -> str:
+    """Return the name of the view of each document's newest row: ``latest`` for ``scores``, else ``<table>_latest``."""
+    return LATEST if table == "scores" else f"{table}_{LATEST}"
 
 
 def scores_name(table: str) -> str | None:

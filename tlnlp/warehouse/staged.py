@@ -64,11 +64,7 @@ def data_file(io: FileIO, metadata: TableMetadata, uri: str, score_date: date) -
     """
     if open_parquet(uri).metadata.num_rows == 0:
         return None
-    try:
-        # Spark marks columns as nullable even if they hold no null, so the statistics are checked for nulls below.
-        found = parquet_file_to_data_file(io, _all_optional(metadata), uri)
-    except ValueError as error:
-        raise EngineError(f"{uri}: the file does not fit the table, or holds several days: {error}") from error
+    found = parquet_entry(io, metadata, uri)
     day = partition_day(found)
     if day != score_date:
         raise EngineError(f"{uri}: {SCORE_DATE} is {day} in the file, but the day to publish is {score_date}")
@@ -78,6 +74,15 @@ def data_file(io: FileIO, metadata: TableMetadata, uri: str, score_date: date) -
             count = counted(nulls[field.field_id], "row")
             raise EngineError(f"{uri}: {field.name} is null in {count}, but the column is required")
     return found
+
+
+def parquet_entry(io: FileIO, metadata: TableMetadata, uri: str) -> DataFile:
+    """Return Iceberg's entry of a Parquet file that has rows. Raises EngineError if it does not fit the table."""
+    try:
+        # Spark marks columns as nullable even if they hold no null, so ``data_file`` checks the statistics for nulls.
+        return parquet_file_to_data_file(io, _all_optional(metadata), uri)
+    except ValueError as error:
+        raise EngineError(f"{uri}: the file does not fit the table, or holds several days: {error}") from error
 
 
 def partition_day(file: DataFile) -> date | None:

@@ -24,6 +24,23 @@ from tlnlp.warehouse.schema import (
 )
 from tlnlp.warehouse.tables import PREFIX, load_table
 
+# The properties of each table beside its owner and the names of its columns.
+TABLE_PROPERTIES = {
+    # PyIceberg's own retries would not notice that an empty day was published meanwhile; ours plan again.
+    "commit.retry.num-retries": "0",
+    # Each metadata file names so many of those before it, and each night reads one of each table.
+    "write.metadata.delete-after-commit.enabled": "true",
+    "write.metadata.previous-versions-max": "20",
+    # Maintenance merges manifests of neighbouring days up to this size, so that a night need not read the entries of
+    # all days. Each file has an entry of about 200 bytes.
+    "commit.manifest-merge.enabled": "true",
+    "commit.manifest.min-count-to-merge": "2",
+    "commit.manifest.target-size-bytes": str(32 * 1024),
+    # The least and the greatest value of a column tell nothing of a file whose rows a hash of their texts has dealt.
+    "write.metadata.metrics.default": "counts",
+    f"write.metadata.metrics.column.{SCORE_DATE}": "full",
+}
+
 
 def check_publish(catalog: Catalog, table: str, *, source: str, model: str, kept: Sequence[Column] = ()) -> None:
     """Check, before the work is done, that ``publish_day`` would accept this owner and these kept columns.
@@ -40,22 +57,31 @@ def check_publish(catalog: Catalog, table: str, *, source: str, model: str, kept
 
 
 def create_table(
-    catalog: Catalog, table: str, *, source: str, model: str, columns: Sequence[Column], kept: Sequence[Column]
+    catalog: Catalog,
+    table: str,
+    *,
+    source: str,
+    model: str,
+    columns: Sequence[Column],
+    kept: Sequence[Column],
+    by_day: bool = True,
 ) -> Transaction:
-    """Return a transaction that creates the table, so that it never appears without its first day."""
+    """Return a transaction that creates the table, so that it never appears without its first rows.
+
+    Args:
+        by_day: whether each file holds the rows of one day.
+    """
     catalog.create_namespace_if_not_exists(NAMESPACE)
     plain = [replace(column, required=False) for column in kept]
     schema = assign_fresh_schema_ids(iceberg_schema([*columns, *plain]))
     day = schema.find_field(SCORE_DATE)
-    spec = PartitionSpec(PartitionField(day.field_id, 1000, IdentityTransform(), SCORE_DATE))
+    fields = [PartitionField(day.field_id, 1000, IdentityTransform(), SCORE_DATE)] if by_day else []
+    spec = PartitionSpec(*fields)
     properties = {
         f"{PREFIX}source": source,
         f"{PREFIX}model": model,
         "schema.name-mapping.default": create_mapping_from_schema(schema).model_dump_json(),
-        # PyIceberg's own retries would not notice that an empty day was published meanwhile; ours plan again.
-        "commit.retry.num-retries": "0",
-        "write.metadata.delete-after-commit.enabled": "true",
-    }
+    } | TABLE_PROPERTIES
     return catalog.create_table_transaction((NAMESPACE, table), schema, partition_spec=spec, properties=properties)
 
 

@@ -7,21 +7,23 @@ padded. Pooling and head are computed here, text by text.
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tlnlp.errors import BundleError
 from tlnlp.model.combine import Floats, softmax
-from tlnlp.model.engines.int8_weights import Tensors, to_ctranslate2
+from tlnlp.model.engines.int8_weights import Tensors, reduced, to_ctranslate2
+from tlnlp.model.engines.memory_errors import memory_errors
 from tlnlp.model.engines.network import Network
+from tlnlp.model.engines.processor import saturates
+from tlnlp.model.engines.side_by_side import each_group, thread_count
 from tlnlp.model.tokenize import Ids, of_one_length
 
-# Tokens that are read at once, about.
-TOKENS_AT_ONCE = 512
+# Int8 weights and activations in the products, float32 in the rest.
+COMPUTE_TYPE = "int8_float32"
 
 
 class CTranslate2Int8Engine:
@@ -32,11 +34,14 @@ class CTranslate2Int8Engine:
         head: ``weight`` (classes, hidden) and ``bias`` (classes,).
         pooling: ``mean``, ``cls`` (the first state) or ``max``.
         normalise: whether pooled states are scaled to the length sqrt(hidden).
-        threads: threads of CTranslate2; 0 means one for each core.
+        threads: most texts that are read at the same time; 0 means one for each core.
 
     Raises:
         BundleError: CTranslate2 cannot open the network.
     """
+
+    tokens_at_once: ClassVar[int] = 512
+    """Tokens that are read at once, about."""
 
     def __init__(
         self,
@@ -54,18 +59,27 @@ class CTranslate2Int8Engine:
         vocabulary = [str(token) for token in range(network.tokens)]
         config = dict.fromkeys(("unk_token", "bos_token", "eos_token"), vocabulary[0])
         files = {
-            "model.bin": to_ctranslate2(tensors, network),
+            "model.bin": to_ctranslate2(self._suited(tensors), network),
             "config.json": json.dumps(config | {"layer_norm_epsilon": network.epsilon}).encode(),
             "vocabulary.json": json.dumps(vocabulary).encode(),
         }
-        try:
-            self._encoder = ctranslate2.Encoder(
-                "int8", compute_type="int8_float32", intra_threads=threads or len(os.sched_getaffinity(0)), files=files
-            )
-        except (RuntimeError, ValueError) as error:
-            raise BundleError(f"CTranslate2 cannot open the int8 encoder ({type(error).__name__})") from error
+        self._threads = thread_count(threads)
+        self._encoder = self._open(files)
         self._weight, self._bias = (np.array(head[name], dtype=np.float64) for name in ("weight", "bias"))
         self._pooling, self._normalise = pooling, normalise
+
+    def _suited(self, tensors: Tensors) -> Tensors:
+        """Return the weights as this processor multiplies them without an overflow."""
+        return reduced(tensors) if saturates() else tensors
+
+    def _open(self, files: Mapping[str, bytes]) -> Any:
+        import ctranslate2
+
+        threads = {"inter_threads": self._threads, "intra_threads": 1}
+        try:
+            return ctranslate2.Encoder("int8", compute_type=COMPUTE_TYPE, files=files, **threads)
+        except (RuntimeError, ValueError) as error:
+            raise BundleError(f"CTranslate2 cannot open the int8 encoder ({type(error).__name__})") from error
 
     def predict(self, encoded: Sequence[Ids]) -> Floats:
         """Return probabilities (texts, classes) of token ids, in the order given.
@@ -76,23 +90,38 @@ class CTranslate2Int8Engine:
             MemoryError: there is too little memory for a text.
         """
         logits = np.zeros((len(encoded), len(self._bias)), dtype=np.float64)
-        for positions in of_one_length(encoded, TOKENS_AT_ONCE):
-            states = self.states([encoded[position] for position in positions])
-            for position, own in zip(positions, states, strict=True):
-                logits[position] = (self._weight * self._pooled(own)).sum(axis=1) + self._bias
+        for position, pooled in enumerate(self.pooled_states(encoded)):
+            logits[position] = (self._weight * pooled).sum(axis=1) + self._bias
         return softmax(logits)
+
+    def pooled_states(self, encoded: Sequence[Ids]) -> Floats:
+        """Return the pooled states (texts, hidden) of token ids, in the order given.
+
+        Raises:
+            MemoryError: there is too little memory for a text.
+        """
+
+        def read(positions: list[int]) -> list[Floats]:
+            """Return the pooled states of texts of one length."""
+            return [self._pooled(own) for own in self.states([encoded[position] for position in positions])]
+
+        pooled = np.zeros((len(encoded), self._weight.shape[1]), dtype=np.float64)
+        for positions, found in each_group(read, list(of_one_length(encoded, self.tokens_at_once)), self._threads):
+            pooled[positions] = found
+        return pooled
 
     def states(self, encoded: Sequence[Ids]) -> NDArray[np.float32]:
         """Return the states (texts, tokens, hidden) of equally long texts."""
-        input_ids = np.array(encoded, dtype=np.int32)
+        return self._forward(np.array(encoded, dtype=np.int32))
+
+    def _forward(self, input_ids: NDArray[np.int32]) -> NDArray[np.float32]:
+        with memory_errors("CTranslate2"):
+            return np.array(self._run(input_ids))
+
+    def _run(self, input_ids: NDArray[np.int32]) -> Any:
+        """Return the library's view of the states, which lies where the network does."""
         lengths = np.full(len(input_ids), input_ids.shape[1], dtype=np.int32)
-        try:
-            output = self._encoder.forward_batch(self._view(input_ids), self._view(lengths))
-        except RuntimeError as error:
-            if "alloc" in str(error):
-                raise MemoryError("CTranslate2 has too little memory for a text") from error
-            raise
-        return np.array(output.last_hidden_state)
+        return self._encoder.forward_batch(self._view(input_ids), self._view(lengths)).last_hidden_state
 
     def _pooled(self, states: NDArray[Any]) -> Floats:
         """Return one vector (hidden,) of the states of a text (tokens, hidden)."""

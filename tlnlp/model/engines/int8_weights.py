@@ -17,7 +17,11 @@ from tlnlp.model.engines.network import ACTIVATIONS, Network
 
 Tensors = Mapping[str, NDArray[Any]]
 LARGEST = 127
+# Largest weight where a processor adds pairs of products with unsigned bytes in 16 bits: 2 * 255 * 63 is below 2^15.
+LARGEST_OF_PAIRS = 63
 SCALE = "_scale"
+# The embeddings of token ids, and their scales.
+TOKEN_EMBEDDINGS = ("encoder/embeddings_0/weight", f"encoder/embeddings_0/weight{SCALE}")
 # Version of the format, name and revision of the layout, as CTranslate2 4 reads and writes them.
 FORMAT, LAYOUT, REVISION = 6, "TransformerEncoderSpec", 1
 _TYPE_NUMBERS = {"float32": 0, "int8": 1, "int16": 2, "int32": 3}
@@ -50,7 +54,7 @@ def float_weights(state: Tensors, network: Network) -> Iterator[tuple[str, NDArr
     Raises:
         KeyError: a tensor is missing.
     """
-    yield "encoder/embeddings_0/weight", state["embeddings.word_embeddings.weight"]
+    yield TOKEN_EMBEDDINGS[0], state["embeddings.word_embeddings.weight"]
     positions = state["embeddings.position_embeddings.weight"][network.first_position :]
     # Every token is of the first segment.
     if network.types:
@@ -98,6 +102,20 @@ def _rows_to_int8(values: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArra
     largest = np.abs(values).max(axis=1)
     scales = np.float32(LARGEST) / np.where(largest == 0, np.float32(LARGEST), largest)
     return np.rint(values * scales[:, None]).astype(np.int8), scales.astype(np.float32)
+
+
+def reduced(tensors: Tensors) -> dict[str, NDArray[Any]]:
+    """Return the weights of matrices with 7 bits, which cannot saturate where pairs of products are added in 16 bits.
+
+    Source: ``reduce_range`` of ONNX Runtime's quantisation.
+    """
+    found = dict(tensors)
+    share = np.float32(LARGEST_OF_PAIRS / LARGEST)
+    for name, values in tensors.items():
+        if values.dtype == np.int8 and name not in TOKEN_EMBEDDINGS:  # Embeddings are looked up, not multiplied.
+            found[name] = np.rint(values * share).astype(np.int8)
+            found[name + SCALE] = tensors[name + SCALE] * share
+    return found
 
 
 def shapes_of(network: Network) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:

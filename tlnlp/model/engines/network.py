@@ -75,3 +75,11 @@ def network_of(config: Mapping[str, Any]) -> Network | None:
     first = int(config["pad_token_id"]) + 1 if kind in ("roberta", "xlm-roberta") else 0
     tokens, positions = int(config["vocab_size"]), int(config["max_position_embeddings"])
     return Network(str(kind), layers, heads, hidden, inner, tokens, positions, first, types, str(activation), epsilon)
+
+
+def known_network(config: Mapping[str, Any]) -> Network | None:
+    """Return what ``network_of`` does; None also if a size is missing or no number."""
+    try:
+        return network_of(config)
+    except (KeyError, TypeError, ValueError):
+        return None

@@ -15,6 +15,8 @@ import numpy as np
 
 from tlnlp.errors import BundleError
 from tlnlp.model.combine import Floats, softmax
+from tlnlp.model.engines.memory_errors import memory_errors
+from tlnlp.model.engines.side_by_side import each_group, thread_count
 from tlnlp.model.tokenize import Ids, of_one_length
 
 # Tokens that are read at once, about. Measured on one core with twelve layers of width 384, ratio to padded batches of
@@ -40,7 +42,7 @@ class OnnxFp32Engine:
     Args:
         graph: path of the ONNX graph.
         input_names: names of the graph's inputs.
-        threads: threads of ONNX Runtime; 0 means one for each core.
+        threads: most texts that are read at the same time; 0 means one for each core.
 
     Raises:
         BundleError: ONNX Runtime cannot open the graph.
@@ -49,11 +51,9 @@ class OnnxFp32Engine:
     def __init__(self, graph: Path, input_names: Sequence[str], threads: int = 0) -> None:
         ort = load_onnxruntime()
         options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        # Spinning threads would take the cores of other Spark tasks on the same host.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         # Without prepacking the weights stay in the mapped file, which the processes of a host share.
         options.add_session_config_entry("session.disable_prepacking", "1")
         try:
@@ -63,7 +63,7 @@ class OnnxFp32Engine:
             raise BundleError(
                 f"{graph}: ONNX Runtime cannot open the graph ({type(error).__name__}); fetch the bundle again"
             ) from error
-        self._takes_types = "token_type_ids" in input_names
+        self._takes_types, self._threads = "token_type_ids" in input_names, thread_count(threads)
 
     def predict(self, encoded: Sequence[Ids]) -> Floats:
         """Return probabilities (texts, classes) of token ids, in the order given.
@@ -74,19 +74,20 @@ class OnnxFp32Engine:
         Raises:
             MemoryError: there is too little memory for a text.
         """
-        logits = np.zeros((len(encoded), self._classes), dtype=np.float64)
-        for positions in of_one_length(encoded, TOKENS_AT_ONCE):
+
+        def read(positions: list[int]) -> Any:
+            """Return the logits of texts of one length."""
             input_ids = np.array([encoded[position] for position in positions], dtype=np.int64)
             feed = {"input_ids": input_ids, "attention_mask": np.ones_like(input_ids)}
             if self._takes_types:
                 feed["token_type_ids"] = np.zeros_like(input_ids)
-            logits[positions] = self._run(feed)
+            return self._run(feed)
+
+        logits = np.zeros((len(encoded), self._classes), dtype=np.float64)
+        for positions, found in each_group(read, list(of_one_length(encoded, TOKENS_AT_ONCE)), self._threads):
+            logits[positions] = found
         return softmax(logits)
 
     def _run(self, feed: dict[str, Any]) -> Any:
-        try:
+        with memory_errors("ONNX Runtime"):
             return self._session.run(None, feed)[0]
-        except Exception as error:  # The library's exceptions have no common public base class.
-            if "alloc" in str(error):
-                raise MemoryError("ONNX Runtime has too little memory for a text") from error
-            raise

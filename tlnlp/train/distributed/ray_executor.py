@@ -52,6 +52,11 @@ class RayExecutor:
         """Return how many tasks run at the same time; 1, in this process, until the cluster is started."""
         return cluster.places(self._settings) if ray.is_initialized() else self._local.places
 
+    @property
+    def has_gpus(self) -> bool:
+        """Return whether the work runs on GPUs; False until the cluster is started."""
+        return ray.is_initialized() and cluster.uses_gpu(self._settings)
+
     def start(self) -> None:
         """Join or start the cluster, and make its processes import what tasks need. Raises EngineError, UsageError."""
         if not self._started:

@@ -38,6 +38,7 @@ class EncoderFit:
         recipe: the settings of the optimisation.
         initial: tensors of a model to start from, by name; None starts from the pretrained encoder.
         class_names: how many of the training texts are class names; they come last.
+        layers: positions of the layers that the model keeps, for a student of fewer layers; None keeps all.
     """
 
     encoder: EncoderSource
@@ -54,6 +55,7 @@ class EncoderFit:
     recipe: TrainingSettings
     initial: dict[str, Any] | None = None
     class_names: int = 0
+    layers: tuple[int, ...] | None = None
 
     @property
     def size(self) -> str:
@@ -114,7 +116,7 @@ class EmbeddingSpec:
     Attributes:
         encoder: the encoder.
         classes: the number of classes, which sets the size of the model's head.
-        precision: the precision of matrix products: ``auto``, ``fp32`` or ``bf16``.
+        precision: the precision of matrix products: ``auto``, ``fp32``, ``bf16`` or ``int8``.
     """
 
     encoder: EncoderSource

@@ -1,4 +1,4 @@
-"""Run a model in torch without training it: pooled states and probabilities of texts, in batches."""
+"""Run a model without training it: pooled states and probabilities of texts, in torch or with int8 weights."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import torch
 from numpy.typing import NDArray
 
 from tlnlp.model.combine import Floats, softmax
+from tlnlp.model.engines.ctranslate2_int8 import CTranslate2Int8Engine
+from tlnlp.model.engines.int8_weights import quantise
+from tlnlp.model.engines.network import network_of
 from tlnlp.model.tokenize import by_length, pad
 from tlnlp.model.torch_encoder import TextClassifier
 
@@ -28,6 +31,25 @@ def predict(
 ) -> Floats:
     """Return the probabilities (texts, classes) of tokenized texts, in their order. Texts are not cut."""
     return softmax(_outputs(model, encoded, pad_token_id, device, bf16, features=False))
+
+
+def int8_engine(model: TextClassifier, threads: int) -> CTranslate2Int8Engine:
+    """Return the engine that reads with the int8 weights of a model.
+
+    Args:
+        threads: threads of the engine.
+
+    Raises:
+        ValueError: the network is of another kind than the engine can run.
+    """
+    network = network_of(model.encoder.config.to_dict())  # type: ignore[union-attr, operator]
+    if network is None:
+        raise ValueError("no int8 engine can run the network of this encoder")
+    state, head = (
+        {name: tensor.cpu().numpy() for name, tensor in part.state_dict().items()}
+        for part in (model.encoder, model.head)
+    )
+    return CTranslate2Int8Engine(quantise(state, network), network, head, model.pooling, model.normalise, threads)
 
 
 def _outputs(

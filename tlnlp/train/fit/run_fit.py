@@ -11,12 +11,14 @@ from tlnlp.model.combine import Floats
 from tlnlp.model.tokenize import TokenIds
 from tlnlp.model.torch_encoder import load_encoder
 from tlnlp.train.fit.encoder_fit import EmbeddingSpec, EncoderFit
-from tlnlp.train.fit.inference import pooled_states
+from tlnlp.train.fit.inference import int8_engine, pooled_states
 from tlnlp.train.fit.precision import in_bfloat16
 from tlnlp.train.fit.stopwatch import Stopwatch
 from tlnlp.train.fit.trainer import Trainer
 
 CPU = torch.device("cpu")
+# The precision of an embedding pass with int8 weights; a GPU reads in torch all the same.
+INT8 = "int8"
 
 
 def fit_encoder(fit: EncoderFit, device: torch.device, cores: int) -> tuple[dict[str, Any], Floats, float, float]:
@@ -65,10 +67,15 @@ def embed(
     )
     if weights is not None:
         model.load_state_dict({name: torch.as_tensor(array) for name, array in weights.items()})
-    bf16 = in_bfloat16(device, spec.precision)
-    model = model.to(device)
-    began_s = time.monotonic()
-    embeddings = pooled_states(model, tokens, spec.encoder.pad_token_id, device, bf16)
+    if spec.precision == INT8 and device == CPU:
+        engine = int8_engine(model, cores)
+        began_s = time.monotonic()
+        embeddings = engine.pooled_states(tokens)
+    else:
+        bf16 = in_bfloat16(device, "auto" if spec.precision == INT8 else spec.precision)
+        model = model.to(device)
+        began_s = time.monotonic()
+        embeddings = pooled_states(model, tokens, spec.encoder.pad_token_id, device, bf16)
     seconds = time.monotonic() - began_s
     del model
     _release(device)

@@ -10,7 +10,7 @@ runs on another number of workers, therefore reads the same batches.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -49,6 +49,8 @@ class Trainer:
         self.model = new_model(fit, fit.recipe.dropout, attention).to(device)
         if fit.initial is not None:
             self.model.load_state_dict({name: torch.as_tensor(tensor) for name, tensor in fit.initial.items()})
+        if fit.layers is not None:
+            keep_layers(self.model.encoder, fit.layers)
         # The module that a step calls: the model, or the wrapper that synchronises it with other workers.
         self.parallel_model: nn.Module = self.model
         self.bf16 = in_bfloat16(device, fit.recipe.precision)
@@ -145,6 +147,24 @@ class Trainer:
         return predict(self.model, tokens, self.fit.encoder.pad_token_id, self.device, self.bf16)
 
 
+def layers_of(encoder: nn.Module) -> nn.ModuleList:
+    """Return the layers of an encoder."""
+    return max((part for part in encoder.modules() if isinstance(part, nn.ModuleList)), key=len)
+
+
+def keep_layers(encoder: nn.Module, positions: Sequence[int]) -> None:
+    """Remove the other layers of an encoder, in place.
+
+    Source: the initial student of DistilBERT (Sanh et al. 2019), which has every second layer of its teacher.
+    """
+    layers = layers_of(encoder)
+    kept = [layers[position] for position in positions]
+    del layers[:]
+    layers.extend(kept)
+    config = encoder.config
+    setattr(config, "n_layers" if hasattr(config, "n_layers") else "num_hidden_layers", len(kept))
+
+
 def freeze_lowest(encoder: nn.Module, share: float) -> None:
     """Exclude the word embeddings and the lowest layers of an encoder from training.
 
@@ -158,7 +178,7 @@ def freeze_lowest(encoder: nn.Module, share: float) -> None:
     Source: Lee et al. 2019 (What would Elsa do?).
     """
     encoder.get_input_embeddings().requires_grad_(False)  # type: ignore[operator]
-    layers = max((part for part in encoder.modules() if isinstance(part, nn.ModuleList)), key=len)
+    layers = layers_of(encoder)
     frozen = list(layers)[: int(share * len(layers))]
     embeddings = getattr(encoder, "embeddings", None)
     if frozen and isinstance(embeddings, nn.Module):

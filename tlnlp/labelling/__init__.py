@@ -1,0 +1,1 @@
+"""Choose which documents people should label next, and take their labels."""
