@@ -34,7 +34,7 @@ from tlnlp.data.sentences import split_sentences
 from tlnlp.evaluate.intervals import wilson
 from tlnlp.model.bundle_spec import read_spec
 from tlnlp.model.classifier import Classifier
-from tlnlp.model.combine import Floats, combine
+from tlnlp.model.combine import Floats
 from tlnlp.model.evidence import Evidence, SentenceEvidence, explain
 from tlnlp.model.profile import NONE, Profile
 from tlnlp.runs import environment
@@ -114,7 +114,7 @@ def judges(version: Path, other: Path) -> Judge:
 
     def ask(texts: Sequence[str]) -> dict[str, Floats]:
         encoder, ngram = own.views(texts)
-        both = combine(encoder, ngram, own.spec.encoder_weight, own.spec.ngram_weight)
+        both = own.spec.combined(encoder, ngram)
         order = [another.classes.index(label) for label in own.classes]
         return {"both": both, "ngram": ngram, "encoder": encoder, "other": another.predict(texts)[:, order]}
 

@@ -89,12 +89,12 @@ def test_two_versions_are_compared_on_the_labels_that_were_set_aside(
     aside = [{"text": one["text"], "label": one["label"]} for one in kit.labelled(60, seed=9)]
     write_held_out(registry, second, aside)
     page = client.get("/model?version=2&beside=1").text
-    assert "60 labels were set aside, and neither version learned from them" in page
+    assert "Neither version learned from these 60 labels" in page
     assert "The accuracy of version 2 is" in page
     other = client.get("/model?version=1&beside=2").text
     assert "The accuracy of version 1 is" in other
     named = kit.write_jsonl(tmp_path / "held_out" / "labels.jsonl", kit.labelled(24, seed=8))
-    assert "24 labels were set aside" in pages(table, held_out=str(named)).get("/model?version=2&beside=1").text
+    assert "learned from these 24 labels" in pages(table, held_out=str(named)).get("/model?version=2&beside=1").text
 
 
 def test_labels_that_a_version_learned_from_compare_nothing(table: Path, tiny_bundle: Path) -> None:

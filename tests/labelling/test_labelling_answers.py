@@ -74,10 +74,12 @@ def test_what_is_taken_back_is_the_last_of_one_person(tmp_path: Path) -> None:
     at = answer(2).labelled_at
     stored.add([(answer(2), "text 2"), (answer(3, labelled_at=at), "text 3")])
     stored.add([(answer(4, person="grace"), "text 4")])
-    assert [one.document_id for one in stored.take_back("ada", digests)] == ["d2", "d3"]
+    last = stored.last("ada", digests)
+    assert [one.document_id for one in last] == ["d2", "d3"]
+    stored.remove(last)
     assert [one.document_id for one in stored.read()] == ["d1", "d4"]
-    assert stored.take_back("nobody", digests) == []
-    assert stored.take_back("ada", {sha256("text 4")}) == []
+    assert stored.last("nobody", digests) == []
+    assert stored.last("ada", {sha256("text 4")}) == []
 
 
 def test_a_text_stands_there_once_for_each_label(tmp_path: Path) -> None:
@@ -103,7 +105,7 @@ def test_lines_of_others_stay_as_they_are(tmp_path: Path) -> None:
     stored = Answers(str(tmp_path), "text", "label")
     assert stored.read() == []
     stored.add([(answer(1), "text 1")])
-    stored.take_back("ada", {sha256("text 1")})
+    stored.remove(stored.last("ada", {sha256("text 1")}))
     assert (tmp_path / FILE).read_bytes() == own
 
 

@@ -9,33 +9,24 @@ from pydantic import Field
 
 from tlnlp.config.base import ByteSize, Day, Names, Uri
 from tlnlp.config.labelling import LabellingSettings
-from tlnlp.config.shared import DEFAULT_WORKSPACE, RegistrySettings
+from tlnlp.config.shared import RegistrySettings, TableSettings
 
 
-class ReportSettings(RegistrySettings, LabellingSettings):
-    """Settings of ``tlnlp report``: where the model is, and with ``--night`` the table of scores."""
+class ReportSettings(RegistrySettings, TableSettings, LabellingSettings):
+    """Settings of ``tlnlp report``: where the model is, and with ``--night`` the table of scores.
 
-    warehouse: Uri = f"{DEFAULT_WORKSPACE}/warehouse"
-    """Folder or URI of the warehouse. For the report of a night, as all keys below."""
-    catalog: str | None = None
-    """Name of a catalog in PyIceberg's configuration. None: the warehouse is its own catalog."""
-    table: str = Field("scores", pattern=r"^[a-z][a-z0-9_]{0,62}$")
-    """Name of the table of scores."""
+    Only the report of a night reads the keys but ``registry``.
+    """
+
     score_date: Day | None = None
     """Day of the night. None: the newest night."""
     rows: int = Field(200, ge=0, le=1000)
     """Documents that are listed: the most doubtful ones."""
 
 
-class ExploreSettings(RegistrySettings, LabellingSettings):
+class ExploreSettings(RegistrySettings, TableSettings, LabellingSettings):
     """Settings of ``tlnlp explore``."""
 
-    warehouse: Uri = f"{DEFAULT_WORKSPACE}/warehouse"
-    """Folder or URI of the warehouse."""
-    catalog: str | None = None
-    """Name of a catalog in PyIceberg's configuration. None: the warehouse is its own catalog."""
-    table: str = Field("scores", pattern=r"^[a-z][a-z0-9_]{0,62}$")
-    """Name of the table of scores."""
     documents: Uri | None = None
     """Path or URI of the documents, from which the texts of shown documents are read. None: where the ledger of the
     night says that they were."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from tlnlp.config.base import Day, Settings, Uri
-from tlnlp.config.shared import DEFAULT_WORKSPACE, RegistrySettings
+from tlnlp.config.shared import DEFAULT_WORKSPACE, RegistrySettings, TableSettings
 
 
 class LabellingSettings(Settings):
@@ -24,15 +24,9 @@ class LabellingSettings(Settings):
     """Folder or URI of the queue. It holds ids and scores, no texts."""
 
 
-class QueueSettings(RegistrySettings, LabellingSettings):
+class QueueSettings(RegistrySettings, TableSettings, LabellingSettings):
     """Settings of ``tlnlp queue``."""
 
-    warehouse: Uri = f"{DEFAULT_WORKSPACE}/warehouse"
-    """Folder or URI of the warehouse."""
-    catalog: str | None = None
-    """Name of a catalog in PyIceberg's configuration. None: the warehouse is its own catalog."""
-    table: str = Field("scores", pattern=r"^[a-z][a-z0-9_]{0,62}$")
-    """Name of the table of scores."""
     score_date: Day | None = None
     """Day of the night whose documents are asked. None: the newest night."""
     documents: Uri | None = None

@@ -11,12 +11,13 @@ from pydantic import Field
 
 from tlnlp.config.base import Day, Names, Settings, Uri
 from tlnlp.config.shared import (
-    DEFAULT_WORKSPACE,
     CostSettings,
     CsvSettings,
     Encoding,
     InputFormat,
     LineageSettings,
+    RegistrySettings,
+    TableSettings,
 )
 
 
@@ -90,7 +91,7 @@ class DriftSettings(Settings):
     """Whether a changed night is not published. It ends with an exit code of its own then; otherwise the log warns."""
 
 
-class ScoreSettings(Settings):
+class ScoreSettings(RegistrySettings, TableSettings):
     """Settings of ``tlnlp score``, ``tlnlp plan`` and ``jobs/score.py``."""
 
     documents: Uri = Field(min_length=1)
@@ -109,8 +110,6 @@ class ScoreSettings(Settings):
     """Name of the column of texts."""
     keep_columns: Names = ()
     """Names of further columns that are copied into the table."""
-    registry: Uri = f"{DEFAULT_WORKSPACE}/registry"
-    """Folder or URI of the model registry."""
     model: str = "classifier"
     """NAME (its champion), NAME@champion or NAME@VERSION. Resolved once, and recorded in every row."""
     optimise: Literal["auto", "none", "safe", "fast"] = "auto"
@@ -121,12 +120,6 @@ class ScoreSettings(Settings):
     engine: Literal["auto", "onnx-fp32", "ctranslate2-int8", "ctranslate2-cuda-int8"] = "auto"
     """The engine that runs the encoder. auto: onnx-fp32 with ``optimise=none``, else the one that was chosen when the
     version was made. ctranslate2-cuda-int8 runs on the GPUs that Spark leases to the tasks, and auto never takes it."""
-    warehouse: Uri = f"{DEFAULT_WORKSPACE}/warehouse"
-    """Folder or URI of the warehouse."""
-    catalog: str | None = None
-    """Name of a catalog in PyIceberg's configuration. None: the warehouse is its own catalog."""
-    table: str = Field("scores", pattern=r"^[a-z][a-z0-9_]{0,62}$")
-    """Name of the table of scores. A table takes one source and one model."""
     score_date: Day
     """The day that the run publishes, as YYYY-MM-DD. A published day of the same date is replaced. Required."""
     mode: Literal["full", "incremental"] = "full"

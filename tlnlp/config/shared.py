@@ -53,6 +53,22 @@ class RegistrySettings(Settings):
     """Folder or URI of the model registry."""
 
 
+class WarehouseSettings(Settings):
+    """Where the warehouse is."""
+
+    warehouse: Uri = f"{DEFAULT_WORKSPACE}/warehouse"
+    """Folder or URI of the warehouse."""
+    catalog: str | None = None
+    """Name of a catalog in PyIceberg's configuration. None: the warehouse is its own catalog."""
+
+
+class TableSettings(WarehouseSettings):
+    """Which table of scores, and where its warehouse is."""
+
+    table: str = Field("scores", pattern=r"^[a-z][a-z0-9_]{0,62}$")
+    """Name of the table of scores. A table takes one source and one model."""
+
+
 class CsvSettings(Settings):
     """How files in CSV are written."""
 

@@ -7,17 +7,13 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from tlnlp.config.base import ByteSize, Settings, Uri
-from tlnlp.config.shared import DEFAULT_WORKSPACE, RegistrySettings
+from tlnlp.config.base import ByteSize, Uri
+from tlnlp.config.shared import DEFAULT_WORKSPACE, RegistrySettings, TableSettings, WarehouseSettings
 
 
-class QuerySettings(Settings):
+class QuerySettings(WarehouseSettings):
     """Settings of ``tlnlp query``."""
 
-    warehouse: Uri = f"{DEFAULT_WORKSPACE}/warehouse"
-    """Folder or URI of the warehouse."""
-    catalog: str | None = None
-    """Name of a catalog in PyIceberg's configuration. None: the warehouse is its own catalog."""
     snapshot: int | None = None
     """Id of the snapshot to read, from the view ``history``. None: the current one."""
     as_of: str | None = None
@@ -30,13 +26,9 @@ class QuerySettings(Settings):
     groups that need more go to a temporary folder, which is removed."""
 
 
-class MaintainSettings(Settings):
+class MaintainSettings(WarehouseSettings):
     """Settings of ``tlnlp maintain``; the complete file is ``conf/maintain.yaml``."""
 
-    warehouse: Uri = f"{DEFAULT_WORKSPACE}/warehouse"
-    """Folder or URI of the warehouse."""
-    catalog: str | None = None
-    """Name of a catalog in PyIceberg's configuration. None: the warehouse is its own catalog."""
     keep_days: float = Field(30.0, gt=0)
     """Days for which the tables can be queried as of a time or a snapshot. Older snapshots expire. No current row is
     removed."""
@@ -45,15 +37,9 @@ class MaintainSettings(Settings):
     ended."""
 
 
-class DdlSettings(Settings):
+class DdlSettings(TableSettings):
     """Settings of ``tlnlp warehouse ddl``. A dialect ignores the keys that it has no use for."""
 
-    warehouse: Uri = f"{DEFAULT_WORKSPACE}/warehouse"
-    """Folder or URI of the warehouse."""
-    catalog: str | None = None
-    """Name of a catalog in PyIceberg's configuration. None: the warehouse is its own catalog."""
-    table: str = Field("scores", pattern=r"^[a-z][a-z0-9_]{0,62}$")
-    """Name of the published table of scores."""
     into: str | None = None
     """Where the tables appear in the other warehouse: its database, schema or dataset. None: named after tlnlp."""
     reader: str | None = None

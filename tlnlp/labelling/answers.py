@@ -114,24 +114,25 @@ class Answers:
 
         update(self._storage, FILE, change)
 
-    def take_back(self, person: str, digests: Collection[str]) -> list[Answer]:
-        """Remove what a person has answered last of some texts, all of one time, and return it.
+    def last(self, person: str, digests: Collection[str]) -> list[Answer]:
+        """Return what a person has answered last of some texts, all of one time.
 
         Args:
             digests: the sha256 of the texts.
 
         Raises:
-            StorageError: the store failed, or others wrote all the time.
+            StorageError: the store failed.
         """
         own = [one for one in self.read() if one.labelled_by == person and one.text_sha256 in digests]
-        gone = [one for one in own if one.labelled_at == own[-1].labelled_at]
-        if gone:
-            update(
-                self._storage,
-                FILE,
-                lambda before: _joined([line for line in self._lines(before or b"") if line.answer not in gone]),
-            )
-        return gone
+        return [one for one in own if one.labelled_at == own[-1].labelled_at]
+
+    def remove(self, gone: Collection[Answer]) -> None:
+        """Remove answers. Raises StorageError: the store failed, or others wrote all the time."""
+        update(
+            self._storage,
+            FILE,
+            lambda before: _joined([line for line in self._lines(before or b"") if line.answer not in gone]),
+        )
 
     def _lines(self, data: bytes) -> list[_Line]:
         return [self._parsed(line) for line in data.splitlines()]

@@ -130,12 +130,11 @@ class LabelSession:
 
     def take_back(self, queue: Queue, person: str) -> None:
         """Take back what a person did last in a queue: an answer, with those to its near-duplicates, or a skip."""
-        digests = queue.digests
         skip = self._file.progress().last_skip(person)
-        own = [one for one in self._answers.read() if one.labelled_by == person and one.text_sha256 in digests]
-        if skip is None or (own and datetime.fromisoformat(own[-1].labelled_at).timestamp() > skip[1]):
-            self._answers.take_back(person, digests)
-        else:
+        last = self._answers.last(person, queue.digests)
+        if last and (skip is None or datetime.fromisoformat(last[0].labelled_at).timestamp() > skip[1]):
+            self._answers.remove(last)
+        elif skip is not None:
             document_id = skip[0]
             self._file.update(lambda before: before.asked_again(document_id, person))
 

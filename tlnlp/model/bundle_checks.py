@@ -122,8 +122,7 @@ def _golden(folder: Path, spec: BundleSpec) -> GoldenTexts | None:
     if not path.exists():
         return None
     check_size(path.stat().st_size, str(path), LIMIT_BYTES)
-    weights = (spec.encoder_weight, spec.ngram_weight)
-    return read_golden(path.read_bytes(), str(path), spec.classes, weights)
+    return read_golden(path.read_bytes(), str(path), spec.classes, spec.combined)
 
 
 def _check_encoder(folder: Path, spec: BundleSpec) -> None:

@@ -7,7 +7,7 @@ and scripts, and short: the check must cost little where a worker loads a bundle
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 from tlnlp.errors import BundleError
 from tlnlp.model.bounded_json import AGAIN, parse_object, shown
 from tlnlp.model.cascade import STUDENT
-from tlnlp.model.combine import Floats, combine
+from tlnlp.model.combine import Floats
 from tlnlp.model.profile import CTRANSLATE2_INT8, INT8_ENGINES
 
 FORMAT = 1
@@ -44,6 +44,7 @@ TOLERANCE = 3e-4
 # encoder fine-tuned on AG News, a probability moved by 0.013 with AVX-512, 0.017 with AVX and 0.039 with none of them,
 # against AVX2 (CT2_FORCE_CPU_ISA). Who alters int8 weights is found out by ``bundle_checks``, to the last bit.
 INT8_TOLERANCE = 6e-2
+CombinationRule = Callable[[Floats, Floats], Floats]
 # Largest difference of a combined probability from the rule, applied to the two stored ones: float64 throughout.
 RULE_TOLERANCE = 1e-6
 
@@ -77,16 +78,16 @@ class GoldenTexts:
         }
 
 
-def read_golden(data: bytes, where: str, classes: tuple[str, ...], weights: tuple[float, float]) -> GoldenTexts:
+def read_golden(data: bytes, where: str, classes: tuple[str, ...], rule: CombinationRule) -> GoldenTexts:
     """Read golden texts, and check that their combined probabilities follow from those of the views.
 
     Args:
         where: the file, for the message.
         classes: names of the classes, in the order of the probabilities.
-        weights: weights of the combination: encoder, n-grams.
+        rule: combines the probabilities of the encoder and of the n-grams.
 
     Raises:
-        BundleError: the data holds no golden texts, or the weights combine the views to other probabilities.
+        BundleError: the data holds no golden texts, or the rule combines the views to other probabilities.
     """
     values = parse_object(data, where)
     texts = values.get("texts")
@@ -109,11 +110,11 @@ def read_golden(data: bytes, where: str, classes: tuple[str, ...], weights: tupl
     views = [read(values[name], name) for name in ("encoder", "ngram", "combined")]
     others = {name: read(rows, f"engines: {shown(name)}") for name, rows in engines.items()}
     golden = GoldenTexts(classes, tuple(texts), views[0], views[1], views[2], others)
-    ruled = combine(golden.encoder, golden.ngram, *weights)
+    ruled = rule(golden.encoder, golden.ngram)
     if place := _moved(ruled, golden.combined, RULE_TOLERANCE):
         raise BundleError(
-            f"{where}: encoder_weight {weights[0]:g} and ngram_weight {weights[1]:g} of bundle.json combine the views "
-            f"to {_compared(ruled, golden.combined, place)}; {AGAIN}"
+            f"{where}: encoder_weight and ngram_weight of bundle.json combine the views to "
+            f"{_compared(ruled, golden.combined, place)}; {AGAIN}"
         )
     return golden
 
