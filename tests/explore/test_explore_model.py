@@ -26,7 +26,14 @@ REPORT: dict[str, Any] = {
         "per_class": {"<i>": {"precision": 0.9, "recall": 0.8, "f1": 0.85, "n": 100}},
         "confusion": {"<i>": {"<i>": 80, "other": 20}},
     },
-    "calibration": {"ece_before": 0.1, "ece_after": 0.02},
+    "calibration": {
+        "ece_before": 0.1,
+        "ece_after": 0.02,
+        "bins_after": [
+            {"confidence": 0.6123, "accuracy": 0.59, "n": 100},
+            {"confidence": 0.95, "accuracy": 0.96, "n": 100},
+        ],
+    },
     "suspected_faults": [],
 }
 
@@ -56,6 +63,7 @@ def test_the_report_of_the_version_that_scored_is_shown(table: Path) -> None:
     assert "<h1>moods@1</h1>" in page
     assert "180 of 200 held-out labels were predicted correctly" in page
     assert "&lt;i&gt;" in page
+    assert "61.2%" in page
     assert "<i>" not in page
     assert "&lt;u&gt;first" in page
     assert "was made without a report" in pages(table).get("/model?version=2").text

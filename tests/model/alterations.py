@@ -12,14 +12,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from graph_alterations import GRAPH_CHANGES, fewer_token_ids, graph, turned_weights, weights_with, whole_graph_twice
-from safetensors.numpy import load_file, save_file
+from tensor_alterations import (
+    HEAD_CHANGES,
+    HEADER_CHANGES,
+    INT8_CHANGES,
+    NGRAM_CHANGES,
+    Alteration,
+    encoder_with,
+    ngram_header,
+    tensors_with,
+)
 
 from tlnlp.model import bundle
 from tlnlp.model.profile import CTRANSLATE2_INT8
 
-Alteration = Callable[[Path], None]
 DEEP = "[" * 5_000 + "]" * 5_000
 
 
@@ -101,88 +108,7 @@ def _write(path: Path, data: bytes) -> None:
     path.write_bytes(data)
 
 
-# --- tensors
-
-
-def _tensors(name: str, change: Callable[[dict[str, Any]], object]) -> Alteration:
-    def alter(folder: Path) -> None:
-        tensors = {key: value.copy() for key, value in load_file(folder / name).items()}
-        changed = change(tensors)
-        save_file(changed if isinstance(changed, dict) else tensors, folder / name)
-
-    return alter
-
-
-def _place(key: str, value: float) -> Callable[[dict[str, Any]], object]:
-    def change(tensors: dict[str, Any]) -> None:
-        tensors[key].reshape(-1)[tensors[key].size // 2] = value
-
-    return change
-
-
-def _ngram_header(change: Callable[[dict[str, Any]], None]) -> Alteration:
-    def alter(folder: Path) -> None:
-        data = (folder / bundle.NGRAM).read_bytes()
-        size = int.from_bytes(data[:8], "little")
-        header = json.loads(data[8 : 8 + size])
-        change(header)
-        text = json.dumps(header).encode()
-        (folder / bundle.NGRAM).write_bytes(len(text).to_bytes(8, "little") + text + data[8 + size :])
-
-    return alter
-
-
-def _first_weight_of(folder: Path) -> str:
-    return next(name for name, value in load_file(folder / bundle.ENCODER).items() if value.dtype == np.float32)
-
-
-def _encoder_with(value: float) -> Alteration:
-    return lambda folder: _tensors(bundle.ENCODER, _place(_first_weight_of(folder), value))(folder)
-
-
-_INT8_MATRIX = "encoder/layer_0/ffn/linear_0/weight"
-_WIDE = np.zeros((4096, 3), np.float32)
-_NGRAM: dict[str, Callable[[dict[str, Any]], object]] = {
-    "without rows": lambda _: {"weights": np.zeros((0, 2), np.float32), "bias": np.zeros(2, np.float32)},
-    "without classes": lambda _: {"weights": np.zeros((4096, 0), np.float32), "bias": np.zeros(0, np.float32)},
-    "NaN weight": _place("weights", float("nan")),
-    "infinite weight": _place("weights", float("inf")),
-    "NaN bias": _place("bias", float("nan")),
-    "more classes": lambda tensors: {"weights": _WIDE, "bias": np.zeros(3, np.float32)},
-    "more biases": lambda tensors: tensors | {"bias": np.zeros(3, np.float32)},
-    "transposed": lambda tensors: tensors | {"weights": np.ascontiguousarray(tensors["weights"].T)},
-    "fewer rows": lambda tensors: tensors | {"weights": tensors["weights"][:-1].copy()},
-    "flat": lambda tensors: tensors | {"weights": tensors["weights"].reshape(-1)},
-    "float64": lambda tensors: {key: value.astype(np.float64) for key, value in tensors.items()},
-    "float16": lambda tensors: {key: value.astype(np.float16) for key, value in tensors.items()},
-    "a tensor more": lambda tensors: tensors | {"more": np.zeros(1, np.float32)},
-    "a tensor less": lambda tensors: {"weights": tensors["weights"]},
-    "turned sign": lambda tensors: tensors | {"weights": -tensors["weights"]},
-}
-_INT8: dict[str, Callable[[dict[str, Any]], object]] = {
-    "turned sign": lambda tensors: tensors | {_INT8_MATRIX: -tensors[_INT8_MATRIX]},
-    "another weight": _place(_INT8_MATRIX, 5),
-    "a tensor less": lambda tensors: {name: value for name, value in tensors.items() if name != _INT8_MATRIX},
-    "a tensor more": lambda tensors: tensors | {"more": np.zeros(1, np.float32)},
-    "float weights": lambda tensors: tensors | {_INT8_MATRIX: tensors[_INT8_MATRIX].astype(np.float32)},
-    "transposed": lambda tensors: tensors | {_INT8_MATRIX: np.ascontiguousarray(tensors[_INT8_MATRIX].T)},
-    "NaN scale": _place(f"{_INT8_MATRIX}_scale", float("nan")),
-    "other scale": _place(f"{_INT8_MATRIX}_scale", 1e-30),
-}
-_HEADERS: dict[str, Callable[[dict[str, Any]], None]] = {
-    "overlapping": lambda header: header["weights"].update(data_offsets=[0, 32_768]),
-    "beyond the end": lambda header: header["weights"].update(data_offsets=[1 << 40, (1 << 40) + 32_768]),
-    "negative offset": lambda header: header["weights"].update(data_offsets=[-8, 32_760]),
-    "huge shape": lambda header: header["weights"].update(shape=[1 << 62, 4]),
-    "negative shape": lambda header: header["weights"].update(shape=[-4096, -2]),
-    "unknown type": lambda header: header["weights"].update(dtype="F8_E4M3"),
-}
-_HEAD: dict[str, Callable[[dict[str, Any]], object]] = {
-    "NaN": _place("weight", float("nan")),
-    "more classes": lambda _: {"weight": np.zeros((3, 32), np.float32), "bias": np.zeros(3, np.float32)},
-    "without bias": lambda tensors: {"weight": tensors["weight"]},
-    "scalar": lambda tensors: tensors | {"weight": np.ones((), np.float32)},
-}
+# --- files that hold less
 
 
 def _cut(name: str, share: float) -> Alteration:
@@ -285,17 +211,17 @@ ALTERATIONS: dict[str, Alteration] = {
     "bundle.json large": _written(bundle.SPEC, b" " * (17 << 20)),
     "bundle.json a number of many digits": _written(bundle.SPEC, '{"format": ' + "9" * 10_000 + "}"),
     "bundle.json not UTF-8": _written(bundle.SPEC, b"\xff\xfe{}"),
-    **{f"ngram.safetensors {name}": _tensors(bundle.NGRAM, change) for name, change in _NGRAM.items()},
-    **{f"ngram.safetensors header {name}": _ngram_header(change) for name, change in _HEADERS.items()},
+    **{f"ngram.safetensors {name}": tensors_with(bundle.NGRAM, change) for name, change in NGRAM_CHANGES.items()},
+    **{f"ngram.safetensors header {name}": ngram_header(change) for name, change in HEADER_CHANGES.items()},
     "ngram.safetensors empty": _written(bundle.NGRAM, b""),
     "ngram.safetensors endless header": _written(bundle.NGRAM, b"\xff" * 64),
     "ngram.safetensors deep header": _written(bundle.NGRAM, (10_000).to_bytes(8, "little") + DEEP.encode()),
     "ngram.safetensors cut": _cut(bundle.NGRAM, 0.5),
-    **{f"head.safetensors {name}": _tensors(bundle.HEAD, change) for name, change in _HEAD.items()},
-    "model.safetensors NaN": _encoder_with(float("nan")),
-    "model.safetensors infinite": _encoder_with(float("-inf")),
+    **{f"head.safetensors {name}": tensors_with(bundle.HEAD, change) for name, change in HEAD_CHANGES.items()},
+    "model.safetensors NaN": encoder_with(float("nan")),
+    "model.safetensors infinite": encoder_with(float("-inf")),
     "model.safetensors cut": _cut(bundle.ENCODER, 0.9),
-    **{f"encoder_int8.safetensors {name}": _tensors(bundle.INT8, change) for name, change in _INT8.items()},
+    **{f"encoder_int8.safetensors {name}": tensors_with(bundle.INT8, change) for name, change in INT8_CHANGES.items()},
     "encoder_int8.safetensors cut": _cut(bundle.INT8, 0.9),
     "encoder_int8.safetensors empty": _written(bundle.INT8, b""),
     **{f"model.onnx {name}": graph(change) for name, change in GRAPH_CHANGES.items()},

@@ -74,6 +74,10 @@ def version_report(version: ModelVersion) -> dict[str, Any]:
             for name, one in ((report.get("cross_validation") or {}).get("per_class") or {}).items()
         ],
         "confusions": sentences.confusions(report),
+        "bins": [
+            (one["confidence"], one["accuracy"], one["n"])
+            for one in (report.get("calibration") or {}).get("bins_after") or []
+        ],
         "scoring": scoring(report),
         "labels": sum(counts.values()) if isinstance(counts, dict) else None,
         "run": training.get("run_id"),

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import HashingVectorizer
-from sklearn.linear_model import LogisticRegression
 
 from tlnlp.errors import BundleError
 from tlnlp.model.combine import Floats, softmax
@@ -140,6 +139,8 @@ def fit_ngram(
 
     Source: Wang and Manning 2012.
     """
+    from sklearn.linear_model import LogisticRegression  # Scoring imports this module, too, and fits nothing.
+
     whole = ngram_features(texts, features).tocsc()
     # Features that no text has would get the weight 0 anyway, and make the fit many times as slow.
     seen = np.flatnonzero(np.diff(whole.indptr))

@@ -124,7 +124,8 @@ def cut_expression(max_chars: int) -> Column:
 def _reason(limits: Limits) -> Column:
     """Return the first reason that applies for quarantining a row, or null."""
     text, identifier = F.col("text"), F.col("document_id")
-    control = F.length(F.regexp_replace(text, f"[^{CONTROL_CLASS}]", ""))
+    # Few characters are control characters, so to remove these is much faster than to remove all others.
+    control = F.length(text) - F.length(F.regexp_replace(text, f"[{CONTROL_CLASS}]", ""))
     return (
         F.when(F.col("fault").isNotNull(), F.col("fault"))
         .when(identifier.isNull() | ~F.is_valid_utf8(identifier) | identifier.rlike(_BLANK), F.lit("missing_id"))

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from pyspark.accumulators import AccumulatorParam
 
 from tlnlp.data.text import prepare, sha256_below
-from tlnlp.model.classifier import Classifier
 
 if TYPE_CHECKING:
     from pyspark import Accumulator, SparkContext
+
+    from tlnlp.model.classifier import Classifier
 
 # Texts of a night that are counted, about.
 TEXTS = 4_000

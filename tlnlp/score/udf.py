@@ -19,7 +19,6 @@ from pyspark.accumulators import AccumulatorParam
 
 from tlnlp.errors import BundleError
 from tlnlp.model.cascade import STAGES, Stages
-from tlnlp.model.classifier import Classifier
 from tlnlp.model.combine import Floats
 from tlnlp.model.profile import CTRANSLATE2_CUDA_INT8, Profile
 from tlnlp.runs.memory import peak_bytes
@@ -30,6 +29,8 @@ from tlnlp.score.night_counts import TextCounts
 
 if TYPE_CHECKING:
     from pyspark import Accumulator, Broadcast, SparkContext
+
+    from tlnlp.model.classifier import Classifier
 
 _loaded: dict[tuple[str, Profile, int, int], Classifier] = {}
 
@@ -164,6 +165,9 @@ def load_bundle(bundle: Broadcast[dict[str, bytes]], digest: str, profile: Profi
 
 
 def _load(folder: Path, digest: str, profile: Profile, threads: int, gpu: int) -> Classifier:
+    # The driver imports this module, too, and needs none of the libraries that run a model.
+    from tlnlp.model.classifier import Classifier
+
     classifier = Classifier.load(folder, threads, profile, scoring_only=True, gpu=gpu)
     if classifier.digest != digest:
         raise BundleError(f"{folder} holds another bundle than the one of this night: run the night again")
