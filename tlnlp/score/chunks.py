@@ -33,7 +33,7 @@ from tlnlp.score.session import spark_errors, spark_input
 from tlnlp.score.staging import PreparedRows, Staging, repartition_to_files
 from tlnlp.score.udf import UNREAD, Meters, batch_scorer, spark_udf
 from tlnlp.warehouse.run_folder import Piece, chunk_name
-from tlnlp.warehouse.schema import QUARANTINE, SCORES, Column, spark_ddl
+from tlnlp.warehouse.schema import SCORES, Column
 
 ROWS_PER_TASK = 5_000
 POLL_S = 1.0
@@ -207,12 +207,16 @@ def unread_rows(spark: SparkSession, prepared: PreparedRows, scored: Sequence[Pi
 
 def quarantine_rows(
     spark: SparkSession, prepared: PreparedRows, settings: ScoreSettings, run_id: str, unread: DataFrame | None = None
-) -> DataFrame:
-    """Return the quarantined rows, each with its reason and without its text; ``unread``: see ``unread_rows``."""
+) -> DataFrame | None:
+    """Return the quarantined rows, each with its reason and without its text; None if there are none.
+
+    Args:
+        unread: see ``unread_rows``; None if there are none.
+    """
     buckets = prepared.buckets(contract.QUARANTINED)
     frame = spark.read.parquet(*prepared.folders(contract.QUARANTINED, buckets)) if buckets else unread
     if frame is None:
-        return spark.createDataFrame([], spark_ddl(QUARANTINE))
+        return None
     columns = ("document_id", "reason", "detail", "source")
     frame = frame.select(*columns)
     if buckets and unread is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,15 +155,12 @@ def open_night(
         lease.held(staging.storage),
         day.held(settings.take_over) if day else nullcontext(),
         tempfile.TemporaryDirectory(prefix="bundle-", dir=score_folder()) as scratch,
-        ThreadPoolExecutor(1) as background,
     ):
+        folder = Registry(settings.registry).fetch(model, Path(scratch) / "bundle")
+        digest = bundle.digest_of(folder)
         stores = (settings.documents, settings.warehouse)
-        # The bundle is fetched while Spark starts: both take seconds, and neither needs the other.
-        fetching = background.submit(Registry(settings.registry).fetch, model, Path(scratch) / "bundle")
         with spark_session(settings.spark, settings.arrow_batch_rows, stores) as spark:
             report_session(spark)
-            folder = fetching.result()
-            digest = bundle.digest_of(folder)
             scorer = ChunkScorer(spark, folder, digest, model, settings, run_id)
             unfinished = UnfinishedRuns(settings.warehouse, run_id, settings.table, model, digest)
             yield NightContext(settings, catalog, spark, model, scorer, staging, unfinished, publishes=day is not None)

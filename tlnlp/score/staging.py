@@ -90,14 +90,18 @@ class Staging:
             by_bucket[bucket] = by_bucket.get(bucket, 0) + count
         return PreparedRows(self.storage.url(key), rows_by_outcome)
 
-    def write(self, piece: str, rows: DataFrame, what: str) -> Piece:
-        """Write the rows as the piece of this name, then its manifest. ``what`` names the step in error messages.
+    def write(self, piece: str, rows: DataFrame | None, what: str) -> Piece:
+        """Write the rows as the piece of this name, then its manifest.
+
+        Args:
+            rows: None if there are none; a Spark job that writes nothing would take seconds.
+            what: the step, in error messages.
 
         Raises:
             EngineError: the Spark job failed or did not commit.
             StorageError: the warehouse cannot be read or written.
         """
-        files = write_files(self.storage, attempt_key(piece), rows, [], what)
+        files = {} if rows is None else write_files(self.storage, attempt_key(piece), rows, [], what)
         finished = Piece(piece, {file: count for file, count in files.items() if count})
         write_manifest(self.storage, finished)
         return finished
