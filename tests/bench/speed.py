@@ -31,7 +31,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from cells import commit, data_folder, machine, write_json
 from draws import DATA_SETS, Draw, draw, test_texts
-from speed_peers import PEERS, SETFIT, matmul_peaks, rate, sequence_classifier
+from speed_peers import PEERS, SETFIT, matmul_peaks, rate, run_alone, sequence_classifier
 from speed_table import write_tables
 
 HERE = Path(__file__).parent
@@ -43,6 +43,7 @@ PEER_TEXTS = {"imdb": 160, "agnews": 800}
 START_TEXTS = 4
 PROFILES = ("none", "safe", "fast")
 BARE_TEXTS = {"imdb": 60, "agnews": 400}
+TORCH_BATCHES = {"text by text": 1, "batches of 32": 32}
 
 
 def main() -> None:
@@ -94,7 +95,7 @@ def measure(
         chosen = order[: documents or None]
         texts, labels = ([rows[i] for i in chosen] for rows in (drawn.test.texts, drawn.test.labels))
         peers = _peers(bundle, texts[: PEER_TEXTS[data]], folder, rounds)
-        found = {"documents": len(texts), "engines": _bare(bundle, texts[: BARE_TEXTS[data]], rounds)}
+        found = {"documents": len(texts), "engines": _bare(bundle, texts[: BARE_TEXTS[data]], rounds, folder)}
         return found | {"peers": peers, "profiles": _nights(registry, texts, labels, folder, rounds)}
 
 
@@ -172,8 +173,9 @@ def _night_figures(nights: Sequence[dict[str, Any]], warehouse: Path, labels: Se
     }
 
 
-def _bare(bundle: Path, texts: Sequence[str], rounds: int) -> dict[str, Any]:
+def _bare(bundle: Path, texts: Sequence[str], rounds: int, folder: Path) -> dict[str, Any]:
     """Return documents a second of one core without Spark, tokenised before: engines and the n-gram view, in turns."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
     from tlnlp.data.text import prepare
     from tlnlp.model.classifier import Classifier
     from tlnlp.model.engines.engine import open_engine
@@ -183,14 +185,16 @@ def _bare(bundle: Path, texts: Sequence[str], rounds: int) -> dict[str, Any]:
     encoded = classifier.encoder.encode(prepared)
     engines = {name: open_engine(bundle, classifier.spec, name, 1) for name in ("onnx-fp32", "ctranslate2-int8")}
     work: dict[str, Callable[[], object]] = {name: partial(engine.predict, encoded) for name, engine in engines.items()}
+    network = sequence_classifier(bundle, 2, folder / "bare")
+    work |= {f"Hugging Face, fp32, {title}": run_alone(network, texts, size) for title, size in TORCH_BATCHES.items()}
     work["n-grams"] = lambda: classifier.ngram.predict(prepared)
     work["tokenizer"] = lambda: classifier.encoder.encode(prepared)
     seconds: dict[str, list[float]] = {name: [] for name in work}
     for _ in range(rounds + 1):
         for name, call in work.items():
-            started = time.process_time()
+            started = time.monotonic()
             call()
-            seconds[name].append(time.process_time() - started)
+            seconds[name].append(time.monotonic() - started)
     rates = {name: len(texts) / statistics.median(times[1:]) for name, times in seconds.items()}
     return {"tokens": float(np.mean([len(ids) for ids in encoded]))} | rates
 

@@ -57,6 +57,30 @@ def sequence_classifier(encoder: Path, classes: int, folder: Path) -> Path:
     return folder
 
 
+def run_alone(folder: Path, texts: Sequence[str], batch_size: int) -> Callable[[], object]:
+    """Return a function that applies the network of a folder to texts, in one thread, without Spark.
+
+    The texts are tokenised once, in their order; those of a batch are padded to its longest.
+    """
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    torch.set_num_threads(1)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    parts = [list(texts[start : start + batch_size]) for start in range(0, len(texts), batch_size)]
+    options = {"padding": True, "truncation": True, "max_length": MAX_LENGTH, "return_tensors": "pt"}
+    batches = [tokenizer(part, **options) for part in parts]
+
+    def run() -> None:
+        """Apply the network to every batch."""
+        with torch.inference_mode():
+            for batch in batches:
+                model(**batch)
+
+    return run
+
+
 def _frame(spark: SparkSession, texts: Sequence[str]) -> DataFrame:
     tasks = spark.sparkContext.defaultParallelism
     return spark.createDataFrame([(text,) for text in texts], "text string").repartition(tasks)

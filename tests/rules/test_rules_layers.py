@@ -239,7 +239,7 @@ def test_importing_does_no_work(tmp_path: Path) -> None:
         ("tlnlp", {"numpy", "pydantic", "torch", "ray", "pyspark", "onnxruntime"}),
         ("tlnlp.api", {"torch", "ray", "pyspark", "transformers", "duckdb"}),
         ("tlnlp.score.udf", {"torch", "ray", "transformers", "pyiceberg", "duckdb"}),
-        ("tlnlp.score.job", {"torch", "ray", "transformers"}),
+        ("tlnlp.score.job", {"torch", "ray", "transformers", "sklearn", "onnxruntime"}),
         ("tlnlp.score.explain", {"torch", "ray", "pyspark", "transformers", "pyiceberg", "duckdb"}),
         ("tlnlp.train.finetune", {"pyspark", "pyiceberg", "duckdb"}),
         ("tlnlp.report.version", {"torch", "ray", "pyspark", "transformers", "sklearn", "matplotlib.pyplot"}),
