@@ -134,6 +134,18 @@ def test_without_time_for_an_encoder_documents_are_read_once() -> None:
     assert made.plan(70_000, 200, 96, 4, 100_000) == Plan(0, 0)
 
 
+def test_the_last_encoder_reads_fewer_documents_if_time_is_short() -> None:
+    made, clock = budget(1200)
+    made.record_reading_throughput(10_000)
+    plan = Plan(1, 8_000)
+    assert made.last_documents(plan, 200) == 8_000
+    left_s = 6_000 * (200 / 10_000 + NGRAMS_S_A_DOCUMENT) + BESIDE_READING_S + NGRAMS_S_A_DOCUMENT * 8_000
+    clock.now = 100 + PLANNED_SHARE * 1200 - BUNDLE_S - left_s
+    assert made.last_documents(plan, 200) in (5_999, 6_000)
+    clock.now += 10_000
+    assert made.last_documents(plan, 200) == 4_000
+
+
 def test_training_on_labels_estimates_the_throughput_of_training_on_documents() -> None:
     made, _ = budget(1200)
     made.record_label_throughput(1000)

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlnlp.data.pool import Pool
-from tlnlp.errors import counted
 from tlnlp.evaluate.metrics import most_standard_error, paired_standard_error
 from tlnlp.model.combine import Floats, combine
 from tlnlp.model.ngram import NgramView
@@ -136,11 +135,17 @@ class CoTraining:
                 calibration = calibration.after(predictions.propagated, predictions.ngram)
                 student = self._fit_student(number, weights, predictions, plan.rounds)
                 weights, steps, pseudo_labels = student.weights, steps + student.steps, predictions.pseudo_labels
-                documents = self._documents(number * plan.documents, plan.documents)
+                count = plan.documents if number < plan.rounds else self._last_documents(plan)
+                documents = self._documents(number * plan.documents, count)
         with run.ledger.stage("last_guesses"):
             predictions = predict_round(run, plan.rounds + 1, weights, documents, pseudo_labels, calibration)
             self._report_round(plan.rounds + 1, predictions)
             return self._finish(weights, predictions, steps)
+
+    def _last_documents(self, plan: Plan) -> int:
+        """Return how many documents the last encoder reads: fewer than planned if the machine has become slower."""
+        count = self.run.time_budget.last_documents(plan, self._read_tokens)
+        return int(self.run.resume_cache.note("last-documents", lambda: {"documents": count})["documents"])
 
     def _plan(self) -> Plan:
         settings, texts = self.run.settings.teaching, self.pool.texts
@@ -150,18 +155,17 @@ class CoTraining:
                 "labels alone"
             )
             return Plan(0, 0)
-        read_tokens = self._mean_tokens(min(settings.read_tokens, self.run.examples.reader.max_length))
         crop_tokens = self._mean_tokens(settings.crop_tokens)
         limits = settings.max_rounds, settings.max_documents
 
         def planned() -> dict[str, Any]:
             time_budget = self.run.time_budget
-            plan = time_budget.plan(len(texts), read_tokens, crop_tokens, *limits)
+            plan = time_budget.plan(len(texts), self._read_tokens, crop_tokens, *limits)
             return vars(plan) | {"tokens_per_s": round(time_budget.training_tokens_per_s, 1)}
 
         note = self.run.ledger.results["plan"] = self.run.resume_cache.note("plan", planned)
         plan = Plan(int(note["rounds"]), int(note["documents"]))
-        say(_describe(plan, len(texts)))
+        say(plan.describe(len(texts)))
         return plan
 
     def _fit_student(
@@ -281,6 +285,11 @@ class CoTraining:
         texts = [self.pool.texts[i % len(self.pool.texts)] for i in range(start, start + count)]
         return tokenize_documents(texts, self.run.examples, self.run.settings)
 
+    @property
+    def _read_tokens(self) -> float:
+        """Return the mean tokens of a document as it is embedded."""
+        return self._mean_tokens(min(self.run.settings.teaching.read_tokens, self.run.examples.reader.max_length))
+
     def _mean_tokens(self, limit: int) -> float:
         """Return the mean length of the pool's documents, each cut to ``limit`` tokens."""
         return float(np.minimum(self._lengths, limit).mean())
@@ -289,12 +298,3 @@ class CoTraining:
     def _lengths(self) -> NDArray[np.int64]:
         reader = self.run.examples.reader
         return TokenIds.of(reader.whole.encode(reader.prepare(self.pool.texts[:SAMPLED]))).lengths
-
-
-def _describe(plan: Plan, pool: int) -> str:
-    """Return the log line of a plan for a pool of so many documents."""
-    if not plan.documents:
-        return "time_budget_s leaves no time for unlabelled documents: the model learns from the labels alone"
-    if not plan.rounds:
-        return f"co-training: no time to fine-tune on documents: {plan.documents} of {pool} documents are read once"
-    return f"co-training: {counted(plan.rounds, 'round')}, with {plan.documents} of {pool} documents in each"

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tlnlp.errors import counted
 from tlnlp.train.tuned_constants import TUNED
 
 # Ratio of throughputs until measured: embedding (a forward pass) to training (forward, backward, update).
@@ -39,6 +40,15 @@ class Plan:
 
     rounds: int
     documents: int
+
+    def describe(self, pool: int) -> str:
+        """Return the log line of a plan for a pool of so many documents."""
+        if not self.documents:
+            return "time_budget_s leaves no time for unlabelled documents: the model learns from the labels alone"
+        read = f"{self.documents} of {pool} documents"
+        if not self.rounds:
+            return f"co-training: no time to fine-tune on documents: {read} are read once"
+        return f"co-training: {counted(self.rounds, 'round')}, with {read} in each"
 
 
 class TimeBudget:
@@ -143,6 +153,19 @@ class TimeBudget:
         each_s = read_tokens / self.reading_tokens_per_s + NGRAMS_S_A_DOCUMENT
         documents = int(min((self.left_s - BESIDE_READING_S) / each_s, pool, most_documents))
         return Plan(0, documents if documents >= LEAST_READ else 0)
+
+    def last_documents(self, plan: Plan, read_tokens: float) -> int:
+        """Return how many documents the last encoder can read in the time left, but at least half of those planned.
+
+        The n-gram view learns from them, so too few would cost accuracy.
+
+        Args:
+            read_tokens: mean tokens of a document as it is embedded.
+        """
+        # N-gram views are fitted to the documents of all rounds.
+        left_s = self.left_s - beside_reading_s(plan.rounds * plan.documents)
+        affordable = int(left_s / (read_tokens / self.reading_tokens_per_s + NGRAMS_S_A_DOCUMENT))
+        return min(plan.documents, max(plan.documents // 2, affordable, 1))
 
     def crops(self, rounds_left: int, afterwards_s: float, crop_tokens: float, documents: int) -> int:
         """Return how many windows the next encoder can train on.
