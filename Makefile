@@ -156,7 +156,7 @@ bench-fewshot: setup $(SETFIT) ## Compare six methods on three data sets in DATA
 bench-speed: setup ## Compare how fast tlnlp and others score, on IMDb and AG News in DATA (30 minutes)
 	@TLNLP_DATA=$(abspath $(DATA)) $(BIN)/python tests/bench/speed.py run
 
-bench-history: setup ## Compare nights on a table with a short and with a long history (15 minutes)
+bench-history: setup ## Compare nights on a table with a short and with a long history (half an hour)
 	@PYTHONPATH=$(CURDIR)/tests $(BIN)/python tests/bench/history.py run
 
 acceptance: setup tools pack $(AIRFLOW) $(SPARK40) $(READERS) ## Run the slow acceptance tests, on the data sets in DATA
