@@ -17,12 +17,8 @@ from tlnlp.registry import Registry
 from tlnlp.registry.held_out import write_held_out
 
 REPORT: dict[str, Any] = {
-    "cross_validation": {
-        "n": 200,
-        "accuracy": 0.9,
-        "accuracy_interval": [0.85, 0.94],
-        "macro_f1": 0.89,
-        "macro_f1_interval": [0.84, 0.93],
+    "cross_validation": kit.CROSS_VALIDATION
+    | {
         "per_class": {"<i>": {"precision": 0.9, "recall": 0.8, "f1": 0.85, "n": 100}},
         "confusion": {"<i>": {"<i>": 80, "other": 20}},
     },

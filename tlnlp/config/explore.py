@@ -15,7 +15,7 @@ from tlnlp.config.shared import RegistrySettings, TableSettings
 class ReportSettings(RegistrySettings, TableSettings, LabellingSettings):
     """Settings of ``tlnlp report``: where the model is, and with ``--night`` the table of scores.
 
-    Only the report of a night reads the keys but ``registry``.
+    Without ``--night`` only ``registry`` is read.
     """
 
     score_date: Day | None = None
