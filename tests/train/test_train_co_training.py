@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import kit
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from train_kit import THREE, sentences, shuffled
+from train_kit import THREE, foreign, misleading, sentences, shuffled
 
 from tlnlp.config import EvaluateSettings, FinetuneSettings, RaySettings, load_settings
 from tlnlp.errors import EngineError, InputDataError, LabelFaultsError
@@ -149,22 +148,6 @@ def check_version_of_two_rounds(result: FinetuneResult, folder: Path) -> None:
     assert path is not None
     assert Classifier.load(path, threads=1).predict(kit.texts(3)).sum(axis=1) == pytest.approx(1.0)
     assert not [path for path in (folder / "registry/moods/training").rglob("*") if path.is_file()]
-
-
-def foreign(folder: Path) -> Path:
-    """Write documents in another language."""
-    words = ["pluie", "jardin", "lumiere", "fenetre", "chemin", "rivage"]
-    generator = np.random.default_rng(0)
-    rows = [{"id": str(i), "text": " ".join(generator.choice(words, 9)) + f" {i}"} for i in range(200)]
-    return kit.write_jsonl(folder / "pool.jsonl", rows)
-
-
-def misleading(folder: Path) -> Path:
-    """Write documents that differ from a labelled text only in the word that decides its class."""
-    marks = ("bad", "good", "cold")
-    texts = [row["text"].partition(" ") for row in kit.labelled(300, 0, THREE)]
-    others = [f"{mark} {rest}" for first, _, rest in texts for mark in marks if mark != first]
-    return kit.write_jsonl(folder / "pool.jsonl", [{"id": str(i), "text": text} for i, text in enumerate(others)])
 
 
 @pytest.mark.parametrize(

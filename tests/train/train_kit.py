@@ -140,3 +140,19 @@ def shuffled(texts: list[str], seed: int = 0) -> list[str]:
     """Return the texts with their words in random order."""
     generator = np.random.default_rng(seed)
     return [" ".join(generator.permutation(text.split())) for text in texts]
+
+
+def foreign(folder: Path) -> Path:
+    """Write documents in another language."""
+    words = ["pluie", "jardin", "lumiere", "fenetre", "chemin", "rivage"]
+    generator = np.random.default_rng(0)
+    rows = [{"id": str(i), "text": " ".join(generator.choice(words, 9)) + f" {i}"} for i in range(200)]
+    return kit.write_jsonl(folder / "pool.jsonl", rows)
+
+
+def misleading(folder: Path) -> Path:
+    """Write documents that differ from a labelled text only in the word that decides its class."""
+    marks = ("bad", "good", "cold")
+    texts = [row["text"].partition(" ") for row in kit.labelled(300, 0, THREE)]
+    others = [f"{mark} {rest}" for first, _, rest in texts for mark in marks if mark != first]
+    return kit.write_jsonl(folder / "pool.jsonl", [{"id": str(i), "text": text} for i, text in enumerate(others)])

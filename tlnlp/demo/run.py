@@ -32,14 +32,17 @@ class _Workspace:
     folder: Path
 
     def path(self, name: str) -> str:
+        """Return the path of a shipped file in the workspace."""
         return str(self.folder / FILES[name] / name)
 
     @property
     def registry(self) -> str:
+        """Return the folder of the registry."""
         return str(self.folder / "registry")
 
     @property
     def warehouse(self) -> str:
+        """Return the folder of the warehouse."""
         return str(self.folder / "warehouse")
 
 
