@@ -91,6 +91,15 @@ class DriftSettings(Settings):
     """Whether a changed night is not published. It ends with an exit code of its own then; otherwise the log warns."""
 
 
+class EvidenceFilter(Settings):
+    """Which documents have evidence."""
+
+    labels: Names = ()
+    """Those with one of these labels. Empty: with any label."""
+    most_score: float = Field(1.0, ge=0, le=1)
+    """Those whose score is at most this: 0.8 leaves out what the model is sure of."""
+
+
 class ScoreSettings(RegistrySettings, TableSettings):
     """Settings of ``tlnlp score``, ``tlnlp plan`` and ``jobs/score.py``."""
 
@@ -120,6 +129,12 @@ class ScoreSettings(RegistrySettings, TableSettings):
     engine: Literal["auto", "onnx-fp32", "ctranslate2-int8", "ctranslate2-cuda-int8"] = "auto"
     """The engine that runs the encoder. auto: onnx-fp32 with ``optimise=none``, else the one that was chosen when the
     version was made. ctranslate2-cuda-int8 runs on the GPUs that Spark leases to the tasks, and auto never takes it."""
+    evidence: Literal["none", "top"] = "none"
+    """top: the table has a column ``evidence``, the sentence of a document that speaks most for its label, as ``tlnlp
+    explain`` measures it. A document costs as much as one more reading and one for each of its sentences. none: no
+    sentence of a document is in the table."""
+    evidence_filter: EvidenceFilter = EvidenceFilter()
+    """Which documents have evidence; in the rows of others the column is null."""
     score_date: Day
     """The day that the run publishes, as YYYY-MM-DD. A published day of the same date is replaced. Required."""
     mode: Literal["full", "incremental"] = "full"

@@ -26,6 +26,7 @@ from tlnlp.runs.background import repeated
 from tlnlp.runs.progress import meter
 from tlnlp.score import contract
 from tlnlp.score.cascade_check import CascadeCheck, sample_border, summary
+from tlnlp.score.evidence_column import EvidenceFinder, evidence_columns, has_evidence
 from tlnlp.score.gpu_lease import check_leases
 from tlnlp.score.night_counts import TextCounts
 from tlnlp.score.scoring_profile import scoring_profile
@@ -62,6 +63,7 @@ class ChunkScorer:
         self.scored_by = self.profile.scored_by(digest)
         self._digest, self._threads = digest, threads
         self._files = context.broadcast(bundle.scoring_files(folder, self.profile.engine))
+        self._evidence = EvidenceFinder.of(context, settings, self.spec.classes)
         self._check, self._texts, self._udf = self._scorer("", 0)
 
     def _scorer(self, border: str, rows: int) -> tuple[CascadeCheck, TextCounts, Any]:
@@ -74,8 +76,10 @@ class ChunkScorer:
         context = self.spark.sparkContext
         check = CascadeCheck(border, *(context.accumulator(0) for _ in range(5)))
         texts = TextCounts.of(context, rows)
-        scorer = batch_scorer(self._files, self._digest, self.profile, self._threads, self._meters, check, texts)
-        return check, texts, spark_udf(scorer, len(self.spec.classes))
+        scorer = batch_scorer(
+            self._files, self._digest, self.profile, self._threads, self._meters, check, texts, self._evidence
+        )
+        return check, texts, spark_udf(scorer, len(self.spec.classes), self._evidence is not None)
 
     @property
     def text_counts(self) -> dict[str, tuple[int, ...]]:
@@ -86,6 +90,10 @@ class ChunkScorer:
         """Return what the night has seen of its cascade (see ``cascade_check.summary``); None without a cascade."""
         cascade = self.spec.cascades.get(self.profile.cascade)
         return None if cascade is None else summary(self._check, cascade.limit)
+
+    def evidence_summary(self) -> dict[str, Any] | None:
+        """Return what the evidence of the night has cost (see ``EvidenceFinder``); None if none was asked for."""
+        return None if self._evidence is None else self._evidence.summary()
 
     @property
     def peak_worker_bytes(self) -> int:
@@ -125,6 +133,7 @@ class ChunkScorer:
         if not count:
             return pieces
         started = time.monotonic()
+        self._evidence = EvidenceFinder.of(self.spark.sparkContext, self.settings, self.spec.classes)
         self._check, self._texts, self._udf = self._scorer(sample_border(count), count)
         with self._progress(count):
             for number, buckets in enumerate(prepared.chunks(contract.SCORE, chunk_rows)):
@@ -167,6 +176,7 @@ class ChunkScorer:
             *_run_columns(self.model, self.settings, self.run_id),
             F.current_timestamp().alias("scored_at"),
             *contract.kept_columns(kept_columns),
+            *(F.col(f"_result.{column.name}") for column in evidence_columns(self.settings)),
         )
         return repartition_to_files(scored, rows, self.settings.file_rows)
 
@@ -193,7 +203,11 @@ def reused_rows(
     run_columns = _run_columns(model, settings, run_id)
     names = [column.name for column in SCORES]
     first, last = names[: names.index("model")], names[names.index("score_date") + 1 :]
-    rows = frame.select(*first, *run_columns, *last, *contract.kept_columns(kept_columns))
+    # A row that an earlier night has given evidence may be outside the filter of this one.
+    evidence = [
+        F.when(has_evidence(settings), F.col(column.name)).alias(column.name) for column in evidence_columns(settings)
+    ]
+    rows = frame.select(*first, *run_columns, *last, *contract.kept_columns(kept_columns), *evidence)
     return repartition_to_files(rows, prepared.count(contract.REUSED), settings.file_rows)
 
 

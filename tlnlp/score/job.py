@@ -28,6 +28,7 @@ from tlnlp.score.announce import announce_night
 from tlnlp.score.chunks import ChunkScorer, quarantine_rows, reused_rows, unread_rows
 from tlnlp.score.day_lease import DayLease, remove_days_of
 from tlnlp.score.drift_check import changed_statistics, check_drift, store_profile
+from tlnlp.score.evidence_column import evidence_columns
 from tlnlp.score.input_check import check_input, check_unread
 from tlnlp.score.night_context import NightContext, open_night, resolve_model, source_name
 from tlnlp.score.plan import NightBudget
@@ -53,12 +54,15 @@ __all__ = ["Counts", "ScoreResult", "score"]
 
 @dataclass(frozen=True)
 class _StagedNight:
-    """What a night has written and not published yet: score files, quarantine, counts and the kept columns."""
+    """What a night has written and not published yet: score files, quarantine and counts.
+
+    ``added_columns`` are those that the table has beside its own: the kept ones, and that of the evidence.
+    """
 
     score_files: tuple[str, ...]
     quarantine: Piece
     counts: Counts
-    kept_columns: tuple[Column, ...]
+    added_columns: tuple[Column, ...]
 
 
 def score(settings: ScoreSettings) -> ScoreResult:
@@ -135,6 +139,8 @@ class _Night:
         with self.ledger.stage("score"):
             scored = scorer.score_chunks(staging, prepared, kept_columns, self.budget.chunk_rows, self._before_chunk)
         self._report_cascade(scorer)
+        if (evidence := scorer.evidence_summary()) is not None:
+            self.ledger.results["evidence"] = evidence
         unread = self._unread(prepared, scored, scorer)
         pieces = list(scored)
         with self.ledger.stage("copy"):
@@ -146,7 +152,8 @@ class _Night:
             quarantine = staging.write(QUARANTINE_PIECE, rejected, "writing the quarantine")
         counts = Counts.of(prepared, scorer.distinct_texts(scored), unread)
         self.ledger.counts |= counts.to_json()
-        return _StagedNight(tuple(file for piece in pieces for file in piece.files), quarantine, counts, kept_columns)
+        added_columns = (*kept_columns, *evidence_columns(settings))
+        return _StagedNight(tuple(file for piece in pieces for file in piece.files), quarantine, counts, added_columns)
 
     def _before_chunk(self, done: int, rows: int) -> None:
         """Stop the run if it has lost its day, or if it would cost too much with the next chunk."""
@@ -189,7 +196,7 @@ class _Night:
             model=night.model.name,
             run_id=self.run_id,
             summary=summary | {"mode": settings.mode, "scored_by": night.scorer.scored_by},
-            kept=staged.kept_columns,
+            kept=staged.added_columns,
         )
         name, files = quarantine_name(settings.table), tuple(staged.quarantine.files)
         quarantine = replace(scores, table=name, files=files, summary=summary, kept=(), columns=QUARANTINE)
@@ -209,7 +216,7 @@ class _Night:
         day, counts, found = self.settings.score_date, staged.counts, RowCounts(night.scorer.spec.classes, STAGES)
         audit_scores(
             staged.score_files,
-            kept=staged.kept_columns,
+            kept=staged.added_columns,
             labels=night.scorer.spec.classes,
             score_date=day,
             run_id=self.run_id,

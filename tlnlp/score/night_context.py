@@ -18,6 +18,7 @@ from tlnlp.registry import ModelVersion, Registry
 from tlnlp.score import contract, lease
 from tlnlp.score.chunks import ChunkScorer
 from tlnlp.score.day_lease import DayLease
+from tlnlp.score.evidence_column import evidence_columns
 from tlnlp.score.kept_values import check_values
 from tlnlp.score.previous_scores import previous_scores
 from tlnlp.score.resume import UnfinishedRuns
@@ -89,9 +90,8 @@ class NightContext:
         known = {column.name: column for column in columns_of(table.schema())} if table is not None else {}
         documents = read_documents(self.spark, settings, known)
         kept_columns = documents.kept_columns
-        check_publish(
-            self.catalog, settings.table, source=source_name(settings), model=self.model.name, kept=kept_columns
-        )
+        columns = (*kept_columns, *evidence_columns(settings))
+        check_publish(self.catalog, settings.table, source=source_name(settings), model=self.model.name, kept=columns)
         history = read_history(self.catalog, table)
         if self.publishes:
             history = merge_days(self.spark, self.catalog, history, settings, self.staging.run_id)

@@ -15,6 +15,7 @@ from tlnlp.config import ScoreSettings
 from tlnlp.model.profile import ONNX_FP32
 from tlnlp.registry import ModelVersion
 from tlnlp.score.contract import COPIED, PreviousScores, latest_name
+from tlnlp.score.evidence_column import evidence_columns, has_evidence
 from tlnlp.score.source_files import quoted
 from tlnlp.score.table_history import TableHistory, read_rows
 from tlnlp.warehouse.schema import Column
@@ -32,7 +33,8 @@ def previous_scores(
     """Return lazy frames of the scores in the table's files and in ``staged_files``.
 
     Only scores by the same bundle and engine are copied. Rows of an earlier tlnlp do not name them; they are of the
-    reference engine. A text with several scores gets the newest. The latest text and kept values of each document are
+    reference engine. If the night has evidence, a score without it is not copied where the filter names its document. A
+    text with several scores gets the newest. The latest text and kept values of each document are
     loaded only in the incremental mode.
 
     Args:
@@ -41,12 +43,16 @@ def previous_scores(
         staged_files: URIs of the finished pieces of unfinished runs.
         kept: the kept columns, with the types of the table.
     """
-    scored = read_rows(spark, [*history.files(settings.score_date), *staged_files])
+    evidence = evidence_columns(settings)
+    scored = read_rows(spark, [*history.files(settings.score_date), *staged_files], evidence)
     if scored is not None:
-        copied = F.max_by(F.struct(*COPIED), "scored_at").alias("copied")
+        names = [*COPIED, *(column.name for column in evidence)]
+        copied = F.max_by(F.struct(*names), "scored_at").alias("copied")
         same = F.col("scored_by") == scored_by
         if scored_by.startswith(f"{ONNX_FP32}@"):
             same |= F.col("scored_by").isNull()
+        for column in evidence:
+            same &= F.col(column.name).isNotNull() | ~has_evidence(settings)
         scored = scored.where(same & (F.col("model_version") == model.version)).groupBy("text_sha256").agg(copied)
         scored = scored.select("text_sha256", "copied.*")
     latest = None

@@ -24,6 +24,7 @@ from tlnlp.model.profile import CTRANSLATE2_CUDA_INT8, Profile
 from tlnlp.runs.memory import peak_bytes
 from tlnlp.score.bundle_cache import cached_bundle, release_all_but
 from tlnlp.score.cascade_check import CascadeCheck
+from tlnlp.score.evidence_column import EvidenceFinder
 from tlnlp.score.gpu_lease import leased_gpu
 from tlnlp.score.night_counts import TextCounts
 
@@ -80,6 +81,7 @@ def batch_scorer(
     meters: Meters,
     check: CascadeCheck,
     counts: TextCounts,
+    evidence: EvidenceFinder | None = None,
 ) -> BatchScorer:
     """Return a function that scores an iterator of batches.
 
@@ -94,15 +96,18 @@ def batch_scorer(
         meters: receives what the workers do.
         check: receives what the cascade settles.
         counts: counts some of the texts.
+        evidence: finds the evidence of texts; None if none is asked for.
 
     Returns:
         For each batch, a frame of probabilities ``(rows, classes)`` with the columns ``p0``, ``p1``, ..., and
-        ``stage``: what has decided the text, a position in ``STAGES``; ``UNREAD`` if memory was too little.
+        ``stage``: what has decided the text, a position in ``STAGES``; ``UNREAD`` if memory was too little. With
+        ``evidence``, also the column ``evidence``.
     """
 
     def score(batches: Iterator[tuple[pd.Series, pd.Series]]) -> Iterator[pd.DataFrame]:
         classifier = load_bundle(bundle, digest, profile, threads)
         last_key, last_row, last_stage = "", np.zeros(len(classifier.classes)), np.int8(UNREAD)
+        last_sentence: str | None = None
         for texts, keys in batches:
             is_new = keys.ne(keys.shift()).to_numpy()
             if len(keys) and keys.iloc[0] == last_key:
@@ -115,12 +120,18 @@ def batch_scorer(
             place = np.cumsum(is_new)
             rows = np.vstack([last_row[None, :], scored])[place]
             stages = np.append(last_stage, stage)[place]
+            columns = {f"p{k}": rows[:, k] for k in range(rows.shape[1])} | {"stage": stages}
+            if evidence is not None:
+                found = evidence.sentences(classifier, new, scored, stage != UNREAD)
+                sentences = np.concatenate([np.array([last_sentence], dtype=object), found])[place]
+                columns["evidence"] = sentences
+                last_sentence = sentences[-1] if len(keys) else last_sentence
             if len(keys):
                 last_key, last_row, last_stage = keys.iloc[-1], rows[-1], stages[-1]
             meters.peak.add(peak_bytes())
             meters.rows.add(len(keys))
             meters.unread.add(int((stages == UNREAD).sum()))
-            yield pd.DataFrame({f"p{k}": rows[:, k] for k in range(rows.shape[1])} | {"stage": stages})
+            yield pd.DataFrame(columns)
 
     return score
 
@@ -174,8 +185,8 @@ def _load(folder: Path, digest: str, profile: Profile, threads: int, gpu: int) -
     return classifier
 
 
-def spark_udf(scorer: BatchScorer, classes: int) -> Any:
-    """Return the scorer as an iterator pandas UDF: a struct with a double per class, and what decided.
+def spark_udf(scorer: BatchScorer, classes: int, has_evidence: bool = False) -> Any:
+    """Return the scorer as an iterator pandas UDF: a struct with a double per class, what decided, and the evidence.
 
     The UDF is marked non-deterministic. Otherwise Spark may evaluate it twice where its output is used twice
     (SPARK-47672).
@@ -186,5 +197,6 @@ def spark_udf(scorer: BatchScorer, classes: int) -> Any:
     def score(batches: Iterator[tuple[pd.Series, pd.Series]]) -> Iterator[pd.DataFrame]:
         return scorer(batches)
 
-    returned = ", ".join([*(f"p{k} double" for k in range(classes)), "stage tinyint"])
+    names = [*(f"p{k} double" for k in range(classes)), "stage tinyint", *["evidence string"] * has_evidence]
+    returned = ", ".join(names)
     return pandas_udf(score, returned).asNondeterministic()  # type: ignore[call-overload]

@@ -19,7 +19,7 @@ from tlnlp.warehouse.history import COUNTS
 from tlnlp.warehouse.published_runs import load_pair, scores_tables
 from tlnlp.warehouse.query import FIRST_STEP, QueryStream, open_existing, open_tables
 from tlnlp.warehouse.query_worker import Limits
-from tlnlp.warehouse.schema import SCORES, Column, columns_of, quarantine_name
+from tlnlp.warehouse.schema import EVIDENCE, SCORES, Column, columns_of, quarantine_name
 from tlnlp.warehouse.staged import partition_day
 from tlnlp.warehouse.tables import PREFIX, planned_files, summary_of
 
@@ -74,7 +74,7 @@ class ScoresTable:
     @property
     def kept(self) -> tuple[Column, ...]:
         """Return the kept columns."""
-        own = {column.name for column in SCORES}
+        own = {column.name for column in (*SCORES, EVIDENCE)}
         return tuple(column for column in self.columns if column.name not in own)
 
     @property

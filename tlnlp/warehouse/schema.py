@@ -57,6 +57,9 @@ SCORES: tuple[Column, ...] = (
     Column("scored_at", "timestamp", required=True),
 )
 
+# A table of scores has it, after the kept columns, once a night has been asked for it.
+EVIDENCE = Column("evidence", "string")
+
 QUARANTINE: tuple[Column, ...] = (
     Column("document_id", "string"),
     Column("reason", "string", required=True),
@@ -89,7 +92,7 @@ def check_kept(names: Iterable[str]) -> None:
     Raises:
         UsageError: a name is not allowed; the message lists all of these.
     """
-    reserved = {column.name for column in SCORES}
+    reserved = {column.name for column in (*SCORES, EVIDENCE)}
     seen: set[str] = set()
     taken, twice = [], []
     for name in names:
@@ -103,7 +106,7 @@ def check_kept(names: Iterable[str]) -> None:
         seen.add(folded)
     if taken:
         raise UsageError(
-            f"keep_columns: {', '.join(taken)} would take the name of a column that every scores table has; "
+            f"keep_columns: {', '.join(taken)} would take the name of a column that a scores table has or may have; "
             "rename it in the documents, or leave it out of keep_columns"
         )
     if twice:
