@@ -26,6 +26,7 @@ from tlnlp.model.profile import ONNX_FP32, Profile
 from tlnlp.score import bundle_cache, chunks, contract, udf
 from tlnlp.score.cascade_check import CascadeCheck
 from tlnlp.score.contract import Limits, PreviousScores, prepare_rows
+from tlnlp.score.evidence_column import EvidenceFinder
 from tlnlp.score.night_counts import TextCounts
 from tlnlp.score.source import read_documents
 from tlnlp.score.staging import Staging
@@ -224,8 +225,9 @@ class TestOneHost:
         context = spark.sparkContext
         meters = udf.Meters.of(context)
         check = CascadeCheck("", *(context.accumulator(0) for _ in range(5)))
-        texts = TextCounts.of(context, 10)
-        scorer = udf.batch_scorer(broadcast, bundle.verify(tiny_bundle), Profile(), 1, meters, check, texts)
+        evidence = EvidenceFinder((), 1.0, context.accumulator(0), context.accumulator(0))
+        reader = udf.TextReader(check, TextCounts.of(context, 10), evidence)
+        scorer = udf.batch_scorer(broadcast, bundle.verify(tiny_bundle), Profile(), 1, meters, reader)
         batches = [["a", "a"], ["a", "a"], ["a", "b"], [], ["b", "c", "c"], ["c"], ["d"]]
         series = [
             (pd.Series(batch, dtype=object), pd.Series(map(text_sha256, batch), dtype=object)) for batch in batches
@@ -239,6 +241,9 @@ class TestOneHost:
                 by_text.setdefault(text, set()).add(tuple(values))
         assert {text: len(values) for text, values in by_text.items()} == dict.fromkeys("abcd", 1)
         assert len(set.union(*by_text.values())) == 4
+        # Each text is one sentence, which is its evidence.
+        assert [list(frame["evidence"]) for frame in scored] == batches
+        assert evidence.texts.value == 4
         assert meters.rows.value == sum(map(len, batches))
 
 

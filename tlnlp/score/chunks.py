@@ -32,7 +32,7 @@ from tlnlp.score.night_counts import TextCounts
 from tlnlp.score.scoring_profile import scoring_profile
 from tlnlp.score.session import spark_errors, spark_input
 from tlnlp.score.staging import PreparedRows, Staging, repartition_to_files
-from tlnlp.score.udf import UNREAD, Meters, batch_scorer, spark_udf
+from tlnlp.score.udf import UNREAD, Meters, TextReader, batch_scorer, spark_udf
 from tlnlp.warehouse.run_folder import Piece, chunk_name
 from tlnlp.warehouse.schema import SCORES, Column
 
@@ -63,11 +63,10 @@ class ChunkScorer:
         self.scored_by = self.profile.scored_by(digest)
         self._digest, self._threads = digest, threads
         self._files = context.broadcast(bundle.scoring_files(folder, self.profile.engine))
-        self._evidence = EvidenceFinder.of(context, settings, self.spec.classes)
-        self._check, self._texts, self._udf = self._scorer("", 0)
+        self._reader, self._udf = self._scorer("", 0)
 
-    def _scorer(self, border: str, rows: int) -> tuple[CascadeCheck, TextCounts, Any]:
-        """Return what counts the cascade's work, what counts texts, and the UDF.
+    def _scorer(self, border: str, rows: int) -> tuple[TextReader, Any]:
+        """Return what reads texts, with all of its counts at zero, and the UDF.
 
         Args:
             border: texts with a digest below it are read by both views, too.
@@ -75,25 +74,24 @@ class ChunkScorer:
         """
         context = self.spark.sparkContext
         check = CascadeCheck(border, *(context.accumulator(0) for _ in range(5)))
-        texts = TextCounts.of(context, rows)
-        scorer = batch_scorer(
-            self._files, self._digest, self.profile, self._threads, self._meters, check, texts, self._evidence
-        )
-        return check, texts, spark_udf(scorer, len(self.spec.classes), self._evidence is not None)
+        evidence = EvidenceFinder.of(context, self.settings, self.spec.classes)
+        reader = TextReader(check, TextCounts.of(context, rows), evidence)
+        scorer = batch_scorer(self._files, self._digest, self.profile, self._threads, self._meters, reader)
+        return reader, spark_udf(scorer, len(self.spec.classes), evidence is not None)
 
     @property
     def text_counts(self) -> dict[str, tuple[int, ...]]:
         """Return the counts of some of the texts that the chunks have, by statistic."""
-        return self._texts.by_statistic()
+        return self._reader.counts.by_statistic()
 
     def cascade_summary(self) -> dict[str, Any] | None:
         """Return what the night has seen of its cascade (see ``cascade_check.summary``); None without a cascade."""
         cascade = self.spec.cascades.get(self.profile.cascade)
-        return None if cascade is None else summary(self._check, cascade.limit)
+        return None if cascade is None else summary(self._reader.check, cascade.limit)
 
     def evidence_summary(self) -> dict[str, Any] | None:
         """Return what the evidence of the night has cost (see ``EvidenceFinder``); None if none was asked for."""
-        return None if self._evidence is None else self._evidence.summary()
+        return None if self._reader.evidence is None else self._reader.evidence.summary()
 
     @property
     def peak_worker_bytes(self) -> int:
@@ -133,8 +131,7 @@ class ChunkScorer:
         if not count:
             return pieces
         started = time.monotonic()
-        self._evidence = EvidenceFinder.of(self.spark.sparkContext, self.settings, self.spec.classes)
-        self._check, self._texts, self._udf = self._scorer(sample_border(count), count)
+        self._reader, self._udf = self._scorer(sample_border(count), count)
         with self._progress(count):
             for number, buckets in enumerate(prepared.chunks(contract.SCORE, chunk_rows)):
                 rows = sum(prepared.rows[contract.SCORE][bucket] for bucket in buckets)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from pyspark.accumulators import AccumulatorParam
 
 from tlnlp.errors import BundleError
@@ -73,15 +74,38 @@ class Meters:
         return Meters(context.accumulator(0, PeakParam()), context.accumulator(0), context.accumulator(0))
 
 
+@dataclass(frozen=True)
+class TextReader:
+    """Read texts with the model, and let the night count what it wants to know of them.
+
+    Fields:
+        check: receives what the cascade settles.
+        counts: counts some of the texts.
+        evidence: finds the evidence of texts; None if none is asked for.
+    """
+
+    check: CascadeCheck
+    counts: TextCounts
+    evidence: EvidenceFinder | None = None
+
+    def read(self, classifier: Classifier, texts: list[str], digests: NDArray[np.object_]) -> pd.DataFrame:
+        """Return the rows of texts that differ from each other (see ``batch_scorer``); ``digests`` are their sha256."""
+        scored, stage = _predict(classifier, texts)
+        self.check.look(classifier, texts, digests, scored, stage)
+        self.counts.look(classifier, texts, digests)
+        rows = pd.DataFrame({f"p{k}": scored[:, k] for k in range(scored.shape[1])} | {"stage": stage})
+        if self.evidence is not None:
+            rows["evidence"] = self.evidence.sentences(classifier, texts, scored, stage != UNREAD)
+        return rows
+
+
 def batch_scorer(
     bundle: Broadcast[dict[str, bytes]],
     digest: str,
     profile: Profile,
     threads: int,
     meters: Meters,
-    check: CascadeCheck,
-    counts: TextCounts,
-    evidence: EvidenceFinder | None = None,
+    reader: TextReader,
 ) -> BatchScorer:
     """Return a function that scores an iterator of batches.
 
@@ -94,44 +118,29 @@ def batch_scorer(
         profile: engine and cascade.
         threads: threads of the model in each task.
         meters: receives what the workers do.
-        check: receives what the cascade settles.
-        counts: counts some of the texts.
-        evidence: finds the evidence of texts; None if none is asked for.
+        reader: reads the texts.
 
     Returns:
         For each batch, a frame of probabilities ``(rows, classes)`` with the columns ``p0``, ``p1``, ..., and
-        ``stage``: what has decided the text, a position in ``STAGES``; ``UNREAD`` if memory was too little. With
-        ``evidence``, also the column ``evidence``.
+        ``stage``: what has decided the text, a position in ``STAGES``; ``UNREAD`` if memory was too little. If
+        evidence is asked for, also ``evidence``: a sentence of the text, or None.
     """
 
     def score(batches: Iterator[tuple[pd.Series, pd.Series]]) -> Iterator[pd.DataFrame]:
-        classifier = load_bundle(bundle, digest, profile, threads)
-        last_key, last_row, last_stage = "", np.zeros(len(classifier.classes)), np.int8(UNREAD)
-        last_sentence: str | None = None
+        """Yield the rows of each batch; the model reads its new texts alone."""
+        classifier, last_key, last = load_bundle(bundle, digest, profile, threads), "", pd.DataFrame()
         for texts, keys in batches:
             is_new = keys.ne(keys.shift()).to_numpy()
             if len(keys) and keys.iloc[0] == last_key:
                 is_new[0] = False
-            new = texts[is_new].tolist()
-            scored, stage = _predict(classifier, new)
-            digests = keys[is_new].to_numpy()
-            check.look(classifier, new, digests, scored, stage)
-            counts.look(classifier, new, digests)
-            place = np.cumsum(is_new)
-            rows = np.vstack([last_row[None, :], scored])[place]
-            stages = np.append(last_stage, stage)[place]
-            columns = {f"p{k}": rows[:, k] for k in range(rows.shape[1])} | {"stage": stages}
-            if evidence is not None:
-                found = evidence.sentences(classifier, new, scored, stage != UNREAD)
-                sentences = np.concatenate([np.array([last_sentence], dtype=object), found])[place]
-                columns["evidence"] = sentences
-                last_sentence = sentences[-1] if len(keys) else last_sentence
+            rows = pd.concat([last, reader.read(classifier, texts[is_new].tolist(), keys[is_new].to_numpy())])
+            rows = rows.iloc[np.cumsum(is_new) + len(last) - 1].reset_index(drop=True)
             if len(keys):
-                last_key, last_row, last_stage = keys.iloc[-1], rows[-1], stages[-1]
+                last_key, last = keys.iloc[-1], rows.tail(1)
             meters.peak.add(peak_bytes())
             meters.rows.add(len(keys))
-            meters.unread.add(int((stages == UNREAD).sum()))
-            yield pd.DataFrame(columns)
+            meters.unread.add(int((rows["stage"] == UNREAD).sum()))
+            yield rows
 
     return score
 
