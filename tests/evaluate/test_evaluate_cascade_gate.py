@@ -98,6 +98,7 @@ class TestStudent:
         assert test.settled_share + test.student_share > plain[1].settled_share + 0.05
         assert test.changed / test.tested < test.bound < 0.01
 
+    @pytest.mark.acceptance
     def test_the_bound_holds_in_19_of_20_draws(self) -> None:
         limit, broken, draws = 0.01, 0, 100
         everything = three_views(40_000, 999)

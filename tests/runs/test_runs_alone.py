@@ -20,6 +20,7 @@ import kit
 import namespace_main
 import pytest
 
+pytestmark = pytest.mark.acceptance
 HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
 UNSHARE = ("unshare", "--user", "--map-user=12345", "--map-group=12345", "--keep-caps", "--net", "--mount", "--")
 PATIENCE_S = 900

@@ -275,6 +275,7 @@ def test_a_pool_of_equal_texts_or_of_none_is_not_used(
     assert result.version.version == 1
 
 
+@pytest.mark.acceptance
 def test_ten_thousand_labels(tmp_path: Path, tiny_encoder: Path) -> None:
     result = run(overrides(tmp_path, tiny_encoder, pool(tmp_path), labels=10_000))
     assert (result.labels, result.version.version) == (10_000, 1)

@@ -126,7 +126,7 @@ def test_a_version_with_a_student(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("always")
-@pytest.mark.parametrize("more", ["student=none", "engine=onnx-fp32"])
+@pytest.mark.parametrize("more", ["student=none", pytest.param("engine=onnx-fp32", marks=pytest.mark.acceptance)])
 def test_a_version_without_a_student(tmp_path: Path, more: str) -> None:
     path, results = fitted(tmp_path, more)
     assert read_spec(path).student is None

@@ -35,7 +35,14 @@ def test_int8_weights_give_nearly_the_states_of_torch(kind: str, tmp_path: Path)
     assert relative_error(rounded[::-1], states) > 1.0
 
 
-@pytest.mark.parametrize("precision", ["auto", "training", "int8"])
+@pytest.mark.parametrize(
+    "precision",
+    [
+        "auto",
+        pytest.param("training", marks=pytest.mark.acceptance),
+        pytest.param("int8", marks=pytest.mark.acceptance),
+    ],
+)
 def test_a_run_reads_its_documents_in_the_precision_of_the_settings(
     precision: str, tmp_path: Path, tiny_encoder: Path
 ) -> None:

@@ -136,7 +136,8 @@ def test_a_small_fit_beside_the_cross_validation_equals_the_job(
     assert distance(weights(bundle_of(result)), whole.weights) <= 1e-4
 
 
-@pytest.mark.parametrize("objective", ["contrast", pytest.param("classify", marks=pytest.mark.acceptance)])
+@pytest.mark.acceptance
+@pytest.mark.parametrize("objective", ["contrast", "classify"])
 def test_two_workers_learn_what_one_learns(tmp_path: Path, tiny_encoder: Path, objective: Objective) -> None:
     # Without dropout, the mean of the gradients of two equal shares is the gradient of the batch.
     fit = EncoderFit(
@@ -181,6 +182,7 @@ def job(overrides: list[str]) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.acceptance
 def test_started_again_after_everything_was_killed(
     tmp_path: Path,
     tiny_encoder: Path,
@@ -229,6 +231,7 @@ def test_a_lost_worker_is_replaced_and_the_run_goes_on(
     assert distance(weights(bundle_of(result)), whole.weights) <= 1e-6
 
 
+@pytest.mark.acceptance
 def test_more_losses_than_allowed_fail_the_run(tmp_path: Path, tiny_encoder: Path) -> None:
     with (
         pytest.raises(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from uuid import uuid4
 
+import pytest
 import ray
 from train_kit import settings
 
@@ -12,6 +13,8 @@ from tlnlp.config import FinetuneSettings, load_settings
 from tlnlp.registry import Registry
 from tlnlp.storage import Storage
 from tlnlp.train.finetune import finetune
+
+pytestmark = pytest.mark.acceptance
 
 
 def test_labels_to_a_version_on_s3(s3_bucket: str, tiny_encoder: Path, tmp_path: Path) -> None:
