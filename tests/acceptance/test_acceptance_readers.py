@@ -55,6 +55,7 @@ def score_row(number: int, run_id: str, day: date, kept: Sequence[Column]) -> Ro
         "probabilities": probabilities,
         "text_sha256": f"{number:064x}",
         "stage": "encoder",
+        "scored_by": "onnx-fp32@0123456789abcdef" if number % 2 else None,
         "model": "reviews",
         "model_version": 3,
         "run_id": run_id,
