@@ -28,19 +28,35 @@ def progress_on_stderr() -> Iterator[None]:
         yield
 
 
+# The rooms whose tests take longest, by far. They start first, so that no process is left with one of them at the end.
+LONGEST = ("score", "train")
+
+
+def room_of(nodeid: str) -> str:
+    """Return the room of a test: its folder in tests/."""
+    return Path(nodeid.partition("::")[0]).relative_to("tests").parts[0]
+
+
 class RoomByRoom(LoadScopeScheduling):  # type: ignore[misc]
     """Of processes that share the tests, each takes whole rooms: what a room starts (Ray, Spark) is started once."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return Path(nodeid.partition("::")[0]).relative_to("tests").parts[0]
+        return room_of(nodeid)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rewrite-golden", action="store_true", help="record the golden figures of training anew")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let the longest rooms come first where several processes share the tests."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: room_of(item.nodeid) not in LONGEST)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> RoomByRoom:
+    config.option.loadscopereorder = False  # xdist would take the rooms with the most tests first.
     return RoomByRoom(config, log)
 
 
