@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from tlnlp.config import DEFAULT_WORKSPACE, FinetuneSettings, load_settings
 from tlnlp.data.label_faults import SEVERAL_LABELS
 from tlnlp.data.label_names import class_positions, is_several, label_name
+from tlnlp.data.text import has_surrogates
 from tlnlp.errors import InputDataError, UsageError, did_you_mean
 from tlnlp.evaluate.metrics import Evaluation
 from tlnlp.evaluate.metrics import evaluate as evaluate_probabilities
@@ -202,11 +203,13 @@ def _written(
 
 
 def _texts(texts: Any) -> list[str]:
-    """Return texts as a list. Raises UsageError, by position, where one is not a string."""
+    """Return texts as a list. Raises UsageError, by position, where one is not a string of valid Unicode."""
     if isinstance(texts, (str, bytes)):
         raise UsageError("texts is one string: give a list of texts, as in [text]")
     listed = list(texts)
     for position, text in enumerate(listed):
         if not isinstance(text, str):
             raise UsageError(f"text {position} is {type(text).__name__}, not a string: leave it out or convert it")
+        if has_surrogates(text):
+            raise UsageError(f"text {position} holds half a surrogate pair, which is no character: decode it again")
     return listed

@@ -133,6 +133,7 @@ def test_evaluation(classifier: tlnlp.Classifier, labelled: pd.DataFrame) -> Non
     [
         ("a string", "texts is one string: give a list of texts"),
         (b"bytes", "texts is one string"),
+        (["good bread", "\ud83d"], "text 1 holds half a surrogate pair"),
         (["fine", None], "text 1 is NoneType, not a string"),
         (pd.Series(["fine", float("nan")]), "text 1 is float, not a string"),
     ],

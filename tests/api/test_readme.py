@@ -78,10 +78,10 @@ def test_its_python_runs(tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     (code,) = blocks(ROOT / "README.md", "python")
     # A tiny encoder in place of the one that the labels would choose.
-    tiny = f'model="reviews", encoder={str(tiny_encoder)!r}, max_length=32'
-    assert code.count('model="reviews"') == 1
-    exec(code.replace('model="reviews"', tiny), {})
-    assert (tmp_path / DEFAULT_WORKSPACE / "registry" / "reviews" / "versions" / "1").is_dir()
+    tiny = f'model="places", encoder={str(tiny_encoder)!r}, max_length=32'
+    assert code.count('model="places"') == 1
+    exec(code.replace('model="places"', tiny), {})
+    assert (tmp_path / DEFAULT_WORKSPACE / "registry" / "places" / "versions" / "1").is_dir()
 
 
 def test_its_example_sentence_comes_out_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,8 +89,8 @@ def test_its_example_sentence_comes_out_right(tmp_path: Path, monkeypatch: pytes
     monkeypatch.chdir(tmp_path)
     (code,) = blocks(ROOT / "README.md", "python")
     names: dict[str, Any] = {}
-    shipped = 'model="reviews", encoder="all-minilm-l6-v2", training={"moves": "never"}'
-    exec(code.replace('model="reviews"', shipped), names)
+    shipped = 'model="places", encoder="all-minilm-l6-v2", training={"moves": "never"}'
+    exec(code.replace('model="places"', shipped), names)
     (sentence,) = set(re.findall(r'classifier\.predict\w*\(\["([^"]+)"\]\)', code))
     assert names["classifier"].predict([sentence]).tolist() == ["positive"]
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from tlnlp.config import FinetuneSettings, load_settings
+from tlnlp.config import FinetuneSettings, load_settings, read_yaml
 from tlnlp.errors import UsageError
 
 
@@ -25,3 +27,12 @@ def test_lists_and_mappings_stand_in_brackets() -> None:
 def test_a_mapping_without_brackets_is_refused() -> None:
     with pytest.raises(UsageError, match="'ray'"):
         of("ray=workers: 3")
+
+
+def test_a_key_that_a_file_has_twice_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "night.yaml"
+    file.write_text("documents: a\nspark:\n  driver_memory: 1g\n  driver_memory: 2g\n")
+    with pytest.raises(UsageError, match=r"night.yaml, line 4: the key driver_memory is there twice: remove one"):
+        read_yaml(file)
+    file.write_text("documents: a\nspark: {driver_memory: 1g}\n")
+    assert read_yaml(file) == {"documents": "a", "spark": {"driver_memory": "1g"}}

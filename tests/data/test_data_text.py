@@ -73,6 +73,9 @@ def test_is_not_text(text: str) -> None:
 
 def test_is_blank() -> None:
     assert is_blank(" \n\t\u00a0\u3000")
+    assert is_blank("<br><BR />\n<br/>")
+    assert not is_blank("<br>a")
+    assert not is_blank("<brr>")
     assert not is_blank(" . ")
 
 

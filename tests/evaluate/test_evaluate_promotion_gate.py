@@ -109,7 +109,7 @@ def test_a_second_promotion_needs_labels(scene: Scene) -> None:
     with pytest.raises(UsageError, match=needed):
         scene.promote("m@3", labels="")
     kit.write_jsonl(scene.labels, named_rows(49, 77))
-    with pytest.raises(InputDataError, match=r"49 sound labels, fewer than min_labels=50: too few"):
+    with pytest.raises(PromotionRefusedError, match=r"49 sound labels, fewer than min_labels=50: too few"):
         scene.promote("m@3")
     with pytest.raises(InputDataError, match="nothing is there"):
         scene.promote("m@3", labels=str(scene.folder / "nowhere"))

@@ -96,8 +96,9 @@ def test_one_rule_of_what_is_text(spark: SparkSession) -> None:
     generator = random.Random(0)
     alphabet = "ab\x01\x00\x0b\x1c\x1f\x85\ufffd\n\t \u00a0\u180e\u200b\u3000\U0001f600"
     texts = ["".join(generator.choices(alphabet, k=generator.randint(1, 12))) for _ in range(3000)]
-    blank = "\t\n\x0b\x1c\x1f\x85 \u00a0\u2003\u2028\u3000"
+    blank = [*"\t\n\x0b\x1c\x1f\x85 \u00a0\u2003\u2028\u3000", "<br>", "<Br\u2003/>"]
     texts += ["".join(generator.choices(blank, k=generator.randint(1, 30))) for _ in range(1000)]
+    texts.append("<br>" * 50_000)
     found = decided(spark, [(number, text.encode(), None) for number, text in enumerate(texts)])
     for number, text in enumerate(texts):
         assert found[number] == [NO_TEXT if is_blank(text) else text if is_text(text) else NOT_TEXT]

@@ -82,6 +82,27 @@ def test_a_folder_of_another_user_is_not_used(tmp_path: Path, monkeypatch: pytes
         score_folder()
 
 
+def test_a_link_in_its_place_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = tmp_path / "own"
+    (own / "precious").mkdir(parents=True)
+    (tmp_path / f"tlnlp-score-{os.getuid()}").symlink_to(own)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    scratch.process_folder.cache_clear()
+    with pytest.raises(StorageError, match="is a link or a file, not a folder; set TMPDIR"):
+        score_folder()
+    assert [path.name for path in own.iterdir()] == ["precious"]
+
+
+def test_a_folder_that_others_may_write_to_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / f"tlnlp-score-{os.getuid()}"
+    folder.mkdir()
+    folder.chmod(0o777)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    scratch.process_folder.cache_clear()
+    with pytest.raises(StorageError, match="other users may write to"):
+        score_folder()
+
+
 def bundles(cache: Path, **used_s_ago: int) -> None:
     """Make bundles of 100 bytes, each last used so many seconds ago."""
     for name, age_s in used_s_ago.items():

@@ -193,7 +193,7 @@ def test_missing_mixed_and_unreadable_files_are_refused(spark: SparkSession, tmp
     with pytest.raises(InputDataError, match="missing: nothing is there"):
         read(spark, tmp_path / "missing")
     (tmp_path / "hollow").mkdir()
-    with pytest.raises(InputDataError, match="hollow: nothing is there"):
+    with pytest.raises(InputDataError, match="hollow: the folder holds no files"):
         read(spark, tmp_path / "hollow")
     mixed = tmp_path / "mixed"
     write_parquet(mixed / "a.parquet", GOOD)

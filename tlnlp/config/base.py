@@ -88,6 +88,20 @@ def load_settings(
         raise UsageError("\n".join(where + _explain(kind, problem) for problem in error.errors())) from error
 
 
+class _UniqueKeys(yaml.SafeLoader):
+    """Read YAML as ``yaml.safe_load`` does, but refuse a key that is written twice: the last one would win silently."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Return the keys and values of a mapping. Raises YAMLError where a key is repeated."""
+        seen = set[Any]()
+        for key, _ in node.value:
+            name = self.construct_object(key, deep=True)
+            if name in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {name} is there twice", key.start_mark)
+            seen.add(name)
+        return super().construct_mapping(node, deep)
+
+
 def read_yaml(file: str | Path) -> dict[str, Any]:
     """Return the keys and values of a config file, without checking them against a settings class.
 
@@ -95,7 +109,7 @@ def read_yaml(file: str | Path) -> dict[str, Any]:
         UsageError: the file cannot be read, is not YAML, or holds no ``key: value`` lines.
     """
     try:
-        content = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+        content = yaml.load(Path(file).read_text(encoding="utf-8"), _UniqueKeys)
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(
             f"{file}: cannot read the config file ({reason_of(error)}): check the path and that the text is UTF-8"
@@ -103,6 +117,8 @@ def read_yaml(file: str | Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark is not None else ""
+        if isinstance(error, yaml.constructor.ConstructorError) and "twice" in str(error.problem):
+            raise UsageError(f"{file}{line}: {error.problem}: remove one of its lines") from error
         raise UsageError(f"{file}{line}: the config file is not valid YAML: correct it there") from error
     if content is None:
         return {}

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from tlnlp.errors import InputDataError, StorageError
-from tlnlp.storage import Storage, resolve_uri
+from tlnlp.storage import Storage, local_path, resolve_uri
 
 FORMATS = {
     ".parquet": "parquet",
@@ -130,7 +130,9 @@ def list_source(uri: str, format: str = AUTO, format_key: str = "format") -> Lis
     else:
         entries, hidden = _entries(folder, name)
     if not entries:
-        raise InputDataError(f"{resolve_uri(uri)}: nothing is there; check the path")
+        path = local_path(uri)
+        problem = "the folder holds no files" if path is not None and path.is_dir() else "nothing is there"
+        raise InputDataError(f"{resolve_uri(uri)}: {problem}; check the path")
     shown = format if format in {format_of(key) for key, _ in entries} else None
     files, left_out = list[SourceFile](), [key for key in hidden if format_of(key)]
     for key, bytes_ in entries:

@@ -117,8 +117,8 @@ def _escape(found: re.Match[str]) -> str:
 
 
 def is_blank(text: str) -> bool:
-    """Return whether a text is empty or white space only."""
-    return not text.strip()
+    """Return whether a text is empty, or white space and line-break tags only."""
+    return not (_BREAK_TAG.sub("", text) if "<" in text else text).strip()
 
 
 def is_text(text: str) -> bool:

@@ -19,7 +19,7 @@ from typing import Any
 from tlnlp.config import PromoteSettings
 from tlnlp.data.label_names import label_name
 from tlnlp.data.labels import LabelledSet
-from tlnlp.errors import InputDataError, PromotionRefusedError, UsageError, counted
+from tlnlp.errors import PromotionRefusedError, UsageError, counted
 from tlnlp.evaluate.evaluation import VersionPredictions, predict_version, read_evaluation_labels
 from tlnlp.evaluate.intervals import paired_difference
 from tlnlp.registry import Champion, ModelVersion, Registry
@@ -30,8 +30,8 @@ from tlnlp.runs.progress import say
 
 POWER = 0.8
 OTHER_LABELS = (
-    "label other documents, or train each version with --set held_out_share=0.2, which sets the same labels aside for "
-    "all of them"
+    "give labels of other documents with --set labels=, or use --force with a reason; where each version is trained "
+    "with --set held_out_share=0.2, the first one too, the same labels are set aside for all of them"
 )
 FIRST_VERSION = "the first version of this model becomes champion without a comparison"
 
@@ -93,11 +93,11 @@ def promote(settings: PromoteSettings) -> PromoteResult:
     The candidate is ``name@VERSION``; ``name`` alone means its newest version.
 
     Raises:
-        PromotionRefusedError: the gate refuses, a version was trained on the labels, the candidate is the champion or
-            is unvalidated, the classes differ, or another promotion came first.
+        PromotionRefusedError: the gate refuses, a version was trained on the labels, they are too few, the candidate is
+            the champion or is unvalidated, the classes differ, or another promotion came first.
         UsageError: there is a champion but no labels for a comparison, given or set aside, or ``force`` is set without
             ``reason``.
-        InputDataError: the labels cannot be read, are too few, or hold a class that a version does not predict.
+        InputDataError: the labels cannot be read, or hold a class that a version does not predict.
         LabelFaultsError: the labels have faults, and ``on_fault`` does not skip them.
         ModelNotFoundError: there is no such model or version.
         BundleError: a bundle is incomplete or altered.
@@ -172,7 +172,7 @@ def _compare(settings: PromoteSettings, registry: Registry, version: ModelVersio
     if any(each.trained_on for each in both):
         raise PromotionRefusedError(_seen(labelled, both))
     if len(labelled.examples) < settings.min_labels:
-        raise InputDataError(
+        raise PromotionRefusedError(
             f"{labelled.uri}: {counted(len(labelled.examples), 'sound label')}, "
             f"fewer than min_labels={settings.min_labels}: too few for a comparison: add labels"
         )

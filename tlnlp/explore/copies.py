@@ -49,5 +49,7 @@ class Copies:
             file = process_folder("explore") / f"{table.name}-{night.token}.duckdb"
             write_copy(table, night, file, limits)
             return file
+        except PermissionError as error:
+            raise StorageError(f"the temporary folder of the pages cannot be used: {error}") from error
         except OSError as error:
             raise StorageError(f"the temporary folder of the pages cannot be written {described(error)}") from error

@@ -13,7 +13,7 @@ from tlnlp.config import ExploreSettings
 from tlnlp.errors import UsageError
 from tlnlp.explore.app import create_app
 from tlnlp.explore.explorer import Explorer
-from tlnlp.explore.security import TOKEN_VARIABLE, Access, is_loopback, new_token, url_of
+from tlnlp.explore.security import PARAMETER, TOKEN_VARIABLE, Access, is_loopback, new_token, url_of
 from tlnlp.runs.progress import say
 from tlnlp.storage.causes import reason_of
 
@@ -30,7 +30,8 @@ def serve(settings: ExploreSettings, ready: Callable[[str], None]) -> None:
     Raises:
         UsageError: the address cannot be listened on.
     """
-    token = os.environ.get(TOKEN_VARIABLE) or (None if is_loopback(settings.host) else new_token())
+    own = os.environ.get(TOKEN_VARIABLE)
+    token = own or (None if is_loopback(settings.host) else new_token())
     access = Access(settings.host, settings.allowed_hosts, token)
     listening = _listen(settings.host, settings.port)
     port = int(listening.getsockname()[1])
@@ -46,9 +47,12 @@ def serve(settings: ExploreSettings, ready: Callable[[str], None]) -> None:
     )
 
     def started() -> None:
-        """Report the URL as soon as the server listens."""
-        ready(url_of(settings.host, port, token, settings.allowed_hosts))
-        say("the pages are served until Ctrl-C" + ("; the URL holds a token: keep it to yourself" if token else ""))
+        """Report the URL as soon as the server listens. A token that the user has set is no news, and stays secret."""
+        ready(url_of(settings.host, port, None if own else token, settings.allowed_hosts))
+        if own:
+            say(f"the pages are served until Ctrl-C; add ?{PARAMETER}= and the value of {TOKEN_VARIABLE} to the URL")
+        else:
+            say("the pages are served until Ctrl-C" + ("; the URL holds a token: keep it to yourself" if token else ""))
 
     with listening:
         _Server(config, started).run([listening])

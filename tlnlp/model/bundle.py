@@ -21,6 +21,8 @@ from tlnlp.model.bounded_json import AGAIN, check_size, parse_object, shown
 from tlnlp.model.profile import CTRANSLATE2_INT8, INT8_ENGINES, ONNX_FP32
 
 FORMAT = 1
+# What to do where a copy of a bundle is damaged.
+FETCH_AGAIN = "fetch the bundle from the registry again"
 MANIFEST = "manifest.json"
 SPEC = "bundle.json"
 TRAINING = "training.json"
@@ -98,13 +100,13 @@ def verify(folder: Path, only: str | None = None) -> str:
     expected = {name: files[name] for name in files if only is None or name in scoring_names(only)}
     found = regular_files(folder) - {MANIFEST}
     if extra := sorted(found - expected.keys()):
-        raise BundleError(f"{folder}: {extra[0]} is not in the manifest; fetch the bundle from the registry again")
+        raise BundleError(f"{folder}: {extra[0]} is not in the manifest; {FETCH_AGAIN}")
     for name, fingerprint in expected.items():
         if name not in found:
-            raise BundleError(f"{folder}: {name} is missing; fetch the bundle from the registry again")
+            raise BundleError(f"{folder}: {name} is missing; {FETCH_AGAIN}")
         size_bytes = (folder / name).stat().st_size
         if size_bytes != fingerprint["size_bytes"] or _fingerprint(folder / name) != fingerprint:
-            raise BundleError(f"{folder}: {name} was altered (size or sha256); fetch it from the registry again")
+            raise BundleError(f"{folder}: {name} was altered (size or sha256); {FETCH_AGAIN}")
     return hashlib.sha256(data).hexdigest()
 
 

@@ -10,8 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tlnlp.errors import ModelNotFoundError, NotFoundError, StorageError, listed
-from tlnlp.model.bundle import MANIFEST, verify
+from tlnlp.errors import BundleError, ModelNotFoundError, NotFoundError, StorageError, listed
+from tlnlp.model.bundle import FETCH_AGAIN, MANIFEST, verify
 from tlnlp.registry.alias import FORMAT, Alias, Champion, dump
 from tlnlp.registry.names import ModelVersion, check_name, is_name, nearest_first, parse_model
 from tlnlp.registry.version_files import files_of_version, finished_bundle
@@ -128,8 +128,12 @@ class Registry:
         except OSError as error:
             raise StorageError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
         source.download([*files, MANIFEST], folder)
-        verify(folder)
-        check_contents(folder)
+        try:
+            verify(folder)
+            check_contents(folder)
+        except BundleError as error:  # It names the copy, which is as damaged as what it was copied from.
+            problem = str(error).replace(str(folder), source.url("").rstrip("/"))
+            raise BundleError(problem.replace(FETCH_AGAIN, "use another version, or fine-tune again")) from error
         return folder
 
     # --- the alias

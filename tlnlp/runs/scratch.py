@@ -13,7 +13,9 @@ import fcntl
 import functools
 import os
 import shutil
+import stat
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -21,12 +23,19 @@ def private_folder(name: str) -> Path:
     """Return the folder ``tlnlp-<name>-<user id>`` of the system's temporary folder. Only the user may write to it.
 
     Raises:
-        PermissionError: the folder belongs to another user, who could alter its files.
+        PermissionError: another user has made the folder, could alter its files, or has put a link in its place. What
+            is below it is removed in time, so a link would have other folders of the user removed.
     """
     folder = Path(tempfile.gettempdir()) / f"tlnlp-{name}-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.stat().st_uid != os.getuid():
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode):
+        raise PermissionError(f"{folder} is a link or a file, not a folder; set TMPDIR to a folder of your own")
+    if found.st_uid != os.getuid():
         raise PermissionError(f"{folder} belongs to another user; set TMPDIR to a folder of your own")
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise PermissionError(f"other users may write to {folder}; remove it, or set TMPDIR to a folder of your own")
     return folder
 
 
@@ -37,10 +46,10 @@ def process_folder(name: str) -> Path:
     The first call also removes the folders of processes that have ended without doing so.
 
     Raises:
-        PermissionError: the folder belongs to another user.
+        PermissionError: as ``private_folder`` does.
     """
     home = private_folder(name)
-    descriptor = os.open(home, os.O_RDONLY)
+    descriptor = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         # Other processes wait here, so that none of them removes a folder before its owner has locked it.
         fcntl.flock(descriptor, fcntl.LOCK_EX)

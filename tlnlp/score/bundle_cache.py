@@ -33,7 +33,7 @@ def bundle_cache() -> Path:
     """Return the folder of the unpacked bundles on this host.
 
     Raises:
-        BundleError: the folder belongs to another user, who could alter a file after its check.
+        BundleError: another user could alter a file in the folder after its check.
     """
     try:
         return private_folder("bundles")

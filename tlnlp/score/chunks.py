@@ -250,7 +250,7 @@ DETAILS = {
     "missing_id": "the id is null, blank or not UTF-8",
     "null_text": "the text is null",
     "empty_text": "the text is empty",
-    "blank_text": "the text is only white space",
+    "blank_text": "the text is only white space and line-break tags",
     "not_text": "the content is binary, not UTF-8, or not a string",
     "over_max_bytes": "the text is longer than max_bytes",
     "conflicting_id": "several documents have this id and different texts",

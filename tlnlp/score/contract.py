@@ -23,6 +23,9 @@ BUCKETS, BUCKET_ROWS = 64, 2_500
 # Kept columns are renamed while rows are prepared, because their own names may collide with the columns used here.
 KEPT = "_kept_"
 _BLANK = rf"^[{BLANK_CLASS}]*$"
+# ``text.BREAK_TAG``, with the white space of Python, and what a text begins with that may hold nothing else.
+_BREAK_TAG = rf"(?i)<br[{BLANK_CLASS}]*/?>"
+_BREAK_FIRST = rf"(?i)^[{BLANK_CLASS}]*<br"
 COPIED = ("label", "score", "probabilities", "stage", "scored_by", "scored_at")
 
 
@@ -124,6 +127,7 @@ def cut_expression(max_chars: int) -> Column:
 def _reason(limits: Limits) -> Column:
     """Return the first reason that applies for quarantining a row, or null."""
     text, identifier = F.col("text"), F.col("document_id")
+    without_breaks = F.when(text.rlike(_BREAK_FIRST), F.regexp_replace(text, _BREAK_TAG, "")).otherwise(text)
     # Few characters are control characters, so to remove these is much faster than to remove all others.
     control = F.length(text) - F.length(F.regexp_replace(text, f"[{CONTROL_CLASS}]", ""))
     return (
@@ -133,7 +137,7 @@ def _reason(limits: Limits) -> Column:
         .when(F.octet_length(text) == 0, F.lit("empty_text"))
         .when(F.octet_length(text) > limits.max_bytes, F.lit("over_max_bytes"))
         .when(~F.is_valid_utf8(text), F.lit("not_text"))
-        .when(text.rlike(_BLANK), F.lit("blank_text"))
+        .when(without_breaks.rlike(_BLANK), F.lit("blank_text"))
         .when(text.contains("\x00") | (control > F.length(text) * MAX_CONTROL_SHARE), F.lit("not_text"))
         .otherwise(F.lit(None).cast("string"))
     )

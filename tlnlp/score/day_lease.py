@@ -117,9 +117,9 @@ class DayLease:
         where = lease.holder_of(run_storage(self.warehouse, other))
         return DayHeldError(
             f"table {self.table}: run {other} ({where}) has been scoring {self.day} since {since} and gave a sign of "
-            f"life {sign_s:.0f} s ago, so this run ended before it read anything; wait for that run; if it was killed, "
-            f"the day is free {lease.EXPIRES_S:.0f} s after its last sign of life, or at once with --set take_over=true"
-            " (this is safe: of two runs of a day one publishes)"
+            f"life {sign_s:.0f} s ago, so this run ended before it read anything; wait for that run; if it was killed "
+            f"on another machine, the day is free {lease.EXPIRES_S:.0f} s after its last sign of life, or at once with "
+            "--set take_over=true (this is safe: of two runs of a day one publishes)"
         )
 
 

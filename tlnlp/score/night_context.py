@@ -12,9 +12,11 @@ from pyiceberg.catalog import Catalog
 from pyspark.sql import SparkSession
 
 from tlnlp.config import ScoreSettings
+from tlnlp.config.score import EvidenceFilter
 from tlnlp.errors import InputDataError
 from tlnlp.model import bundle
 from tlnlp.registry import ModelVersion, Registry
+from tlnlp.runs.progress import say
 from tlnlp.score import contract, lease
 from tlnlp.score.chunks import ChunkScorer
 from tlnlp.score.day_lease import DayLease
@@ -150,6 +152,8 @@ def open_night(
         EngineError: Spark does not start, or lacks what it needs to reach a store.
         UsageError: a setting is invalid.
     """
+    if settings.evidence == "none" and settings.evidence_filter != EvidenceFilter():
+        say("evidence_filter has no effect without evidence=top")
     staging = Staging(settings.warehouse, run_id)
     with (
         lease.held(staging.storage),

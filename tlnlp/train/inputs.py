@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections.abc import Callable
 
-from tlnlp.config import FinetuneSettings
+from tlnlp.config import FinetuneSettings, PromoteSettings
 from tlnlp.data.csv_records import CsvDialect
 from tlnlp.data.held_out import hold_out
 from tlnlp.data.label_faults import describe_faults
@@ -63,6 +63,8 @@ def _hold_out(settings: FinetuneSettings, labelled: LabelledSet, ledger: Ledger)
         )
     ledger.counts |= {"labels": len(parted.examples), "labels_held_out": len(parted.held_out)}
     say(f"labels: {len(parted.held_out)} of {len(labelled.examples)} are set aside (held_out_share)")
+    if len(parted.held_out) < (enough := PromoteSettings.model_fields["min_labels"].default):
+        say(f"tlnlp promote needs {enough} of them to compare two versions: label more documents before the second one")
     return parted
 
 

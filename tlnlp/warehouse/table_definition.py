@@ -87,8 +87,9 @@ def create_table(
 
 # What to do where a table belongs to another source or model, by what differs.
 _OWNER_REMEDIES = {
-    "source": "if only the address of the documents has changed (a folder for each day), set the key `source` to {0!r} "
-    "for every night (--set source={0!r}); give a new source a table of its own by --set table=NAME",
+    "source": "if the address is mistyped, correct it; if only the address of the documents has changed (a folder for "
+    "each day), set the key `source` to {0!r} for every night (--set source={0!r}); give a new source a table of its "
+    "own by --set table=NAME",
     "model": "use {0!r} again, or give the model a table of its own by --set table=NAME",
 }
 
