@@ -64,6 +64,13 @@ def test_a_token_of_the_environment_is_asked_for_on_loopback_too(warehouse: Path
             assert answer.status == 200
 
 
+def test_a_table_that_does_not_exist_is_named_at_the_start(warehouse: Path) -> None:
+    with served(warehouse, "--set", "table=nope") as (_, process):
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=PATIENCE_S)
+        assert re.search(r"warning: there is nothing to show yet: .*nope", err)
+
+
 def test_a_port_that_is_taken_is_named(warehouse: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -59,7 +59,7 @@ def finetune(call: Call) -> None:
     settings = call.settings(FinetuneSettings)
     from tlnlp.train.finetune import finetune
 
-    call.show(finetune(settings).to_json())
+    call.show_result(finetune(settings))
 
 
 @command(

@@ -85,7 +85,9 @@ def load_settings(
         if (other := _other_job(kind, set(in_file))) is not None:
             needed = _job(kind)
             raise UsageError(f"{file} is a config of {other}: {needed} needs a file with its own keys") from error
-        raise UsageError("\n".join(where + _explain(kind, problem) for problem in error.errors())) from error
+        # A mistyped key comes before the key that is missing because of it.
+        problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
+        raise UsageError("\n".join(where + _explain(kind, problem) for problem in problems)) from error
 
 
 class _UniqueKeys(yaml.SafeLoader):

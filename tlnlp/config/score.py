@@ -136,7 +136,8 @@ class ScoreSettings(RegistrySettings, TableSettings):
     evidence_filter: EvidenceFilter = EvidenceFilter()
     """Which documents have evidence; in the rows of others the column is null."""
     score_date: Day
-    """The day that the run publishes, as YYYY-MM-DD. A published day of the same date is replaced. Required."""
+    """The day that the run publishes, as YYYY-MM-DD. A published day of the same date is replaced. Required;
+    where it is not given, ``tlnlp score`` takes today, in UTC, and says so."""
     mode: Literal["full", "incremental"] = "full"
     """full: the day holds the whole input. incremental: the day holds only documents that are new, or whose text
     or kept values have changed."""

@@ -10,7 +10,7 @@ from types import FrameType
 import uvicorn
 
 from tlnlp.config import ExploreSettings
-from tlnlp.errors import UsageError
+from tlnlp.errors import TlnlpError, UsageError
 from tlnlp.explore.app import create_app
 from tlnlp.explore.explorer import Explorer
 from tlnlp.explore.security import PARAMETER, TOKEN_VARIABLE, Access, is_loopback, new_token, url_of
@@ -33,10 +33,10 @@ def serve(settings: ExploreSettings, ready: Callable[[str], None]) -> None:
     own = os.environ.get(TOKEN_VARIABLE)
     token = own or (None if is_loopback(settings.host) else new_token())
     access = Access(settings.host, settings.allowed_hosts, token)
-    listening = _listen(settings.host, settings.port)
+    listening, explorer = _listen(settings.host, settings.port), Explorer(settings)
     port = int(listening.getsockname()[1])
     config = uvicorn.Config(
-        create_app(Explorer(settings), access),
+        create_app(explorer, access),
         log_config=None,
         log_level="critical",  # Addresses hold ids, and tracebacks hold values.
         access_log=False,
@@ -48,6 +48,7 @@ def serve(settings: ExploreSettings, ready: Callable[[str], None]) -> None:
 
     def started() -> None:
         """Report the URL as soon as the server listens. A token that the user has set is no news, and stays secret."""
+        _warn_without_table(explorer)
         ready(url_of(settings.host, port, None if own else token, settings.allowed_hosts))
         if own:
             say(f"the pages are served until Ctrl-C; add ?{PARAMETER}= and the value of {TOKEN_VARIABLE} to the URL")
@@ -56,6 +57,14 @@ def serve(settings: ExploreSettings, ready: Callable[[str], None]) -> None:
 
     with listening:
         _Server(config, started).run([listening])
+
+
+def _warn_without_table(explorer: Explorer) -> None:
+    """Warn if there is no such table: its first night may be still to come, but its name may be mistyped, too."""
+    try:
+        explorer.table()
+    except TlnlpError as error:
+        say(f"warning: there is nothing to show yet: {error}")
 
 
 def _listen(host: str, port: int) -> socket.socket:

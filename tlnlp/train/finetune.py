@@ -101,6 +101,14 @@ class FinetuneResult:
             "warnings": list(self.warnings),
         }
 
+    def facts(self) -> dict[str, Any]:
+        """Return what a terminal shows: other names for labels that were set aside and for cross-validated figures."""
+        names = {"labels_held_out": "labels_set_aside", "held_out_uri": "set_aside_in", "held_out": "cross_validation"}
+        found = {names.get(name, name): value for name, value in self.to_json().items()}
+        if found["cross_validation"] is not None:
+            found["cross_validation"].pop("confusion")  # The report draws it.
+        return found
+
 
 def finetune(settings: FinetuneSettings, executor: Executor | None = None) -> FinetuneResult:
     """Train, bundle and register one version; write the run's ledger to the registry, even if the run fails.
