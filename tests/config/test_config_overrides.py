@@ -34,5 +34,10 @@ def test_a_key_that_a_file_has_twice_is_refused(tmp_path: Path) -> None:
     file.write_text("documents: a\nspark:\n  driver_memory: 1g\n  driver_memory: 2g\n")
     with pytest.raises(UsageError, match=r"night.yaml, line 4: the key driver_memory is there twice: remove one"):
         read_yaml(file)
+    file.write_text("base: &base {master: a}\nspark: {<<: *base, master: b}\n")
+    assert read_yaml(file)["spark"] == {"master": "b"}
+    file.write_text("? [a, b]\n: c\n")
+    with pytest.raises(UsageError, match=r"night.yaml, line 1: the config file is not valid YAML"):
+        read_yaml(file)
     file.write_text("documents: a\nspark: {driver_memory: 1g}\n")
     assert read_yaml(file) == {"documents": "a", "spark": {"driver_memory": "1g"}}

@@ -90,17 +90,20 @@ def load_settings(
         raise UsageError("\n".join(where + _explain(kind, problem) for problem in problems)) from error
 
 
+class _RepeatedKeyError(yaml.MarkedYAMLError):
+    """A key is written twice in one mapping."""
+
+
 class _UniqueKeys(yaml.SafeLoader):
     """Read YAML as ``yaml.safe_load`` does, but refuse a key that is written twice: the last one would win silently."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Return the keys and values of a mapping. Raises YAMLError where a key is repeated."""
-        seen = set[Any]()
-        for key, _ in node.value:
-            name = self.construct_object(key, deep=True)
-            if name in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {name} is there twice", key.start_mark)
-            seen.add(name)
+        """Return the keys and values of a mapping. Raises _RepeatedKeyError where a key is repeated."""
+        seen = set[str]()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                raise _RepeatedKeyError(problem=f"the key {key.value} is there twice", problem_mark=key.start_mark)
+            seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 
@@ -119,7 +122,7 @@ def read_yaml(file: str | Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark is not None else ""
-        if isinstance(error, yaml.constructor.ConstructorError) and "twice" in str(error.problem):
+        if isinstance(error, _RepeatedKeyError):
             raise UsageError(f"{file}{line}: {error.problem}: remove one of its lines") from error
         raise UsageError(f"{file}{line}: the config file is not valid YAML: correct it there") from error
     if content is None:

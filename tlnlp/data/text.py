@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 
 CUT_MARK = " ... "
 HEAD_SHARE = 0.5
-# A tag that breaks a line, as a pattern without regard to case.
-BREAK_TAG = r"<br\s*/?>"
-_BREAK_TAG = re.compile(BREAK_TAG, re.IGNORECASE)
 _WORD = re.compile(r"\S+")
-# The insides of character classes, for Python and for Java: Spark decides by the same rules (``score.contract``).
+# Patterns for Python and for Java: Spark decides by the same rules (``score.contract``). The insides of classes first.
 # Control characters of binary content, and the replacement character:
 CONTROL_CLASS = r"\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f\ufffd"
 # White space, as ``str.isspace`` has it:
 BLANK_CLASS = r"\u0009-\u000d\u001c-\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+# A tag that breaks a line, without regard to case:
+BREAK_TAG = rf"<br[{BLANK_CLASS}]*/?>"
+_BREAK_TAG = re.compile(BREAK_TAG, re.IGNORECASE)
 _CONTROL = re.compile(f"[{CONTROL_CLASS}]")
 _SURROGATES = re.compile(r"[\ud800-\udfff]")
 _NEVER = re.compile(r"[\x00\ud800-\udfff]")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from tlnlp.data.text import BLANK_CLASS, CONTROL_CLASS, CUT_MARK, MAX_CONTROL_SHARE, cut_lengths
+from tlnlp.data.text import BLANK_CLASS, BREAK_TAG, CONTROL_CLASS, CUT_MARK, MAX_CONTROL_SHARE, cut_lengths
 from tlnlp.warehouse.schema import Column as TableColumn
 
 SCORE, REUSED, UNCHANGED = "score", "reused", "unchanged"
@@ -23,8 +23,8 @@ BUCKETS, BUCKET_ROWS = 64, 2_500
 # Kept columns are renamed while rows are prepared, because their own names may collide with the columns used here.
 KEPT = "_kept_"
 _BLANK = rf"^[{BLANK_CLASS}]*$"
-# ``text.BREAK_TAG``, with the white space of Python, and what a text begins with that may hold nothing else.
-_BREAK_TAG = rf"(?i)<br[{BLANK_CLASS}]*/?>"
+_BREAK_TAG = rf"(?i){BREAK_TAG}"
+# What a text begins with that may hold nothing else.
 _BREAK_FIRST = rf"(?i)^[{BLANK_CLASS}]*<br"
 COPIED = ("label", "score", "probabilities", "stage", "scored_by", "scored_at")
 

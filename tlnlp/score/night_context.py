@@ -152,7 +152,7 @@ def open_night(
         EngineError: Spark does not start, or lacks what it needs to reach a store.
         UsageError: a setting is invalid.
     """
-    if settings.evidence == "none" and settings.evidence_filter != EvidenceFilter():
+    if not evidence_columns(settings) and settings.evidence_filter != EvidenceFilter():
         say("evidence_filter has no effect without evidence=top")
     staging = Staging(settings.warehouse, run_id)
     with (

@@ -204,6 +204,7 @@ def spark_udf(scorer: BatchScorer, classes: int, has_evidence: bool = False) -> 
     from pyspark.sql.pandas.functions import pandas_udf
 
     def score(batches: Iterator[tuple[pd.Series, pd.Series]]) -> Iterator[pd.DataFrame]:
+        """Score with the type hints by which Spark knows the kind of UDF."""
         return scorer(batches)
 
     names = [*(f"p{k} double" for k in range(classes)), "stage tinyint", *["evidence string"] * has_evidence]

@@ -146,6 +146,7 @@ def _reading_progress() -> Callable[[int], None]:
     last = time.monotonic()
 
     def report(rows: int) -> None:
+        """Say now and then how many rows were read."""
         nonlocal last
         if time.monotonic() - last >= LINE_EVERY_S:
             last = time.monotonic()
